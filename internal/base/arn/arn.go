@@ -1,0 +1,101 @@
+package arn
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ARN is a parsed Amazon Resource Name. The zero value is not a valid ARN.
+type ARN struct {
+	Partition string // aws, aws-cn or aws-us-gov
+	Service   string // signing name of the service, such as ecs
+	Region    string // empty for global services
+	AccountID string // twelve digits
+	Resource  string // everything after the fifth colon
+}
+
+// String returns the ARN in its canonical form.
+func (a ARN) String() string {
+	return "arn:" + a.Partition + ":" + a.Service + ":" + a.Region + ":" + a.AccountID + ":" + a.Resource
+}
+
+// Type returns the part of the resource before its first slash, such as
+// "task" in task/default/0123.
+func (a ARN) Type() string {
+	kind, _, _ := strings.Cut(a.Resource, "/")
+	return kind
+}
+
+// Path returns the slash-separated parts of the resource after its type.
+func (a ARN) Path() []string {
+	_, rest, found := strings.Cut(a.Resource, "/")
+	if !found {
+		return nil
+	}
+	return strings.Split(rest, "/")
+}
+
+// Is reports whether s looks like an ARN rather than a short name.
+func Is(s string) bool { return strings.HasPrefix(s, "arn:") }
+
+// Parse reads an ARN. It checks the form only, not that the resource exists.
+func Parse(s string) (ARN, error) {
+	parts := strings.SplitN(s, ":", 6)
+	if len(parts) != 6 || parts[0] != "arn" || parts[1] == "" || parts[2] == "" || parts[5] == "" {
+		return ARN{}, fmt.Errorf("%q is not an ARN", s)
+	}
+	return ARN{Partition: parts[1], Service: parts[2], Region: parts[3], AccountID: parts[4], Resource: parts[5]}, nil
+}
+
+// Scope is where resources are made: one account in one region. Its methods
+// build the ARNs of what lives there.
+type Scope struct {
+	Partition string // "aws" when empty
+	Region    string
+	AccountID string
+}
+
+func (s Scope) make(service, resource string) string {
+	partition := s.Partition
+	if partition == "" {
+		partition = "aws"
+	}
+	return ARN{Partition: partition, Service: service, Region: s.Region, AccountID: s.AccountID, Resource: resource}.String()
+}
+
+// Cluster returns the ARN of an ECS cluster.
+func (s Scope) Cluster(name string) string { return s.make("ecs", "cluster/"+name) }
+
+// Task returns the ARN of an ECS task; id has 32 lower-case hex digits.
+func (s Scope) Task(cluster, id string) string { return s.make("ecs", "task/"+cluster+"/"+id) }
+
+// Container returns the ARN of one container of a task; id is a UUID.
+func (s Scope) Container(cluster, taskID, id string) string {
+	return s.make("ecs", "container/"+cluster+"/"+taskID+"/"+id)
+}
+
+// ContainerInstance returns the ARN of a container instance.
+func (s Scope) ContainerInstance(cluster, id string) string {
+	return s.make("ecs", "container-instance/"+cluster+"/"+id)
+}
+
+// TaskDefinition returns the ARN of one revision of a family.
+func (s Scope) TaskDefinition(family string, revision int) string {
+	return s.make("ecs", fmt.Sprintf("task-definition/%s:%d", family, revision))
+}
+
+// CapacityProvider returns the ARN of a capacity provider.
+func (s Scope) CapacityProvider(name string) string {
+	return s.make("ecs", "capacity-provider/"+name)
+}
+
+// LogGroup returns the ARN of a log group without the trailing ":*".
+func (s Scope) LogGroup(name string) string { return s.make("logs", "log-group:"+name) }
+
+// EC2 returns the ARN of an EC2 resource such as vpc/vpc-0123.
+func (s Scope) EC2(kind, id string) string { return s.make("ec2", kind+"/"+id) }
+
+// Root returns the ARN of the account's root user.
+func (s Scope) Root() string {
+	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", "root")
+}

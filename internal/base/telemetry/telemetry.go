@@ -1,0 +1,24 @@
+package telemetry
+
+// Keys of structured log attributes.
+const (
+	Room        = "room" // the package that speaks, such as control/dispatch
+	TaskARN     = "task_arn"
+	TaskID      = "task_id"
+	ClusterARN  = "cluster_arn"
+	InstanceARN = "instance_arn"
+	InstanceID  = "instance_id"
+	Container   = "container"
+	ENI         = "eni_id"
+	VPC         = "vpc_id"
+	LogGroup    = "log_group"
+	LogStream   = "log_stream"
+	RequestID   = "request_id"
+	Service     = "aws_service"
+	Operation   = "operation"
+	Revision    = "rev"
+	Path        = "path"
+	Address     = "address"
+	Reason      = "reason"
+	Error       = "error"
+)
