@@ -1,0 +1,246 @@
+package model
+
+import (
+	"slices"
+	"time"
+)
+
+// Statuses of a task, in the only order in which they may occur
+// (behaviour/task-lifecycle.md §1). A task may skip some, but never goes back.
+const (
+	TaskProvisioning   = "PROVISIONING"
+	TaskPending        = "PENDING"
+	TaskActivating     = "ACTIVATING"
+	TaskRunning        = "RUNNING"
+	TaskDeactivating   = "DEACTIVATING"
+	TaskStopping       = "STOPPING"
+	TaskDeprovisioning = "DEPROVISIONING"
+	TaskStopped        = "STOPPED"
+)
+
+var taskStatuses = [...]string{
+	TaskProvisioning, TaskPending, TaskActivating, TaskRunning,
+	TaskDeactivating, TaskStopping, TaskDeprovisioning, TaskStopped,
+}
+
+// TaskStatusRank orders task statuses: a task only moves to a higher rank.
+// It is -1 for anything that is not a status.
+func TaskStatusRank(status string) int { return slices.Index(taskStatuses[:], status) }
+
+// Stop codes of a task.
+const (
+	StopTaskFailedToStart        = "TaskFailedToStart"
+	StopEssentialContainerExited = "EssentialContainerExited"
+	StopUserInitiated            = "UserInitiated"
+	StopTerminationNotice        = "TerminationNotice"
+)
+
+// Launch types.
+const (
+	LaunchFargate = "FARGATE"
+	LaunchEC2     = "EC2"
+)
+
+// Health statuses of containers and tasks.
+const (
+	HealthUnknown   = "UNKNOWN"
+	HealthHealthy   = "HEALTHY"
+	HealthUnhealthy = "UNHEALTHY"
+)
+
+// Statuses of a container as the API shows them, in order.
+const (
+	ContainerPending = "PENDING"
+	ContainerRunning = "RUNNING"
+	ContainerStopped = "STOPPED"
+)
+
+// Task is one run of a task definition.
+//
+// RunTask writes the spec, the placement and the network interface in the
+// transaction that accepts the task, and nothing changes them afterwards.
+// Desired is written by whoever decides that the task ends, once. Observed is
+// what the node reported, merged by Observe.
+type Task struct {
+	ID          string    `json:"id"` // 32 hex digits
+	ARN         string    `json:"taskArn"`
+	ClusterName string    `json:"clusterName"`
+	CreatedAt   time.Time `json:"createdAt"`
+
+	// Spec.
+	TaskDefinitionARN    string          `json:"taskDefinitionArn"`
+	Family               string          `json:"family"`
+	Revision             int             `json:"revision"`
+	LaunchType           string          `json:"launchType"`
+	CapacityProviderName string          `json:"capacityProviderName,omitempty"`
+	PlatformVersion      string          `json:"platformVersion,omitempty"`
+	CPU                  string          `json:"cpu,omitempty"`
+	Memory               string          `json:"memory,omitempty"`
+	EphemeralStorageGiB  int32           `json:"ephemeralStorageGiB,omitempty"`
+	Group                string          `json:"group,omitempty"`
+	StartedBy            string          `json:"startedBy,omitempty"`
+	EnableExecuteCommand bool            `json:"enableExecuteCommand,omitempty"`
+	Overrides            TaskOverride    `json:"overrides"`
+	Containers           []TaskContainer `json:"containers"`
+	Tags                 []Tag           `json:"tags,omitempty"`
+
+	// Placement.
+	InstanceID       string `json:"instanceId"`
+	AvailabilityZone string `json:"availabilityZone,omitempty"`
+	ENIID            string `json:"eniId,omitempty"`
+	ReservedCPU      int64  `json:"reservedCpu"`       // units held on the instance until the task has stopped
+	ReservedMemory   int64  `json:"reservedMemoryMiB"` // MiB likewise
+
+	// Desired.
+	DesiredStatus string     `json:"desiredStatus"` // RUNNING or STOPPED
+	StopCode      string     `json:"stopCode,omitempty"`
+	StoppedReason string     `json:"stoppedReason,omitempty"`
+	StopDecidedAt *time.Time `json:"stopDecidedAt,omitempty"`
+
+	// Observed.
+	Observed TaskObserved `json:"observed"`
+
+	// Version starts at 1 and grows by one with every change that a user can see.
+	Version int64 `json:"version"`
+}
+
+// Key identifies the task in the store.
+func (t *Task) Key() string { return t.ID }
+
+// Stopped reports whether the task has reached its end.
+func (t *Task) Stopped() bool { return t.Observed.Status == TaskStopped }
+
+// TaskContainer gives a container of a task its identities.
+type TaskContainer struct {
+	Name      string `json:"name"`
+	ID        string `json:"id"`        // UUID, the last part of the container's ARN
+	RuntimeID string `json:"runtimeId"` // the engine's name for it: <task id>-<10 digits>
+	Image     string `json:"image"`
+}
+
+// TaskOverride is what RunTask changes of a task definition.
+type TaskOverride struct {
+	ContainerOverrides []ContainerOverride `json:"containerOverrides,omitempty"`
+	CPU                string              `json:"cpu,omitempty"`
+	Memory             string              `json:"memory,omitempty"`
+	ExecutionRoleARN   string              `json:"executionRoleArn,omitempty"`
+	TaskRoleARN        string              `json:"taskRoleArn,omitempty"`
+	EphemeralStorage   *EphemeralStorage   `json:"ephemeralStorage,omitempty"`
+}
+
+// ContainerOverride is what RunTask changes of one container.
+type ContainerOverride struct {
+	Name                 string                `json:"name"`
+	Command              []string              `json:"command,omitempty"`
+	Environment          []KeyValuePair        `json:"environment,omitempty"`
+	EnvironmentFiles     []EnvironmentFile     `json:"environmentFiles,omitempty"`
+	CPU                  *int32                `json:"cpu,omitempty"`
+	Memory               *int32                `json:"memory,omitempty"`
+	MemoryReservation    *int32                `json:"memoryReservation,omitempty"`
+	ResourceRequirements []ResourceRequirement `json:"resourceRequirements,omitempty"`
+}
+
+// TaskObserved is the whole state of a task as its node knows it. A node
+// always reports everything, so a lost report costs nothing.
+type TaskObserved struct {
+	// Seq grows with every report that the node's journal makes for this task.
+	Seq    uint64 `json:"seq,omitempty"`
+	Status string `json:"status"`
+
+	// StopCode and StoppedReason say why the node itself ended the task; empty
+	// when it only followed the desired status.
+	StopCode      string `json:"stopCode,omitempty"`
+	StoppedReason string `json:"stoppedReason,omitempty"`
+
+	ENIAttached        bool       `json:"eniAttached,omitempty"`
+	ConnectivityAt     *time.Time `json:"connectivityAt,omitempty"`
+	PullStartedAt      *time.Time `json:"pullStartedAt,omitempty"`
+	PullStoppedAt      *time.Time `json:"pullStoppedAt,omitempty"`
+	StartedAt          *time.Time `json:"startedAt,omitempty"`
+	StoppingAt         *time.Time `json:"stoppingAt,omitempty"`
+	ExecutionStoppedAt *time.Time `json:"executionStoppedAt,omitempty"`
+	StoppedAt          *time.Time `json:"stoppedAt,omitempty"`
+
+	Containers []ContainerObserved `json:"containers,omitempty"`
+}
+
+// ContainerObserved is one container as its node knows it.
+type ContainerObserved struct {
+	Name         string     `json:"name"`
+	Status       string     `json:"status"`
+	ImageDigest  string     `json:"imageDigest,omitempty"`
+	ImageSource  string     `json:"imageSource,omitempty"` // where the image was found: containerd, docker or registry
+	PID          int        `json:"pid,omitempty"`
+	ExitCode     *int32     `json:"exitCode,omitempty"`
+	Reason       string     `json:"reason,omitempty"`
+	HealthStatus string     `json:"healthStatus,omitempty"`
+	HealthOutput string     `json:"healthOutput,omitempty"` // the tail of the last health check's output
+	RestartCount int        `json:"restartCount,omitempty"`
+	StartedAt    *time.Time `json:"startedAt,omitempty"`
+	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
+}
+
+// Container returns the observation of the container of that name.
+func (o *TaskObserved) Container(name string) (*ContainerObserved, bool) {
+	for i := range o.Containers {
+		if o.Containers[i].Name == name {
+			return &o.Containers[i], true
+		}
+	}
+	return nil, false
+}
+
+// Observe merges a node's report into the task and reports whether anything
+// changed. It keeps three things true: a report that is not newer than the
+// last one changes nothing, the status never goes back, and a task that has
+// stopped stays as it is. The first decision to stop the task, the user's or
+// the node's, keeps its code and reason.
+func (t *Task) Observe(now time.Time, report TaskObserved) bool {
+	if t.Stopped() || report.Seq <= t.Observed.Seq {
+		return false
+	}
+	if TaskStatusRank(report.Status) < TaskStatusRank(t.Observed.Status) {
+		report.Status = t.Observed.Status
+	}
+	t.Observed = report
+	if report.StopCode != "" {
+		t.DecideStop(now, report.StopCode, report.StoppedReason)
+	}
+	if report.Status == TaskStopped {
+		t.DesiredStatus = TaskStopped
+	}
+	t.Version++
+	return true
+}
+
+// DecideStop records that the task is to end and why. Only the first decision
+// counts; it reports whether this was it.
+func (t *Task) DecideStop(now time.Time, code, reason string) bool {
+	if t.DesiredStatus == TaskStopped {
+		return false
+	}
+	t.DesiredStatus = TaskStopped
+	t.StopCode = code
+	t.StoppedReason = reason
+	t.StopDecidedAt = &now
+	t.Version++
+	return true
+}
+
+// Assignment is everything a node needs to run a task: the node never asks
+// the control plane for more.
+type Assignment struct {
+	Task             Task             `json:"task"`
+	TaskDefinition   TaskDefinition   `json:"taskDefinition"`
+	NetworkInterface *AssignedNetwork `json:"networkInterface,omitempty"`
+	Region           string           `json:"region"`
+	AccountID        string           `json:"accountId"`
+	ClusterARN       string           `json:"clusterArn"`
+}
+
+// AssignedNetwork is a task's network interface as its node must make it.
+type AssignedNetwork struct {
+	NetworkInterface
+	VPCCIDR    string `json:"vpcCidr"`
+	SubnetCIDR string `json:"subnetCidr"`
+}
