@@ -52,7 +52,7 @@ func meaning(r *http.Request, body []byte) string {
 		values := slices.Sorted(slices.Values(query[name]))
 		b.WriteString(url.QueryEscape(name) + "=" + strings.Join(values, "\x00") + "\n")
 	}
-	for _, name := range []string{"Authorization", "Content-Length", "Content-Type", "X-Amz-Date", "X-Amz-Target"} {
+	for _, name := range []string{"Authorization", "Content-Type", "X-Amz-Date", "X-Amz-Target"} {
 		for _, value := range r.Header.Values(name) {
 			b.WriteString(name + ":" + strings.Join(strings.Fields(value), " ") + "\n")
 		}
@@ -81,6 +81,9 @@ func TestEveryByteCounts(t *testing.T) {
 
 		var wire bytes.Buffer
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		if len(body) == 0 {
+			r.Body = http.NoBody // else it would be written in chunks
+		}
 		if err := r.Write(&wire); err != nil {
 			rt.Fatal(err)
 		}
