@@ -85,11 +85,7 @@ func parseHeader(r *http.Request, value string) (Claim, error) {
 	}
 	parameters := map[string]string{}
 	for part := range strings.SplitSeq(rest, ",") {
-		part = strings.TrimSpace(part)
-		if part == "" {
-			continue
-		}
-		name, val, ok := strings.Cut(part, "=")
+		name, val, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok {
 			return c, incomplete("Invalid key=value pair (missing equal-sign) in Authorization header %s", fingerprint(value))
 		}
