@@ -1,0 +1,292 @@
+package task
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/model"
+)
+
+// Docker's defaults that ECS shows to users.
+const (
+	mib = 1 << 20
+	// pidsLimit keeps one container from taking the host's process table. AWS
+	// documents none for Fargate; Podman's default is 2,048.
+	pidsLimit = 4096
+	// fargateNofile is Fargate's default for open files
+	// (behaviour/task-definitions.md §4, ulimits).
+	fargateNofile = 65535
+)
+
+// layout is where a task's files are on this host. Paths are a pure function
+// of the agent's directory and the task, so an agent that comes back builds
+// the same specifications.
+type layout struct{ dir string }
+
+func (l layout) task(taskID string) string      { return filepath.Join(l.dir, "tasks", taskID) }
+func (l layout) etc(taskID, file string) string { return filepath.Join(l.task(taskID), "etc", file) }
+func (l layout) volume(taskID, name string) string {
+	return filepath.Join(l.task(taskID), "volumes", name)
+}
+func (l layout) anonymous(taskID, container, path string) string {
+	name := strings.ReplaceAll(strings.Trim(path, "/"), "/", "_")
+	return filepath.Join(l.task(taskID), "anonymous", container, name)
+}
+
+// buildSpec combines the assignment, the image and what was prepared into the
+// runtime's specification of one container.
+func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime.Log) (runtime.Spec, error) {
+	def, ok := a.TaskDefinition.Container(name)
+	c := s.container(name)
+	if !ok || c == nil || c.Image == nil {
+		return runtime.Spec{}, fmt.Errorf("container %s has no definition or no image", name)
+	}
+	spec := runtime.Spec{
+		ID:           runtimeID(a, name),
+		TaskID:       a.Task.ID,
+		Name:         name,
+		Image:        c.Image.Name,
+		Args:         arguments(def, c.Image),
+		Env:          environment(a, def, c.Image),
+		Cwd:          first(def.WorkingDirectory, c.Image.WorkingDir),
+		User:         first(def.User, c.Image.User),
+		Hostname:     hostname(a, def),
+		Labels:       labels(a, def),
+		NetNSPath:    s.NetNSPath,
+		CgroupParent: s.CgroupPath,
+		CPUShares:    int64(def.CPU),
+		MemoryBytes:  int64(value(def.Memory, 0)) * mib,
+
+		MemoryReservationBytes: int64(value(def.MemoryReservation, 0)) * mib,
+		PidsLimit:              pidsLimit,
+		Rlimits:                rlimits(a, def),
+		Privileged:             isTrue(def.Privileged),
+		ReadonlyRootfs:         isTrue(def.ReadonlyRootFilesystem),
+		TTY:                    isTrue(def.PseudoTerminal),
+		Sysctls:                sysctls(a),
+		Log:                    log,
+	}
+	if len(spec.Args) == 0 {
+		return runtime.Spec{}, fmt.Errorf("%w: neither the image nor the container definition has a command", runtime.ErrInvalid)
+	}
+	applyLinuxParameters(&spec, def)
+	mounts, err := mountsOf(a, s, l, name, nil)
+	if err != nil {
+		return runtime.Spec{}, err
+	}
+	spec.Mounts = append(mounts, etcMounts(a, l)...)
+	spec.Mounts = append(spec.Mounts, tmpfsMounts(def)...)
+	return spec, nil
+}
+
+func runtimeID(a *model.Assignment, name string) string {
+	for _, c := range a.Task.Containers {
+		if c.Name == name {
+			return c.RuntimeID
+		}
+	}
+	return a.Task.ID + "-" + name
+}
+
+// arguments follows Docker: an entry point of the definition discards the
+// image's command.
+func arguments(def *model.ContainerDefinition, image *runtime.Image) []string {
+	entry, command := image.Entrypoint, image.Cmd
+	if len(def.EntryPoint) > 0 {
+		entry, command = def.EntryPoint, nil
+	}
+	if len(def.Command) > 0 {
+		command = def.Command
+	}
+	return slices.Concat(entry, command)
+}
+
+// environment is the image's, then what ECS adds, then the definition's, which
+// wins (behaviour/task-definitions.md §5.5).
+func environment(a *model.Assignment, def *model.ContainerDefinition, image *runtime.Image) []string {
+	id := runtimeID(a, def.Name)
+	execution := "AWS_ECS_FARGATE"
+	if a.Task.LaunchType == model.LaunchEC2 {
+		execution = "AWS_ECS_EC2"
+	}
+	env := slices.Concat(image.Env, []string{
+		"HOSTNAME=" + hostname(a, def),
+		"AWS_DEFAULT_REGION=" + a.Region,
+		"AWS_REGION=" + a.Region,
+		"AWS_EXECUTION_ENV=" + execution,
+		"ECS_CONTAINER_METADATA_URI=http://169.254.170.2/v3/" + id,
+		"ECS_CONTAINER_METADATA_URI_V4=http://169.254.170.2/v4/" + id,
+		"ECS_AGENT_URI=http://169.254.170.2/api/" + id,
+	})
+	for _, kv := range def.Environment {
+		env = append(env, kv.Name+"="+kv.Value)
+	}
+	return env
+}
+
+// hostname is the one EC2 gives to an interface's private address.
+func hostname(a *model.Assignment, def *model.ContainerDefinition) string {
+	if def.Hostname != "" {
+		return def.Hostname
+	}
+	if a.NetworkInterface == nil {
+		return ""
+	}
+	return "ip-" + strings.ReplaceAll(a.NetworkInterface.Address, ".", "-") + "." + a.Region + ".compute.internal"
+}
+
+func labels(a *model.Assignment, def *model.ContainerDefinition) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, def.DockerLabels)
+	out["com.amazonaws.ecs.cluster"] = a.ClusterARN
+	out["com.amazonaws.ecs.container-name"] = def.Name
+	out["com.amazonaws.ecs.task-arn"] = a.Task.ARN
+	out["com.amazonaws.ecs.task-definition-family"] = a.TaskDefinition.Family
+	out["com.amazonaws.ecs.task-definition-version"] = strconv.Itoa(a.TaskDefinition.Revision)
+	return out
+}
+
+func rlimits(a *model.Assignment, def *model.ContainerDefinition) []runtime.Rlimit {
+	var out []runtime.Rlimit
+	nofile := false
+	for _, u := range def.Ulimits {
+		nofile = nofile || u.Name == "nofile"
+		out = append(out, runtime.Rlimit{Name: u.Name, Soft: int64(u.SoftLimit), Hard: int64(u.HardLimit)})
+	}
+	if !nofile && a.Task.LaunchType == model.LaunchFargate {
+		out = append(out, runtime.Rlimit{Name: "nofile", Soft: fargateNofile, Hard: fargateNofile})
+	}
+	return out
+}
+
+// sysctls of every container reach all of them: the network namespace is the
+// task's, and AWS lets the last container win.
+func sysctls(a *model.Assignment) map[string]string {
+	var out map[string]string
+	for _, def := range a.TaskDefinition.ContainerDefinitions {
+		for _, control := range def.SystemControls {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[control.Namespace] = control.Value
+		}
+	}
+	return out
+}
+
+func applyLinuxParameters(spec *runtime.Spec, def *model.ContainerDefinition) {
+	lp := def.LinuxParameters
+	if lp == nil {
+		return
+	}
+	if lp.Capabilities != nil {
+		spec.CapAdd, spec.CapDrop = lp.Capabilities.Add, lp.Capabilities.Drop
+	}
+	spec.Init = isTrue(lp.InitProcessEnabled)
+	spec.ShmBytes = int64(value(lp.SharedMemorySize, 0)) * mib
+	if lp.MaxSwap != nil && spec.MemoryBytes > 0 {
+		swap := spec.MemoryBytes + int64(*lp.MaxSwap)*mib
+		spec.MemorySwapBytes = &swap
+		if lp.Swappiness != nil {
+			swappiness := int64(*lp.Swappiness)
+			spec.Swappiness = &swappiness
+		}
+	}
+	for _, d := range lp.Devices {
+		permissions := ""
+		for _, p := range d.Permissions {
+			permissions += map[string]string{"read": "r", "write": "w", "mknod": "m"}[p]
+		}
+		spec.Devices = append(spec.Devices, runtime.Device{HostPath: d.HostPath, ContainerPath: d.ContainerPath, Permissions: permissions})
+	}
+}
+
+func tmpfsMounts(def *model.ContainerDefinition) []runtime.Mount {
+	if def.LinuxParameters == nil {
+		return nil
+	}
+	var out []runtime.Mount
+	for _, t := range def.LinuxParameters.Tmpfs {
+		out = append(out, runtime.Mount{
+			Type: runtime.MountTmpfs, Target: t.ContainerPath,
+			Options: append([]string{fmt.Sprintf("size=%dm", t.Size)}, t.MountOptions...),
+		})
+	}
+	return out
+}
+
+// etcMounts are the files that Docker manages in every container.
+func etcMounts(a *model.Assignment, l layout) []runtime.Mount {
+	if a.NetworkInterface == nil {
+		return nil
+	}
+	var out []runtime.Mount
+	for _, file := range []string{"hosts", "hostname", "resolv.conf"} {
+		out = append(out, runtime.Mount{Type: runtime.MountBind, Source: l.etc(a.Task.ID, file), Target: "/etc/" + file})
+	}
+	return out
+}
+
+// mountsOf lists the volumes that a container mounts: its mount points, the
+// volumes its image declares, and those of the containers it takes volumes
+// from. seen breaks cycles, which registration refuses anyway.
+func mountsOf(a *model.Assignment, s *State, l layout, name string, seen []string) ([]runtime.Mount, error) {
+	def, ok := a.TaskDefinition.Container(name)
+	c := s.container(name)
+	if !ok || c == nil || slices.Contains(seen, name) {
+		return nil, nil
+	}
+	byTarget := map[string]runtime.Mount{}
+	if c.Image != nil {
+		for _, path := range c.Image.Volumes {
+			byTarget[path] = runtime.Mount{Type: runtime.MountBind, Source: l.anonymous(a.Task.ID, name, path), Target: path, CopyUp: true}
+		}
+	}
+	for _, from := range def.VolumesFrom {
+		mounts, err := mountsOf(a, s, l, from.SourceContainer, append(seen, name))
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range mounts {
+			m.ReadOnly = m.ReadOnly || isTrue(from.ReadOnly)
+			byTarget[m.Target] = m
+		}
+	}
+	for _, mp := range def.MountPoints {
+		volume, err := volumeOf(a, mp.SourceVolume)
+		if err != nil {
+			return nil, err
+		}
+		m := runtime.Mount{Type: runtime.MountBind, Source: l.volume(a.Task.ID, volume.Name), Target: mp.ContainerPath, ReadOnly: isTrue(mp.ReadOnly), CopyUp: true}
+		if volume.Host != nil && volume.Host.SourcePath != "" {
+			m.Source, m.CopyUp = volume.Host.SourcePath, false
+		}
+		byTarget[m.Target] = m
+	}
+	return slices.SortedFunc(maps.Values(byTarget), func(x, y runtime.Mount) int { return strings.Compare(x.Target, y.Target) }), nil
+}
+
+func volumeOf(a *model.Assignment, name string) (model.Volume, error) {
+	for _, v := range a.TaskDefinition.Volumes {
+		if v.Name == name {
+			return v, nil
+		}
+	}
+	return model.Volume{}, fmt.Errorf("volume %s is not in the task definition", name)
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func isTrue(p *bool) bool { return p != nil && *p }
