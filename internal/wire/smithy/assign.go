@@ -180,7 +180,7 @@ func WriteList[T any](s ShapeSerializer, m *Member, list []T, write WriteFunc[T]
 	if list == nil {
 		return
 	}
-	s.WriteList(m, len(list), func(i int) { write(s, m.Target.Elem, &list[i]) })
+	s.WriteList(m, len(list), func(s ShapeSerializer, i int) { write(s, m.Target.Elem, &list[i]) })
 }
 
 // WriteMap writes a map in key order unless it is nil.
@@ -189,7 +189,7 @@ func WriteMap[T any](s ShapeSerializer, m *Member, entries map[string]T, write W
 		return
 	}
 	keys := slices.Sorted(maps.Keys(entries))
-	s.WriteMap(m, keys, func(key string) {
+	s.WriteMap(m, keys, func(s ShapeSerializer, key string) {
 		v := entries[key]
 		write(s, m.Target.Value, &v)
 	})

@@ -1,6 +1,10 @@
 package smithy
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
 
 // Fault says whose fault an error is.
 type Fault uint8
@@ -75,6 +79,37 @@ func (e *SerializationError) ErrorCode() string    { return e.Code }            
 func (e *SerializationError) ErrorMessage() string { return e.Message }             // ErrorMessage implements APIError.
 func (e *SerializationError) HTTPStatus() int      { return http.StatusBadRequest } // HTTPStatus implements APIError.
 func (e *SerializationError) Fault() Fault         { return FaultClient }           // Fault implements APIError.
+
+// ValidationError tells which constraints of the model an input breaks. HTTP
+// 400. Made by Validate.
+type ValidationError struct {
+	Code       string // Codes.Missing if all that is wrong is what is absent, else Codes.Violation
+	Violations []Violation
+
+	wording Wording
+}
+
+func (e *ValidationError) Error() string     { return errorText(e.Code, e.ErrorMessage()) }
+func (e *ValidationError) ErrorCode() string { return e.Code }                // ErrorCode implements APIError.
+func (e *ValidationError) HTTPStatus() int   { return http.StatusBadRequest } // HTTPStatus implements APIError.
+func (e *ValidationError) Fault() Fault      { return FaultClient }           // Fault implements APIError.
+
+// ErrorMessage implements APIError: "2 validation errors detected: …; …", or
+// the first violation's sentence in EC2's wording.
+func (e *ValidationError) ErrorMessage() string {
+	if e.wording == WordingEC2 {
+		return e.Violations[0].Text
+	}
+	texts := make([]string, len(e.Violations))
+	for i, v := range e.Violations {
+		texts[i] = v.Text
+	}
+	noun := "errors"
+	if len(texts) == 1 {
+		noun = "error"
+	}
+	return strconv.Itoa(len(texts)) + " validation " + noun + " detected: " + strings.Join(texts, "; ")
+}
 
 func errorText(code, message string) string {
 	if message == "" {

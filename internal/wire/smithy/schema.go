@@ -36,7 +36,7 @@ type Schema struct {
 	Key     *Member   // of a map
 	Value   *Member   // of a map
 
-	Union     bool            // exactly one member is set
+	Union     bool            // of a structure: one member at a time
 	Flattened bool            // list or map without its own element in query and XML
 	Sensitive bool            // the value must not be repeated in messages or logs
 	Timestamp TimestampFormat // of a timestamp, where it is not the protocol's default

@@ -24,10 +24,11 @@ type ShapeSerializer interface {
 	WriteBlob(m *Member, v []byte)
 	WriteTime(m *Member, v time.Time)
 	WriteStruct(m *Member, v Shape)
-	// WriteList calls elem for 0 ≤ i < n; elem writes that element.
-	WriteList(m *Member, n int, elem func(i int))
-	// WriteMap calls value for each key in order; value writes its value.
-	WriteMap(m *Member, keys []string, value func(key string))
+	// WriteList calls elem for 0 ≤ i < n; elem writes that element to s, which is
+	// usually the serializer itself.
+	WriteList(m *Member, n int, elem func(s ShapeSerializer, i int))
+	// WriteMap calls value for each key in order; value writes its value to s.
+	WriteMap(m *Member, keys []string, value func(s ShapeSerializer, key string))
 }
 
 // ShapeDeserializer hands out a document's values. It stands at one value;
