@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"berth.dev/berth/internal/base/ident"
+	"berth.dev/berth/internal/wire/caller"
+	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/smithy"
+)
+
+// DefaultMaxBody is the longest body in bytes of a service that sets no other.
+const DefaultMaxBody = 1 << 20
+
+// RequestTimeout is how long one request may take from its first byte to its
+// answer. It is shorter than the 60 s after which SDKs give up by default, so
+// that a client hears what went wrong.
+const RequestTimeout = 50 * time.Second
+
+// CredentialStore knows access keys.
+type CredentialStore interface {
+	// Credentials returns the secret of an access key and whose it is. The error
+	// of a key that does not exist or is inactive has class fault.NotFound; any
+	// other error is answered with InternalFailure. The gateway fills in the
+	// identity's AccessKeyID, SourceIP and RequestID.
+	Credentials(ctx context.Context, accessKeyID string) (sigv4.Credential, caller.Identity, error)
+}
+
+// Service is one API that the gateway serves.
+type Service struct {
+	// API is the generated table, such as ecsapi.API. It says which protocol
+	// is spoken.
+	API *smithy.Service
+	// Provider implements the generated Service interface of the same package.
+	Provider any
+	// MaxBody is the longest body in bytes; 0 means what the service needs:
+	// DefaultMaxBody, and more for logs, whose batches of 1 MiB grow in JSON.
+	MaxBody int64
+}
+
+// Config is what a Gateway is made of.
+type Config struct {
+	Services    []Service
+	Credentials CredentialStore
+	// Authorizer decides what a verified caller may do; nil means AllowRoot.
+	Authorizer Authorizer
+	// Region is the one that credential scopes must name. Global services (iam,
+	// sts) accept us-east-1 too. Empty accepts any.
+	Region string
+	// Ready returns nil once the API can serve; its error is what /readyz says.
+	// nil means always.
+	Ready func() error
+	// Metrics answers /metrics to loopback addresses; nil means 404.
+	Metrics http.Handler
+	// Registerer receives the gateway's metrics; nil means nobody.
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+	// Now and NewID are the clock and the maker of request ids; nil means
+	// time.Now and random UUIDs.
+	Now   func() time.Time
+	NewID func() string
+}
+
+// Gateway is an http.Handler; see the package comment. It is safe for
+// concurrent use and holds no state between requests.
+type Gateway struct {
+	routes      routes
+	credentials CredentialStore
+	authorizer  Authorizer
+	region      string
+	ready       func() error
+	scrape      http.Handler
+	metrics     metrics
+	log         *slog.Logger
+	now         func() time.Time
+	newID       func() string
+}
+
+// New checks cfg and makes a gateway. It fails when two services cannot be told
+// apart, when one speaks a protocol that has no codec, and when the metrics are
+// registered already.
+func New(cfg Config) (*Gateway, error) {
+	if cfg.Credentials == nil || cfg.Logger == nil {
+		return nil, errors.New("gateway: credentials and logger are required")
+	}
+	g := &Gateway{
+		credentials: cfg.Credentials, authorizer: cfg.Authorizer, region: cfg.Region,
+		ready: cfg.Ready, scrape: cfg.Metrics, log: cfg.Logger, now: cfg.Now, newID: cfg.NewID,
+	}
+	if g.authorizer == nil {
+		g.authorizer = AllowRoot{}
+	}
+	if g.ready == nil {
+		g.ready = func() error { return nil }
+	}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	if g.newID == nil {
+		g.newID = ident.UUID
+	}
+	var err error
+	if g.routes, err = newRoutes(cfg.Services); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	return g, nil
+}
+
+// ServeHTTP answers one request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := g.now()
+	id := g.newID()
+	rec := &recorder{ResponseWriter: w}
+	rec.Header().Set(requestIDHeader, id)
+	if g.probe(rec, r) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), RequestTimeout)
+	defer cancel()
+	c := &call{g: g, w: rec, r: r.WithContext(ctx), client: r.Context(), id: id, start: start}
+	out, err := c.serve()
+	c.answer(out, err)
+	c.report()
+}
+
+const requestIDHeader = "x-amzn-RequestId"
+
+// recorder remembers whether and with which status an answer has begun.
+type recorder struct {
+	http.ResponseWriter
+	status int // 0 until the header is written
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
