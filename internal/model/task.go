@@ -99,6 +99,9 @@ type Task struct {
 
 	// Observed.
 	Observed TaskObserved `json:"observed"`
+	// Lost is set while the task has ended for users but its node has not
+	// confirmed it.
+	Lost bool `json:"lost,omitempty"`
 
 	// Version starts at 1 and grows by one with every change that a user can see.
 	Version int64 `json:"version"`
@@ -243,4 +246,18 @@ type AssignedNetwork struct {
 	NetworkInterface
 	VPCCIDR    string `json:"vpcCidr"`
 	SubnetCIDR string `json:"subnetCidr"`
+}
+
+// Lose ends a task whose node is out of reach: the control plane decides what
+// nobody can observe. The task's network interface stays allocated until the
+// node has confirmed the end, because the node may still run it.
+func (t *Task) Lose(now time.Time, reason string) {
+	if t.Stopped() {
+		return
+	}
+	t.DecideStop(now, StopTerminationNotice, reason)
+	t.Observed.Status = TaskStopped
+	t.Observed.StoppedAt = &now
+	t.Lost = true
+	t.Version++
 }

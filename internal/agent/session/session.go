@@ -1,0 +1,216 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"berth.dev/berth/internal/base/telemetry"
+	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/wire/nodeapi"
+)
+
+// Tasks is the part of the task engine that a session talks to.
+type Tasks interface {
+	// Loaded is closed when Assign may be called.
+	Loaded() <-chan struct{}
+	Assign(assignments []model.Assignment, complete bool)
+	Acknowledge(taskID string, seq uint64)
+	// Reports returns the newest durable report of every task.
+	Reports() map[string]model.TaskObserved
+}
+
+// Config is what a Client is made of.
+type Config struct {
+	Server   string // host:port or unix:path of the node protocol
+	Identity *Identity
+	Hello    *nodeapi.Hello
+	Log      *slog.Logger
+}
+
+// Client is the node's connection to its control plane.
+type Client struct {
+	cfg  Config
+	conn *grpc.ClientConn
+	node nodeapi.NodeClient
+
+	mu      sync.Mutex
+	pending map[string]model.TaskObserved // the newest report of each task that is not sent yet
+	arrived chan struct{}
+}
+
+// New returns a Client. Nothing is sent before Run.
+func New(cfg Config) (*Client, error) {
+	conn, err := dial(cfg.Server, cfg.Identity.tls())
+	if err != nil {
+		return nil, fmt.Errorf("dialling the control plane at %s: %w", cfg.Server, err)
+	}
+	return &Client{
+		cfg: cfg, conn: conn, node: nodeapi.NewNodeClient(conn),
+		pending: map[string]model.TaskObserved{},
+		arrived: make(chan struct{}, 1),
+	}, nil
+}
+
+// Report tells the control plane what was observed of a task, now or when it
+// is there again. It never blocks.
+func (c *Client) Report(taskID string, observed model.TaskObserved) {
+	c.mu.Lock()
+	if old, ok := c.pending[taskID]; !ok || old.Seq < observed.Seq {
+		c.pending[taskID] = observed
+	}
+	c.mu.Unlock()
+	select {
+	case c.arrived <- struct{}{}:
+	default:
+	}
+}
+
+// Run holds a session with the control plane until ctx ends.
+func (c *Client) Run(ctx context.Context, tasks Tasks) error {
+	defer c.conn.Close() //nolint:errcheck // the agent is ending
+	select {
+	case <-tasks.Loaded():
+	case <-ctx.Done():
+		return nil
+	}
+	wait := 50 * time.Millisecond
+	for {
+		begun := time.Now()
+		err := c.session(ctx, tasks)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(begun) > 10*time.Second {
+			wait = 50 * time.Millisecond
+		}
+		c.cfg.Log.InfoContext(ctx, "the control plane is out of reach; tasks run on", telemetry.Address, c.cfg.Server, telemetry.Error, err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+		wait = min(2*wait, 5*time.Second)
+	}
+}
+
+func (c *Client) session(ctx context.Context, tasks Tasks) error {
+	g, ctx := errgroup.WithContext(ctx)
+	stream, err := c.node.Session(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&nodeapi.NodeMessage{Message: &nodeapi.NodeMessage_Hello{Hello: c.cfg.Hello}}); err != nil {
+		return err
+	}
+	// The control plane may have missed anything: tell it everything.
+	for id, o := range tasks.Reports() {
+		c.Report(id, o)
+	}
+	g.Go(func() error { return c.send(ctx, stream) })
+	g.Go(func() error { return c.receive(ctx, stream, tasks) })
+	return g.Wait()
+}
+
+func (c *Client) send(ctx context.Context, stream grpc.BidiStreamingClient[nodeapi.NodeMessage, nodeapi.ServerMessage]) error {
+	for {
+		select {
+		case <-c.arrived:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c.mu.Lock()
+		reports := c.pending
+		c.pending = map[string]model.TaskObserved{}
+		c.mu.Unlock()
+		for id, o := range reports {
+			data, err := json.Marshal(o)
+			if err != nil {
+				return fmt.Errorf("encoding the report of task %s: %w", id, err)
+			}
+			// What is lost here is sent again by the next session.
+			err = stream.Send(&nodeapi.NodeMessage{Message: &nodeapi.NodeMessage_Report{
+				Report: &nodeapi.TaskReport{TaskId: id, Seq: o.Seq, Observed: data},
+			}})
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (c *Client) receive(ctx context.Context, stream grpc.BidiStreamingClient[nodeapi.NodeMessage, nodeapi.ServerMessage], tasks Tasks) error {
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.GetWelcome() != nil:
+			c.cfg.Log.InfoContext(ctx, "connected to the control plane", telemetry.InstanceARN, m.GetWelcome().GetInstanceArn())
+		case m.GetAck() != nil:
+			tasks.Acknowledge(m.GetAck().GetTaskId(), m.GetAck().GetSeq())
+		case m.GetAssignments() != nil:
+			assignments, err := decode(m.GetAssignments().GetAssignments())
+			if err != nil {
+				return err
+			}
+			tasks.Assign(assignments, m.GetAssignments().GetComplete())
+		}
+	}
+}
+
+func decode(in []*nodeapi.Assignment) ([]model.Assignment, error) {
+	out := make([]model.Assignment, len(in))
+	for i, a := range in {
+		if err := json.Unmarshal(a.GetAssignment(), &out[i]); err != nil {
+			return nil, fmt.Errorf("the assignment of task %s cannot be read: %w", a.GetTaskId(), err)
+		}
+	}
+	return out, nil
+}
+
+// Refused is an answer that trying again does not change. Its text is AWS's.
+type Refused struct{ Text string }
+
+// Error returns the text.
+func (r *Refused) Error() string { return r.Text }
+
+// EnsureLogStream makes a log stream. A *Refused is for the user to read;
+// other errors mean that the control plane was not reached.
+func (c *Client) EnsureLogStream(ctx context.Context, group, stream string, createGroup bool) error {
+	answer, err := c.node.EnsureLogStream(ctx, &nodeapi.EnsureLogStreamRequest{Group: group, Stream: stream, CreateGroup: createGroup}, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	return refused(answer.GetRefusal())
+}
+
+// DeliverLogs stores a container's lines; it returns when they are durable.
+func (c *Client) DeliverLogs(ctx context.Context, group, stream, source string, events []*nodeapi.LogEvent) error {
+	answer, err := c.node.DeliverLogs(ctx, &nodeapi.DeliverLogsRequest{Group: group, Stream: stream, Source: source, Events: events})
+	if err != nil {
+		return err
+	}
+	return refused(answer.GetRefusal())
+}
+
+func refused(text string) error {
+	if text == "" {
+		return nil
+	}
+	return &Refused{Text: text}
+}
+
+// IsRefused reports whether err is the control plane's final no.
+func IsRefused(err error) bool {
+	var r *Refused
+	return errors.As(err, &r)
+}

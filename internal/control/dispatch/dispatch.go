@@ -1,0 +1,189 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/base/telemetry"
+	"berth.dev/berth/internal/control/nodeca"
+	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/data/store"
+	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/wire/nodeapi"
+)
+
+// LogSink stores the output of containers.
+type LogSink interface {
+	// EnsureStream makes the stream. A *Refusal is AWS's error for the user.
+	EnsureStream(ctx context.Context, group, stream string, createGroup bool) error
+	// Deliver stores the events whose Seq is above the highest that the source
+	// has delivered, durably. A *Refusal says that they can never be stored.
+	Deliver(ctx context.Context, group, stream, source string, events []LogEvent) error
+}
+
+// LogEvent is one line of a container.
+type LogEvent struct {
+	Seq         uint64
+	TimestampMS int64
+	Message     string
+}
+
+// Refusal is a failure that trying again does not heal. Its text is AWS's.
+type Refusal struct{ Text string }
+
+// Error returns the text.
+func (r *Refusal) Error() string { return r.Text }
+
+// Config is what a Dispatcher is made of; all members are required.
+type Config struct {
+	Store     *store.Store
+	Logs      LogSink
+	Authority *nodeca.Authority
+	Scope     arn.Scope
+	Log       *slog.Logger
+}
+
+// Dispatcher serves the nodes.
+type Dispatcher struct {
+	nodeapi.UnimplementedNodeServer
+	cfg Config
+
+	mu       sync.Mutex
+	sessions map[string]*session // by instance id, the newest
+}
+
+var _ nodeapi.NodeServer = (*Dispatcher)(nil)
+
+// New returns a Dispatcher.
+func New(cfg Config) *Dispatcher {
+	return &Dispatcher{cfg: cfg, sessions: map[string]*session{}}
+}
+
+// Server returns the gRPC server of the node protocol. Its caller serves a
+// listener with it and stops it.
+func (d *Dispatcher) Server(now time.Time) (*grpc.Server, error) {
+	tls, err := d.cfg.Authority.ServerTLS(now)
+	if err != nil {
+		return nil, fmt.Errorf("making the control plane's certificate: %w", err)
+	}
+	server := grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(tls)),
+		grpc.MaxRecvMsgSize(8<<20),
+		// A node whose host vanished is noticed within 15 seconds.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+	nodeapi.RegisterNodeServer(server, d)
+	return server, nil
+}
+
+// Run tells sessions which of their tasks changed, until ctx ends. No node is
+// connected when it begins, whatever the store says from before.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	if err := d.disconnectAll(ctx); err != nil {
+		return fmt.Errorf("marking the nodes of an earlier control plane as disconnected: %w", err)
+	}
+	watch := d.cfg.Store.Watch(ctx, records.Tasks)
+	for {
+		snap, changes, err := watch.Next(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // Next only fails when ctx has ended
+		}
+		for _, change := range changes {
+			if t, ok := records.Tasks.Get(snap, change.Key); ok {
+				d.notify(t)
+			}
+		}
+	}
+}
+
+func (d *Dispatcher) notify(t *model.Task) {
+	d.mu.Lock()
+	s := d.sessions[t.InstanceID]
+	d.mu.Unlock()
+	if s != nil {
+		s.changed(t.ID)
+	}
+}
+
+func (d *Dispatcher) disconnectAll(ctx context.Context) error {
+	for i := range records.Instances.All(d.cfg.Store.Snapshot()) {
+		if !i.Connected {
+			continue
+		}
+		if err := d.disconnect(ctx, i.ID, i.Session); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disconnect records that a session is over, unless a newer one has begun.
+func (d *Dispatcher) disconnect(ctx context.Context, instanceID string, session uint64) error {
+	_, err := d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		i, ok := records.Instances.Get(tx, instanceID)
+		if !ok || i.Session != session || !i.Connected {
+			return nil
+		}
+		return records.Instances.Edit(tx, instanceID, func(i *model.Instance) error {
+			now := tx.Now()
+			i.Connected, i.DisconnectedAt = false, &now
+			return nil
+		})
+	})
+	return err
+}
+
+// register records the node's offer and begins its newest session.
+func (d *Dispatcher) register(ctx context.Context, instanceID string, hello *nodeapi.Hello) (uint64, error) {
+	var session uint64
+	_, err := d.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		i := &model.Instance{ID: instanceID, RegisteredAt: tx.Now(), Status: model.InstanceActive}
+		if old, ok := records.Instances.Get(tx, instanceID); ok {
+			kept := *old
+			i = &kept
+		}
+		i.Name, i.ClusterName, i.Zone = hello.GetName(), hello.GetCluster(), hello.GetAvailabilityZone()
+		i.CPU, i.Memory = hello.GetCpuUnits(), hello.GetMemoryMib()
+		i.Version, i.Runtime = hello.GetAgentVersion(), hello.GetRuntime()
+		i.Attributes = attributes(hello.GetAttributes())
+		i.Connected, i.DisconnectedAt = true, nil
+		i.Session++
+		session = i.Session
+		records.Instances.Put(tx, i)
+		return nil
+	})
+	return session, err
+}
+
+func (d *Dispatcher) open(s *session) {
+	d.mu.Lock()
+	old := d.sessions[s.instanceID]
+	d.sessions[s.instanceID] = s
+	d.mu.Unlock()
+	if old != nil {
+		old.end()
+	}
+}
+
+func (d *Dispatcher) close(ctx context.Context, s *session) {
+	d.mu.Lock()
+	if d.sessions[s.instanceID] == s {
+		delete(d.sessions, s.instanceID)
+	}
+	d.mu.Unlock()
+	// The stream's own context is over: this is the last thing written of it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := d.disconnect(ctx, s.instanceID, s.number); err != nil {
+		d.cfg.Log.WarnContext(ctx, "a node's disconnection was not recorded", telemetry.InstanceID, s.instanceID, telemetry.Error, err)
+	}
+}
