@@ -90,6 +90,12 @@ type Task struct {
 	ENIID            string `json:"eniId,omitempty"`
 	ReservedCPU      int64  `json:"reservedCpu"`       // units held on the instance until the task has stopped
 	ReservedMemory   int64  `json:"reservedMemoryMiB"` // MiB likewise
+	// CPUArchitecture is the instance's, in the words of the attribute
+	// ecs.cpu-architecture.
+	CPUArchitecture string `json:"cpuArchitecture,omitempty"`
+	// NetworkInterface is a copy of the interface named by ENIID. The record
+	// goes when the task has stopped; a stopped task still shows what it had.
+	NetworkInterface *NetworkInterface `json:"networkInterface,omitempty"`
 
 	// Desired.
 	DesiredStatus string     `json:"desiredStatus"` // RUNNING or STOPPED
@@ -119,6 +125,13 @@ type TaskContainer struct {
 	ID        string `json:"id"`        // UUID, the last part of the container's ARN
 	RuntimeID string `json:"runtimeId"` // the engine's name for it: <task id>-<10 digits>
 	Image     string `json:"image"`
+
+	// What the definition says after the overrides, so that a task can be
+	// described when its definition is gone.
+	Essential         bool   `json:"essential,omitempty"`
+	CPU               int32  `json:"cpu,omitempty"`
+	Memory            *int32 `json:"memory,omitempty"`
+	MemoryReservation *int32 `json:"memoryReservation,omitempty"`
 }
 
 // TaskOverride is what RunTask changes of a task definition.
