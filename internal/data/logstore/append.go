@@ -1,0 +1,206 @@
+package logstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"berth.dev/berth/internal/base/fault"
+)
+
+// EventOverhead is what AWS adds to the length of each message when it counts
+// bytes: limits and StoredBytes use it.
+const EventOverhead = 26
+
+// MaxAppendBytes bounds one Append, messages with EventOverhead each. It is
+// twice what PutLogEvents accepts.
+const MaxAppendBytes = 2 << 20
+
+// Event is a log event that is to be stored.
+type Event struct {
+	Timestamp int64 // milliseconds since the epoch, 0 to MaxTimestamp
+	Message   string
+}
+
+// Appended says what Append did.
+type Appended struct {
+	// Duplicate is true when the source had stored this sequence number, or a
+	// higher one, before. The events are then not stored again.
+	Duplicate bool
+}
+
+// Append stores events at the end of a stream, in the order given among equal
+// timestamps, and returns when they are on disk: all of them or, with an error,
+// none. With a source (any name that its owner keeps for itself), seq numbers
+// the source's calls on this stream upwards from 1; repeating a call after an
+// unclear outcome is then harmless. Without a source seq is ignored.
+//
+// Append does not judge timestamps against the clock or the retention.
+func (s *Store) Append(
+	ctx context.Context, group, stream, source string, seq uint64, events []Event,
+) (Appended, error) {
+	bytes, err := measure(events)
+	if err != nil {
+		return Appended{}, fmt.Errorf("appending to %s in %s: %w", stream, group, err)
+	}
+	if source != "" && seq == 0 {
+		return Appended{}, fault.New(fault.Invalid, "appending to %s in %s: sequence numbers of %q start with 1", stream, group, source)
+	}
+	var result Appended
+	err = s.submit(ctx, true, bytes, func(c *commit) error {
+		g, e, err := c.existingStream(group, stream)
+		if err != nil {
+			return err
+		}
+		result.Duplicate, err = c.append(g, e, source, seq, events, int64(bytes))
+		return err
+	})
+	if err != nil {
+		return Appended{}, err
+	}
+	return result, nil
+}
+
+// measure returns the bytes that events count for, or why they cannot be stored.
+func measure(events []Event) (int, error) {
+	bytes := 0
+	for i, e := range events {
+		if e.Timestamp < 0 || e.Timestamp > MaxTimestamp {
+			return 0, fault.New(fault.Invalid, "event %d has timestamp %d, which is not between 0 and %d", i, e.Timestamp, MaxTimestamp)
+		}
+		bytes += len(e.Message) + EventOverhead
+	}
+	if bytes > MaxAppendBytes {
+		return 0, fault.New(fault.Invalid, "%d bytes are more than the %d that fit into one call", bytes, MaxAppendBytes)
+	}
+	return bytes, nil
+}
+
+// append writes events unless the source's mark says that they are there.
+func (c *commit) append(
+	g *groupRecord, e *entry[*streamRecord], source string, seq uint64, events []Event, bytes int64,
+) (duplicate bool, err error) {
+	stored, err := c.storedBytes(g.ID)
+	if err != nil {
+		return false, err
+	}
+	if source != "" {
+		mark, err := c.mark(g.ID, e.value.id, source)
+		if err != nil {
+			return false, err
+		}
+		if seq <= mark.value {
+			return true, nil
+		}
+		mark.set(seq)
+	}
+	if len(events) == 0 {
+		return false, nil
+	}
+	r := *e.value
+	ingestion := max(c.now, c.counters.lastIngestion)
+	if r.count == 0 {
+		r.minTimestamp, r.maxTimestamp = events[0].Timestamp, events[0].Timestamp
+	}
+	for _, event := range events {
+		position := Position{Timestamp: event.Timestamp, Ingestion: ingestion, Sequence: c.counters.nextSequence}
+		c.counters.nextSequence++
+		_ = c.batch.Set(eventKey(g.ID, r.id, position), []byte(event.Message), nil)
+		r.minTimestamp = min(r.minTimestamp, event.Timestamp)
+		r.maxTimestamp = max(r.maxTimestamp, event.Timestamp)
+	}
+	c.counters.lastIngestion = ingestion
+	c.counted = true
+	r.count += uint64(len(events))
+	r.bytes += bytes
+	r.lastIngestion = ingestion
+	e.set(&r)
+	stored.set(stored.value + bytes)
+	return false, nil
+}
+
+// awsError is an error whose text is the one AWS gives, for callers that show
+// it to users without a provider in between: the awslogs driver.
+type awsError struct {
+	text  string
+	cause error
+}
+
+func (e *awsError) Error() string { return e.text }
+func (e *awsError) Unwrap() error { return e.cause }
+
+// asAWS gives not-found errors AWS's text.
+func asAWS(err error) error {
+	switch {
+	case errors.Is(err, ErrGroupNotFound):
+		return &awsError{"ResourceNotFoundException: The specified log group does not exist.", err}
+	case errors.Is(err, ErrStreamNotFound):
+		return &awsError{"ResourceNotFoundException: The specified log stream does not exist.", err}
+	}
+	return err
+}
+
+// EnsureStream makes the stream unless it is there, and with createGroup the
+// group too. It is what the awslogs driver does when a container starts; the
+// text of the error for a missing group is AWS's.
+func (s *Store) EnsureStream(ctx context.Context, group, stream string, createGroup bool) error {
+	if s.hasStream(group, stream) {
+		return nil
+	}
+	err := s.submit(ctx, true, len(group)+len(stream), func(c *commit) error {
+		g, err := c.group(group)
+		if err != nil {
+			return err
+		}
+		if g.value == nil && !createGroup {
+			return fmt.Errorf("%w: %s", ErrGroupNotFound, group)
+		}
+		if g.value == nil {
+			c.createGroup(g, GroupSettings{})
+		}
+		e, err := c.stream(g.value.ID, stream)
+		if err != nil {
+			return err
+		}
+		if e.value == nil {
+			c.createStream(e)
+		}
+		return nil
+	})
+	return asAWS(err)
+}
+
+// hasStream reports whether the stream is known to be there. It may be wrong
+// only in saying no.
+func (s *Store) hasStream(group, stream string) bool {
+	if err := s.enter(); err != nil {
+		return false
+	}
+	defer s.readers.Done()
+	g, err := findGroup(s.db, group)
+	if err != nil {
+		return false
+	}
+	_, err = findStream(s.db, g.ID, group, stream)
+	return err == nil
+}
+
+// Deliver is Append for container output, which is made to fit as the awslogs
+// driver does: bytes that are not UTF-8 become U+FFFD, empty lines are dropped.
+// A repeated delivery is success. Errors for a missing group or stream have
+// AWS's text.
+func (s *Store) Deliver(
+	ctx context.Context, group, stream, source string, seq uint64, events []Event,
+) error {
+	clean := make([]Event, 0, len(events))
+	for _, e := range events {
+		if e.Message == "" {
+			continue
+		}
+		e.Message = strings.ToValidUTF8(e.Message, "\uFFFD")
+		clean = append(clean, e)
+	}
+	_, err := s.Append(ctx, group, stream, source, seq, clean)
+	return asAWS(err)
+}
