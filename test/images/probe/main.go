@@ -1,0 +1,197 @@
+// Command probe is the program in test images. It does what its arguments say and nothing else:
+//
+//	exit CODE              end with that code
+//	sleep                  until a signal ends it, with the kernel's default handling
+//	trap CODE              until SIGTERM or SIGQUIT, then say "caught NAME" and end with that code
+//	ignore                 until SIGKILL
+//	echo WORD…             say it
+//	stderr WORD…           say it on standard error
+//	env                    show the environment
+//	id                     show uid, gid and groups
+//	cat FILE…              show files
+//	mounts                 show mounts
+//	stat PATH…             show modes, owners and kinds
+//	write FILE             write into a file, or end with 1 and say why not
+//	eat MIB                use that much memory and then sleep
+//	spin                   use a CPU until a signal
+//	stray FILE             leave two children behind, one in a session of its own, that hold FILE open; then sleep
+//	serve PORT             answer HTTP with the host name
+//	seq N                  say N numbered lines
+//	logto FILE             be a container's log program: write "o LINE" and "e LINE" into FILE
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fail(fmt.Errorf("say what to do"))
+	}
+	args := os.Args[2:]
+	arg := func() string {
+		if len(args) == 0 {
+			fail(fmt.Errorf("%s needs an argument", os.Args[1]))
+		}
+		return args[0]
+	}
+	switch os.Args[1] {
+	case "exit":
+		os.Exit(number(arg()))
+	case "sleep":
+		sleep()
+	case "trap":
+		trap(number(arg()))
+	case "ignore":
+		signal.Ignore(syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT)
+		sleep()
+	case "echo":
+		fmt.Println(strings.Join(args, " "))
+	case "stderr":
+		fmt.Fprintln(os.Stderr, strings.Join(args, " "))
+	case "env":
+		fmt.Println(strings.Join(os.Environ(), "\n"))
+	case "id":
+		groups, err := os.Getgroups()
+		check(err)
+		fmt.Println(os.Getuid(), os.Getgid(), groups)
+	case "cat":
+		for _, name := range args {
+			cat(name)
+		}
+	case "mounts":
+		cat("/proc/self/mountinfo")
+	case "stat":
+		for _, name := range args {
+			stat(name)
+		}
+	case "write":
+		check(os.WriteFile(arg(), []byte("written"), 0o644))
+	case "eat":
+		eat(number(arg()))
+	case "spin":
+		for {
+		}
+	case "stray":
+		stray(arg())
+	case "hold":
+		_, err := os.OpenFile(arg(), os.O_CREATE|os.O_WRONLY, 0o644)
+		check(err)
+		sleep()
+	case "orphan":
+		child := exec.Command("/probe", "hold", arg())
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		check(child.Start())
+	case "serve":
+		host, err := os.Hostname()
+		check(err)
+		check(http.ListenAndServe(":"+arg(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, host) })))
+	case "seq":
+		for i := range number(arg()) {
+			fmt.Println("line", i)
+		}
+	case "logto":
+		logTo(arg())
+	default:
+		fail(fmt.Errorf("unknown: %s", os.Args[1]))
+	}
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "probe:", err)
+	os.Exit(1)
+}
+
+func check(err error) {
+	if err != nil {
+		fail(err)
+	}
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	check(err)
+	return n
+}
+
+// sleep blocks outside of Go's scheduler, which would call a program with nothing to wait for a deadlock.
+func sleep() {
+	for {
+		syscall.Pause()
+	}
+}
+
+func trap(code int) {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGTERM, syscall.SIGQUIT)
+	fmt.Println("ready")
+	fmt.Println("caught", <-caught)
+	os.Exit(code)
+}
+
+func cat(name string) {
+	f, err := os.Open(name)
+	check(err)
+	_, err = io.Copy(os.Stdout, f)
+	check(err)
+}
+
+func stat(name string) {
+	info, err := os.Lstat(name)
+	check(err)
+	sys := info.Sys().(*syscall.Stat_t)
+	fmt.Println(name, info.Mode(), sys.Uid, sys.Gid)
+}
+
+func eat(mib int) {
+	var held [][]byte
+	for range mib {
+		page := make([]byte, 1<<20)
+		for i := 0; i < len(page); i += 4096 {
+			page[i] = 1
+		}
+		held = append(held, page)
+	}
+	fmt.Println("ate", len(held))
+	sleep()
+}
+
+// stray starts one child in its session and one in a new session whose parent ends at once.
+func stray(file string) {
+	check(exec.Command("/probe", "hold", file).Start())
+	apart := exec.Command("/probe", "orphan", file)
+	apart.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	check(apart.Run())
+	fmt.Println("strayed")
+	sleep()
+}
+
+// logTo speaks containerd's logging protocol: standard output comes on descriptor 3, standard error on 4, and closing 5
+// says that it is ready.
+func logTo(name string) {
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	check(err)
+	check(os.NewFile(5, "ready").Close())
+	var streams sync.WaitGroup
+	for fd, tag := range map[uintptr]string{3: "o", 4: "e"} {
+		streams.Go(func() {
+			lines := bufio.NewScanner(os.NewFile(fd, tag))
+			for lines.Scan() {
+				fmt.Fprintf(out, "%s %s\n", tag, lines.Text())
+			}
+		})
+	}
+	streams.Wait()
+	// The end of the log, so that who reads the file knows that it is whole.
+	fmt.Fprintln(out, "end")
+}
