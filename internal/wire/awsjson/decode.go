@@ -20,10 +20,10 @@ const (
 	// maxDepth is how deep lists and objects may nest. No model comes near; a
 	// body that does wants our stack.
 	maxDepth = 64
-	// maxContainers is how many lists and objects a body may have: "{}," is
-	// three bytes and costs us a structure. The largest honest request is
-	// PutLogEvents with 10,000 events.
-	maxContainers = 20_000
+	// maxValues is how many values a body may have, counted by commas and
+	// brackets: "{}," is three bytes and costs us a structure. The largest honest
+	// request is PutLogEvents with 10,000 events of two members.
+	maxValues = 100_000
 )
 
 // decode fills in from a JSON object. code is that of refusals.
@@ -46,13 +46,16 @@ func decode(body []byte, code string, in smithy.Shape) error {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return d.refuse("")
 	}
+	if d.at == nil {
+		return nil
+	}
 	return in.Deserialize(d)
 }
 
-// excessive says whether body exceeds maxDepth or maxContainers, without parsing
+// excessive says whether body exceeds maxDepth or maxValues, without parsing
 // it.
 func excessive(body []byte) bool {
-	depth, containers, inString := 0, 0, false
+	depth, values, inString := 0, 0, false
 	for i := 0; i < len(body); i++ {
 		switch c := body[i]; {
 		case inString && c == '\\':
@@ -62,12 +65,14 @@ func excessive(body []byte) bool {
 		case inString:
 		case c == '{' || c == '[':
 			depth++
-			containers++
-			if depth > maxDepth || containers > maxContainers {
-				return true
-			}
+			values++
+		case c == ',':
+			values++
 		case c == '}' || c == ']':
 			depth--
+		}
+		if depth > maxDepth || values > maxValues {
+			return true
 		}
 	}
 	return false

@@ -12,13 +12,8 @@ import (
 	"berth.dev/berth/internal/wire/smithy"
 )
 
-const (
-	// maxParameters bounds what a list of empty structures costs us; no real
-	// request comes near.
-	maxParameters = 20_000
-	// maxDepth is how deep shapes may nest, for those that contain themselves.
-	maxDepth = 64
-)
+// maxDepth is how deep shapes may nest, for those that contain themselves.
+const maxDepth = 64
 
 // Style is what differs between the query protocols.
 type Style struct {
@@ -36,14 +31,12 @@ func Decode(style Style, code string, r *http.Request, body []byte, in smithy.Sh
 	if err != nil {
 		return d.refuse("The request's parameters are not well-formed: " + err.Error())
 	}
-	if len(values) > maxParameters {
-		return d.refuse("The request has too many parameters")
-	}
 	d.at = root(values)
 	return in.Deserialize(d)
 }
 
-// Values is a query request's parameters.
+// Values is a query request's parameters. Their number is limited by net/url (to
+// 10,000), which also bounds what a list of empty structures costs us.
 func Values(r *http.Request, body []byte) (url.Values, error) {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
