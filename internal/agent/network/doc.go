@@ -1,0 +1,48 @@
+// Package network makes VPCs true on one host: each task has a network interface (ENI) with the address, hardware
+// address and subnet that the control plane chose, in a network namespace of its own.
+//
+// # Shape
+//
+// On each host a VPC is a network namespace that routes between its interfaces, and nothing but routes:
+//
+//	task namespace              VPC namespace                         host
+//	berth-<instance>-<eni>      berth-<instance>-<vpc>
+//	eth0 172.31.16.5/20 ─────── eni<hash>   172.31.16.5/32 → eni…
+//	 default via .16.1          lo          172.31.0.1, 172.31.16.1
+//	lo 169.254.170.2            uplink ────────────────────────────── berth<hash> 172.31.0.3
+//	   169.254.169.253           default via 172.31.0.3                172.31.0.0/16 via 172.31.0.1
+//
+// Tasks talk to each other inside the VPC namespace, so that no rule of the host (Docker's FORWARD policy, bridged frames
+// sent through iptables, a user's firewall) ever sees that traffic, and two VPCs cannot see each other. Only what
+// enters or leaves the VPC crosses the uplink. There every packet is routed: the host reaches a task by its own address,
+// and what leaves is masqueraded.
+//
+// The gateway is the subnet's .1, as on AWS and as task metadata reports it (SubnetGatewayIpv4Address), not a link-local
+// one: software that reads its own routing table finds what it would find on Fargate. The subnet has no on-link
+// route, so neighbours are also reached through the gateway and ARP for them never happens; the two permanent neighbour
+// entries of each interface leave nothing to resolve. The host's end of the uplink has the fourth address of the VPC
+// (.3, which AWS keeps "for future use" in the first subnet and therefore no interface can have): it is the source
+// address that a task sees when a process of the host connects to it.
+//
+// # What it keeps true
+//
+//   - Attach leaves a complete interface or an error, and can be repeated; Detach likewise. Both start from what the
+//     kernel has, never from memory: the kernel is the only state (names of namespaces, and an alias on each link that
+//     carries the interface's description), so that a new agent process finds everything with List.
+//   - A task can send with its own address only (strict reverse path filter on its port) and cannot reach 169.254.0.0/16
+//     beyond its own namespace: the cloud metadata service of the host, in particular.
+//   - VPCs are isolated from each other, also across Berth instances of one host. Connections from outside the host to a
+//     task's address are refused: nothing routes into a VPC on AWS either.
+//   - While Run runs, the host's part (forwarding, uplink, route, NAT, the way through iptables) is restored whenever
+//     another program removes it. Run is woken by the kernel's notices about nftables, links and routes, and by a timer for
+//     what has no notice (iptables-legacy).
+//
+// Beside Docker: Docker sets the iptables policy of FORWARD to DROP, and an accept in another nftables table does not
+// override a drop. When an iptables binary is there, the uplinks are therefore accepted in FORWARD and, where it
+// exists, in DOCKER-USER.
+//
+// net.ipv4.ip_forward is switched on when it is off, said in the log, and left on by Purge: another program may rely on
+// it by then.
+//
+// Sources of behaviour: behaviour/networking-lb-discovery.md §1; the measurements behind the shape are in STACK.md.
+package network
