@@ -178,7 +178,7 @@ func (d *door) send(t testing.TB, q request) reply {
 }
 
 // do sends r and reads the answer; every answer must have a request id.
-func (d *door) do(t testing.TB, r *http.Request) reply {
+func (d *door) do(t failer, r *http.Request) reply {
 	t.Helper()
 	w := httptest.NewRecorder()
 	d.ServeHTTP(w, r)
@@ -288,4 +288,10 @@ func wantFailure(t testing.TB, got reply, protocol string, status int, code, mes
 	if got.status != status || gotCode != code || message != "*" && gotMessage != message {
 		t.Fatalf("%d %s %q\nwant %d %s %q", got.status, gotCode, gotMessage, status, code, message)
 	}
+}
+
+// failer is a *testing.T or a *rapid.T.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }

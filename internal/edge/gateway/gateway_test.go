@@ -24,18 +24,18 @@ import (
 	"berth.dev/berth/internal/wire/smithy"
 )
 
-// ecs is a provider whose ListClusters is given by a test.
-type ecs struct {
+// ecsProvider is a provider whose ListClusters is given by a test.
+type ecsProvider struct {
 	ecsapi.Unimplemented
 	list func(context.Context, *ecsapi.ListClustersInput) (*ecsapi.ListClustersOutput, error)
 }
 
-func (p ecs) ListClusters(ctx context.Context, in *ecsapi.ListClustersInput) (*ecsapi.ListClustersOutput, error) {
+func (p ecsProvider) ListClusters(ctx context.Context, in *ecsapi.ListClustersInput) (*ecsapi.ListClustersOutput, error) {
 	return p.list(ctx, in)
 }
 
 func listing(f func(context.Context, *ecsapi.ListClustersInput) (*ecsapi.ListClustersOutput, error)) func(*gateway.Config) {
-	return provide(ecsapi.API, ecs{list: f})
+	return provide(ecsapi.API, ecsProvider{list: f})
 }
 
 func failing(err error) func(*gateway.Config) {
@@ -334,7 +334,7 @@ func TestMetricsAndAudit(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	d := open(t, func(cfg *gateway.Config) {
 		cfg.Registerer = registry
-		provide(ecsapi.API, ecs{list: func(context.Context, *ecsapi.ListClustersInput) (*ecsapi.ListClustersOutput, error) { return nil, nil }})(cfg)
+		provide(ecsapi.API, ecsProvider{list: func(context.Context, *ecsapi.ListClustersInput) (*ecsapi.ListClustersOutput, error) { return nil, nil }})(cfg)
 	})
 	d.send(t, jsonCall(ecsapi.API, "ListClusters", "{}"))
 	d.send(t, jsonCall(ecsapi.API, "ListClusters", "{"))
