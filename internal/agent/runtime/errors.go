@@ -46,3 +46,17 @@ func (e *PullError) Unwrap() error { return e.Err }
 
 // Temporary tells whether trying again may help.
 func (e *PullError) Temporary() bool { return e.Class == PullUnreachable || e.Class == PullOther }
+
+// StartError says why a container's process could not be started.
+type StartError struct {
+	ID string
+	// Message is in the words that Fargate uses: what follows "CannotStartContainerError: " in a stopped task's reason.
+	Message string
+	Err     error
+}
+
+// Error returns Message.
+func (e *StartError) Error() string { return e.Message }
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }

@@ -26,7 +26,7 @@ type Runtime interface {
 
 	// Start runs the container's process and returns when it runs. A container that is running, or that has run and
 	// exited, is left alone: look at the returned Status. A program that is not in the image, a working directory that
-	// cannot be entered and the like are errors of Start; the container is then still StateCreated.
+	// cannot be entered and the like are a *StartError; the container is then still StateCreated.
 	Start(ctx context.Context, id string) (Status, error)
 
 	// Restart runs an exited container again, in its own file system, as its n-th restart (n counts from 1). When

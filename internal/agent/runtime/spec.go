@@ -132,6 +132,7 @@ type Log struct {
 	// it outlives the agent. It speaks containerd's logging protocol: stdout on descriptor 3, stderr on 4, and it closes
 	// 5 when it is ready. Empty throws output away.
 	Binary string
-	// Args become its arguments: each key followed by its value, keys in order.
+	// Args become its arguments: each key followed by its value, the pairs in no particular order. It also finds the
+	// container's ID in the environment, in CONTAINER_ID.
 	Args map[string]string
 }

@@ -2,7 +2,7 @@
 //
 //	exit CODE              end with that code
 //	sleep                  until a signal ends it, with the kernel's default handling
-//	trap CODE              until SIGTERM or SIGQUIT, then say "caught NAME" and end with that code
+//	trap CODE              make /tmp/ready, and at SIGTERM or SIGQUIT say "caught NAME" and end with that code
 //	ignore                 until SIGKILL
 //	echo WORD…             say it
 //	stderr WORD…           say it on standard error
@@ -131,9 +131,13 @@ func sleep() {
 	}
 }
 
+// ready exists in a container when trap has its handlers.
+const ready = "/tmp/ready"
+
 func trap(code int) {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGTERM, syscall.SIGQUIT)
+	check(os.WriteFile(ready, nil, 0o644))
 	fmt.Println("ready")
 	fmt.Println("caught", <-caught)
 	os.Exit(code)

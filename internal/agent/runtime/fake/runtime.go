@@ -167,7 +167,7 @@ func (r *Runtime) start(ctx context.Context, verb Verb, id string, n int) (runti
 		}
 		if c.state == runtime.StateCreated {
 			if err := r.world.behave(c.spec).StartErr; err != nil {
-				return fmt.Errorf("start container %q: %w", id, err)
+				return &runtime.StartError{ID: id, Message: err.Error(), Err: err}
 			}
 			r.world.launch(c)
 		}

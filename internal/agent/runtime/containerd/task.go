@@ -1,0 +1,270 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+
+	"berth.dev/berth/internal/agent/runtime"
+)
+
+// A "task" in this file is containerd's: the process of one container.
+
+// process asks containerd for the container's process; nil is none.
+func (r *Runtime) process(ctx context.Context, id string) (*tasktypes.Process, error) {
+	reply, err := r.client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
+	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("container %q: %w", id, err)
+	}
+	return reply.Process, nil
+}
+
+// status puts together what containerd, the cgroup and the mark say.
+func (r *Runtime) status(ctx context.Context, c record) (runtime.Status, error) {
+	s := runtime.Status{
+		ID: c.ID, TaskID: c.spec.TaskID, Name: c.spec.Name, Image: c.Image, Labels: maps.Clone(c.spec.Labels),
+		SpecHash: c.Labels[labelHash], State: runtime.StateCreated, CreatedAt: c.CreatedAt, Restarts: c.restarts(),
+	}
+	p, err := r.process(ctx, c.ID)
+	if err != nil {
+		return runtime.Status{}, err
+	}
+	m, _ := r.readMark(c.ID)
+	switch {
+	case p == nil:
+		if exit, started, lost := r.lost(c.ID, c.CreatedAt); lost {
+			s.State, s.StartedAt, s.Exit = runtime.StateExited, started, &exit
+		}
+	case p.Status == tasktypes.Status_CREATED, p.Status == tasktypes.Status_UNKNOWN:
+		// Between create and start of the process: nothing of the container's own runs yet.
+	case p.Status == tasktypes.Status_STOPPED:
+		s.State, s.StartedAt = runtime.StateExited, m.StartedAt
+		s.Exit = r.exit(c, p.ExitStatus, p.ExitedAt.AsTime())
+	default:
+		s.State, s.StartedAt, s.PID = runtime.StateRunning, m.StartedAt, int(p.Pid)
+	}
+	return s, nil
+}
+
+// exit describes the end of a run whose cgroup is still there.
+func (r *Runtime) exit(c record, code uint32, at time.Time) *runtime.Exit {
+	r.mu.Lock()
+	oomed := r.oomed[c.ID]
+	r.mu.Unlock()
+	return &runtime.Exit{Code: code, At: at, OOMKilled: oomed || oomKills(cgroupPath(c.spec)) > 0}
+}
+
+// Start implements runtime.Runtime.
+func (r *Runtime) Start(ctx context.Context, id string) (runtime.Status, error) {
+	defer r.lock(id)()
+	ctx = r.scoped(ctx)
+	c, err := r.load(ctx, id)
+	if err != nil {
+		return runtime.Status{}, err
+	}
+	return r.start(ctx, c)
+}
+
+// Restart implements runtime.Runtime. Its steps are in an order in which the next call finds out where it died: the
+// count is raised when nothing is left of the earlier run.
+func (r *Runtime) Restart(ctx context.Context, id string, n int) (runtime.Status, error) {
+	defer r.lock(id)()
+	ctx = r.scoped(ctx)
+	c, err := r.load(ctx, id)
+	if err != nil {
+		return runtime.Status{}, err
+	}
+	if n > c.restarts() {
+		status, err := r.status(ctx, c)
+		if err != nil {
+			return runtime.Status{}, err
+		}
+		if status.State == runtime.StateRunning {
+			return runtime.Status{}, fmt.Errorf("restart container %q: it is running", id)
+		}
+		if err := r.forgetRun(ctx, id); err != nil {
+			return runtime.Status{}, fmt.Errorf("restart container %q: %w", id, err)
+		}
+		c.Labels[labelRestarts] = strconv.Itoa(n)
+		if c.Container, err = r.client.ContainerService().Update(ctx, c.Container, "labels."+labelRestarts); err != nil {
+			return runtime.Status{}, fmt.Errorf("restart container %q: %w", id, err)
+		}
+	}
+	return r.start(ctx, c)
+}
+
+// forgetRun takes a container that has exited back to created.
+func (r *Runtime) forgetRun(ctx context.Context, id string) error {
+	if err := r.deleteTask(ctx, id); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	delete(r.oomed, id)
+	r.mu.Unlock()
+	if err := os.Remove(r.markPath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// start runs the process unless it runs or has run. The container is locked.
+func (r *Runtime) start(ctx context.Context, c record) (runtime.Status, error) {
+	status, err := r.status(ctx, c)
+	if err != nil || status.State != runtime.StateCreated {
+		return status, err
+	}
+	p, err := r.process(ctx, c.ID)
+	if err != nil {
+		return runtime.Status{}, err
+	}
+	if p == nil {
+		if err := r.newTask(ctx, c); err != nil {
+			return runtime.Status{}, startError(c.ID, err)
+		}
+	}
+	// Before the process runs: what is marked and does not run was lost, what runs and is not marked would be forgotten.
+	if err := r.writeMark(c.ID, mark{BootID: bootID(), StartedAt: time.Now()}); err != nil {
+		return runtime.Status{}, err
+	}
+	if _, err := r.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: c.ID}); err != nil {
+		err = errgrpc.ToNative(err)
+		return runtime.Status{}, errors.Join(startError(c.ID, err), r.forgetRun(context.WithoutCancel(ctx), c.ID))
+	}
+	return r.status(ctx, c)
+}
+
+// startError has Fargate's words, unless the caller's time was up.
+func startError(id string, err error) error {
+	if errdefs.IsCanceled(err) || errdefs.IsDeadlineExceeded(err) {
+		return fmt.Errorf("start container %q: %w", id, err)
+	}
+	return &runtime.StartError{ID: id, Err: err, Message: fmt.Sprintf("failed to create new container runtime task: %v", err)}
+}
+
+// newTask makes the container's process, which waits for Start then.
+func (r *Runtime) newTask(ctx context.Context, c record) error {
+	container, err := r.client.LoadContainer(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	var output cio.Creator = cio.NullIO
+	switch {
+	case c.spec.Log.Binary != "" && c.spec.TTY:
+		output = cio.TerminalBinaryIO(c.spec.Log.Binary, c.spec.Log.Args)
+	case c.spec.Log.Binary != "":
+		output = cio.BinaryIO(c.spec.Log.Binary, c.spec.Log.Args)
+	}
+	_, err = container.NewTask(ctx, output)
+	if errdefs.IsAlreadyExists(err) {
+		// Left by a start that died in the shim, before containerd knew of it.
+		if err := r.deleteTask(ctx, c.ID); err != nil {
+			return err
+		}
+		_, err = container.NewTask(ctx, output)
+	}
+	return err
+}
+
+// Wait implements runtime.Runtime.
+func (r *Runtime) Wait(ctx context.Context, id string) (runtime.Exit, error) {
+	ctx = r.scoped(ctx)
+	e, release := r.use(id)
+	defer release()
+	for {
+		changed := r.next(e)
+		c, err := r.load(ctx, id)
+		if err != nil {
+			return runtime.Exit{}, err
+		}
+		status, err := r.status(ctx, c)
+		switch {
+		case ctx.Err() != nil:
+			return runtime.Exit{}, ctx.Err()
+		case err != nil && !errdefs.IsUnavailable(err):
+			return runtime.Exit{}, err
+		case err == nil && status.Exit != nil:
+			return *status.Exit, nil
+		case err == nil && status.State == runtime.StateRunning:
+			err = r.awaitExit(ctx, id, changed)
+		case err == nil:
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+		}
+		if errdefs.IsUnavailable(err) {
+			pause(ctx, 100*time.Millisecond) // containerd is being restarted; the container is not
+		}
+	}
+}
+
+// awaitExit returns when the process has ended, when something else has happened to the container, or with the reason
+// why that cannot be known.
+func (r *Runtime) awaitExit(ctx context.Context, id string, changed <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := r.client.TaskService().Wait(ctx, &tasks.WaitRequest{ContainerID: id})
+		ended <- errgrpc.ToNative(err)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-changed:
+		return nil
+	}
+}
+
+// Kill implements runtime.Runtime.
+func (r *Runtime) Kill(ctx context.Context, id string, sig syscall.Signal) error {
+	ctx = r.scoped(ctx)
+	c, err := r.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	// All at once only where the end of the first process does not end the others: in a process namespace of several.
+	request := &tasks.KillRequest{ContainerID: id, Signal: uint32(sig), All: sig == syscall.SIGKILL && c.spec.PIDNSPath != ""}
+	_, err = r.client.TaskService().Kill(ctx, request)
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsFailedPrecondition(err) {
+		return fmt.Errorf("kill container %q: %w", id, err)
+	}
+	return nil
+}
+
+// deleteTask ends the container's process and makes containerd, the shim and the OCI runtime forget it.
+func (r *Runtime) deleteTask(ctx context.Context, id string) error {
+	p, err := r.process(ctx, id)
+	if err != nil || p == nil {
+		return err
+	}
+	service := r.client.TaskService()
+	if p.Status != tasktypes.Status_STOPPED {
+		_, err := service.Kill(ctx, &tasks.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGKILL), All: true})
+		if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsFailedPrecondition(err) {
+			return fmt.Errorf("kill: %w", err)
+		}
+		if _, err := service.Wait(ctx, &tasks.WaitRequest{ContainerID: id}); err != nil && !errdefs.IsNotFound(errgrpc.ToNative(err)) {
+			return fmt.Errorf("wait for its end: %w", errgrpc.ToNative(err))
+		}
+	}
+	_, err = service.Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: id})
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete its process: %w", err)
+	}
+	return nil
+}
