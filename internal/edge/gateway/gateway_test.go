@@ -427,3 +427,22 @@ func TestSlowBodyWithoutSignature(t *testing.T) {
 		t.Fatalf("%q, %v", answer, err)
 	}
 }
+
+// unwritable is an output whose serializer is broken.
+type unwritable struct{ smithy.Shape }
+
+func (unwritable) Serialize(smithy.ShapeSerializer) { panic("unwritable") }
+
+func TestPanicOfAnEncoder(t *testing.T) {
+	d := open(t, func(cfg *gateway.Config) {
+		api := answeringEmpty(ecsapi.API)
+		for _, op := range api.Operations {
+			op.Invoke = func(context.Context, any, smithy.Shape) (smithy.Shape, error) { return unwritable{op.NewOutput()}, nil }
+		}
+		cfg.Services[0].API = api
+	})
+	wantFailure(t, d.send(t, jsonCall(ecsapi.API, "ListClusters", "{}")), "json", 500, "InternalFailure", "*")
+	if lines := d.log.lines("ERROR"); len(lines) != 1 || lines[0]["msg"] != "request panicked" {
+		t.Fatalf("error lines %v", lines)
+	}
+}
