@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -416,6 +417,11 @@ func TestSlowBodyWithoutSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	// Only a watchdog: a server that waits for the body gives up after its
+	// ReadTimeout, and would then answer all the same.
+	if err := conn.SetDeadline(time.Now().Add(server.ReadTimeout * 2 / 3)); err != nil {
+		t.Fatal(err)
+	}
 	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\nX-Amz-Target: "+ecsapi.API.TargetPrefix+".ListClusters\r\n\r\n{")
 	if err != nil {
 		t.Fatal(err)
