@@ -172,24 +172,42 @@ func routed(t *testing.T, l lab, m *Manager) bool {
 	return err == nil && len(routes) > 0 && routes[0].LinkIndex == link.Attrs().Index && link.Attrs().OperState == netlink.OperUp
 }
 
-// TestBesideDocker runs a real Docker engine in the lab's host, and restarts it.
+// TestBesideDocker runs a real Docker engine in the lab's host, before and after Berth, and restarts it.
 func TestBesideDocker(t *testing.T) {
 	needRoot(t)
 	needProgram(t, "dockerd")
-	l := newLab(t)
-	m := l.manager(t)
-	a, b := attach(t, m, eni(testVPC, 0)), attach(t, m, eni(testVPC, 1))
-	run(t, m)
-	for _, name := range []string{"started", "started again"} {
-		t.Run(name, func(t *testing.T) {
+	restart := func(t *testing.T, l lab, m *Manager, a, b Attachment) {
+		startDocker(t, l)
+		eventually(t, l.host, "our rules are there", func() bool { return rulesComplete(t, l, m) })
+		if s := command(t, l.host, findIptables(), "-S"); !strings.Contains(s, "-N DOCKER-USER") {
+			t.Fatalf("Docker wrote no rules:\n%s", s)
+		}
+		everyDirection(t, l, a, b)
+	}
+	t.Run("Docker first", func(t *testing.T) {
+		l := newLab(t)
+		m := l.manager(t)
+		var a, b Attachment
+		t.Run("started", func(t *testing.T) {
 			startDocker(t, l)
-			eventually(t, l.host, "our rules are there", func() bool { return rulesComplete(t, l, m) })
-			if s := command(t, l.host, findIptables(), "-S"); !strings.Contains(s, "-P FORWARD DROP") || !strings.Contains(s, "-N DOCKER-USER") {
-				t.Fatalf("Docker wrote no rules:\n%s", s)
+			// Docker does so when it was the one to switch on forwarding.
+			if s := command(t, l.host, findIptables(), "-S"); !strings.Contains(s, "-P FORWARD DROP") {
+				t.Fatalf("Docker wrote no policy:\n%s", s)
 			}
+			a, b = attach(t, m, eni(testVPC, 0)), attach(t, m, eni(testVPC, 1))
 			everyDirection(t, l, a, b)
 		})
-	}
+		run(t, m)
+		command(t, l.host, findIptables(), "-w", "-F")
+		t.Run("restarted", func(t *testing.T) { restart(t, l, m, a, b) })
+	})
+	t.Run("Berth first", func(t *testing.T) {
+		l := newLab(t)
+		m := l.manager(t)
+		a, b := attach(t, m, eni(testVPC, 0)), attach(t, m, eni(testVPC, 1))
+		run(t, m)
+		restart(t, l, m, a, b)
+	})
 }
 
 // startDocker starts an engine with directories of its own in the lab's host and returns when it answers.
