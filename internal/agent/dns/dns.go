@@ -1,0 +1,208 @@
+package dns
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"berth.dev/berth/internal/agent/network"
+)
+
+const (
+	// tryFor is how long one resolver may take. Two of them fit in the five seconds that C libraries wait by default.
+	tryFor = 2 * time.Second
+	// inFlight is how many queries of one task are asked of the host's resolvers at once; the rest is answered SERVFAIL, so
+	// that one task cannot use up the agent's sockets.
+	inFlight = 256
+	// ttl, in seconds, is that of Amazon's resolver for private names.
+	ttl = 60
+)
+
+// Config is what a Resolver needs to know.
+type Config struct {
+	Region string
+	Log    *slog.Logger
+	// ResolvConf is the file that names the host's resolvers; empty means /etc/resolv.conf.
+	ResolvConf string
+	// Fallback are resolvers, as addresses with or without port, for when that file is missing or names none.
+	Fallback []string
+	// Address is where tasks find their resolver; empty means 169.254.169.253:53.
+	Address string
+}
+
+// A Resolver answers for all tasks of a host.
+type Resolver struct {
+	cfg       Config
+	log       *slog.Logger
+	upstreams upstreams
+}
+
+// New returns a Resolver for tasks in cfg.Region.
+func New(cfg Config) *Resolver {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.ResolvConf == "" {
+		cfg.ResolvConf = "/etc/resolv.conf"
+	}
+	if cfg.Address == "" {
+		cfg.Address = net.JoinHostPort(network.ResolverAddress, "53")
+	}
+	return &Resolver{cfg: cfg, log: cfg.Log.With("component", "dns"),
+		upstreams: upstreams{file: cfg.ResolvConf, fallback: cfg.Fallback}}
+}
+
+// An Endpoint is one task's resolver: sockets that are open, and Run, which answers on them.
+type Endpoint struct {
+	resolver *Resolver
+	vpc      netip.Prefix
+	udp      net.PacketConn
+	tcp      net.Listener
+	slots    chan struct{}
+}
+
+// Open opens the sockets in the task's network namespace. From then on queries wait in them, so containers may start.
+// The caller must call Run, which closes them, or Close.
+func (r *Resolver) Open(ctx context.Context, netnsPath string, vpc netip.Prefix) (*Endpoint, error) {
+	udp, err := network.ListenUDP(ctx, netnsPath, r.cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("open resolver in %s: %w", netnsPath, err)
+	}
+	// The same port as UDP's, which a test leaves to the kernel.
+	tcp, err := network.ListenTCP(ctx, netnsPath, udp.LocalAddr().String())
+	if err != nil {
+		udp.Close()
+		return nil, fmt.Errorf("open resolver in %s: %w", netnsPath, err)
+	}
+	return &Endpoint{resolver: r, vpc: vpc, udp: udp, tcp: tcp, slots: make(chan struct{}, inFlight)}, nil
+}
+
+// Serve is Open and Run.
+func (r *Resolver) Serve(ctx context.Context, netnsPath string, vpc netip.Prefix) error {
+	e, err := r.Open(ctx, netnsPath, vpc)
+	if err != nil {
+		return err
+	}
+	return e.Run(ctx)
+}
+
+// Addr is the address on which the Endpoint answers, by UDP and by TCP.
+func (e *Endpoint) Addr() string { return e.udp.LocalAddr().String() }
+
+// Close closes the sockets of an Endpoint that is not running.
+func (e *Endpoint) Close() {
+	e.udp.Close()
+	e.tcp.Close()
+}
+
+// Run answers queries until ctx ends, then closes the sockets and returns ctx's error. Queries that are being asked then
+// are given up: the namespace must be free when Run returns.
+func (e *Endpoint) Run(ctx context.Context) error {
+	defer e.Close()
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) { e.serve(running, w, query) })
+	servers := []*dns.Server{{PacketConn: e.udp, Handler: handler}, {Listener: e.tcp, Handler: handler}}
+	failed := make(chan error, len(servers))
+	for _, s := range servers {
+		started := make(chan struct{})
+		s.NotifyStartedFunc = func() { close(started) }
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			failed <- s.ActivateAndServe()
+		}()
+		defer func() {
+			select { // a server that has not started cannot be shut down
+			case <-started:
+			case <-done:
+			}
+			// It fails only if the server has ended by itself.
+			_ = s.Shutdown()
+			<-done
+		}()
+	}
+	defer cancel() // before the servers wait for their handlers
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-failed:
+		return fmt.Errorf("serve DNS: %w", err)
+	}
+}
+
+// serve answers one query.
+func (e *Endpoint) serve(ctx context.Context, w dns.ResponseWriter, query *dns.Msg) {
+	answer := e.answer(ctx, query, w.RemoteAddr().Network())
+	if w.RemoteAddr().Network() == "udp" {
+		size := dns.MinMsgSize
+		if opt := query.IsEdns0(); opt != nil {
+			size = max(size, int(opt.UDPSize()))
+		}
+		answer.Truncate(size)
+	}
+	if err := w.WriteMsg(answer); err != nil && ctx.Err() == nil {
+		e.resolver.log.Debug("answer was not sent", "error", err)
+	}
+}
+
+func (e *Endpoint) answer(ctx context.Context, query *dns.Msg, transport string) *dns.Msg {
+	if query.Opcode != dns.OpcodeQuery {
+		return new(dns.Msg).SetRcode(query, dns.RcodeNotImplemented)
+	}
+	if len(query.Question) != 1 {
+		return new(dns.Msg).SetRcode(query, dns.RcodeFormatError)
+	}
+	if answer, ours := private(query, e.vpc, e.resolver.cfg.Region); ours {
+		return answer
+	}
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	default:
+		return new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
+	}
+	return e.resolver.forward(ctx, query, transport)
+}
+
+// forward asks the host's resolvers one after the other, beginning with the one that answered last. An answer that says
+// that a resolver cannot help is kept while others are asked.
+func (r *Resolver) forward(ctx context.Context, query *dns.Msg, transport string) *dns.Msg {
+	refusal := new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
+	servers := r.upstreams.servers()
+	first := int(r.upstreams.last.Load())
+	for i := range servers {
+		n := (first + i) % len(servers)
+		answer, err := exchange(ctx, query, transport, servers[n])
+		switch {
+		case ctx.Err() != nil:
+			return refusal
+		case err != nil:
+			r.log.Debug("resolver did not answer", "resolver", servers[n], "error", err)
+		case answer.Rcode == dns.RcodeServerFailure || answer.Rcode == dns.RcodeRefused:
+			refusal = answer
+		default:
+			r.upstreams.last.Store(int32(n))
+			return answer
+		}
+	}
+	return refusal
+}
+
+// exchange asks one resolver. It ends with ctx, for which the library does not look while it waits for an answer.
+func exchange(ctx context.Context, query *dns.Msg, transport, server string) (*dns.Msg, error) {
+	client := dns.Client{Net: transport, Timeout: tryFor, UDPSize: 4096} // some send more than was asked for
+	conn, err := client.DialContext(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	answer, _, err := client.ExchangeWithConnContext(ctx, query.Copy(), conn)
+	return answer, err
+}

@@ -1,0 +1,20 @@
+// Package dns answers a task's DNS queries: each task finds its resolver at 169.254.169.253, on sockets that the agent
+// opened inside the task's network namespace.
+//
+// It keeps these things true:
+//
+//   - Private names are answered here, forward and reverse: ip-172-31-16-5.ec2.internal (in us-east-1) and
+//     ip-172-31-16-5.eu-west-1.compute.internal (elsewhere) is 172.31.16.5, for every address of the task's VPC.
+//     Nothing of them leaves the host. Other names in that zone do not exist, except ip-… names of other ranges, which
+//     a real VPC around this host may know.
+//   - Everything else is asked of the host's resolvers, from the host's own network: a resolver on 127.0.0.53 works. Its
+//     answer is passed on as it is. /etc/resolv.conf is read again whenever it changes, as laptops' do.
+//   - A query is answered soon: SERVFAIL at once when there is no resolver, the next resolver when one is silent, and the
+//     one that answered last is asked first.
+//   - The sockets and goroutines of a task end with the context of its Run.
+//
+// It keeps no cache: the host's resolver has one, and a stale answer would be ours to explain. Failures to answer are
+// the task's to see (as SERVFAIL), not errors of the agent.
+//
+// Sources of behaviour: the Amazon VPC user guide ("DNS attributes for your VPC") and behaviour/networking-lb-discovery.md §1.
+package dns
