@@ -28,8 +28,10 @@ type Logs interface {
 	// Prepare makes the log stream of a container and says where its output
 	// goes. The text of an error is what the user reads as stopped reason.
 	Prepare(ctx context.Context, a *model.Assignment, def *model.ContainerDefinition, runtimeID string) (runtime.Log, error)
-	// Drain returns when everything that the container wrote was delivered.
-	Drain(ctx context.Context, runtimeID string) error
+	// Finish is called after the container was removed. It returns when
+	// everything that it wrote was delivered, or with ctx's error: the rest is
+	// delivered later.
+	Finish(ctx context.Context, runtimeID string) error
 }
 
 // Endpoints answers metadata and DNS inside a task's namespace.
@@ -78,11 +80,9 @@ type Config struct {
 	// Credentials finds a registry login by its repositoryCredentials parameter.
 	Credentials func(parameter string) (*runtime.Auth, error)
 	// Dir is where tasks keep files on this host.
-	Dir string
-	// Resolver is the name server's address inside a task's namespace.
-	Resolver string
-	Limits   Limits
-	Log      *slog.Logger
+	Dir    string
+	Limits Limits
+	Log    *slog.Logger
 }
 
 // Engine runs every task of this node.

@@ -4,16 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 
+	"berth.dev/berth/internal/agent/dns"
 	"berth.dev/berth/internal/model"
 )
 
 // prepare makes the task's directories and the files of /etc that its
 // containers share. Repeating it changes nothing.
-func (l layout) prepare(a *model.Assignment, resolver string) error {
+func (l layout) prepare(a *model.Assignment) error {
 	id := a.Task.ID
 	for _, v := range a.TaskDefinition.Volumes {
 		dir := l.volume(id, v.Name)
@@ -30,18 +31,20 @@ func (l layout) prepare(a *model.Assignment, resolver string) error {
 	if err := os.MkdirAll(filepath.Dir(l.etc(id, "x")), 0o755); err != nil { //nolint:gosec // as above
 		return err
 	}
-	name := hostname(a, &model.ContainerDefinition{})
-	hosts := "127.0.0.1 localhost\n" + a.NetworkInterface.Address + " " + name + "\n"
+	address, err := netip.ParseAddr(a.NetworkInterface.Address)
+	if err != nil {
+		return fmt.Errorf("reading the task's address: %w", err)
+	}
+	hosts := dns.Hosts(address, a.Region)
 	for _, def := range a.TaskDefinition.ContainerDefinitions {
 		for _, h := range def.ExtraHosts {
-			hosts += h.IPAddress + " " + h.Hostname + "\n"
+			hosts = fmt.Appendf(hosts, "%s %s\n", h.IPAddress, h.Hostname)
 		}
 	}
-	_, search, _ := strings.Cut(name, ".")
-	files := map[string]string{
+	files := map[string][]byte{
 		"hosts":       hosts,
-		"hostname":    name + "\n",
-		"resolv.conf": "search " + search + "\nnameserver " + resolver + "\noptions timeout:2 attempts:2\n",
+		"hostname":    []byte(dns.PrivateName(address, a.Region) + "\n"),
+		"resolv.conf": dns.ResolvConf(a.Region),
 	}
 	for file, content := range files {
 		path := l.etc(id, file)
@@ -49,7 +52,7 @@ func (l layout) prepare(a *model.Assignment, resolver string) error {
 		if _, err := os.Stat(path); err == nil {
 			continue
 		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // containers of any user read these
+		if err := os.WriteFile(path, content, 0o644); err != nil { //nolint:gosec // containers of any user read these
 			return err
 		}
 	}

@@ -48,7 +48,7 @@ func (h *host) begin() {
 	rt := h.world.Connect()
 	h.engine = task.New(task.Config{
 		Runtime: rt, Network: h.network, Logs: noLogs{}, Endpoints: noEndpoints{}, Journal: h.journal,
-		Report: h.report, Dir: h.dir, Resolver: "169.254.169.253",
+		Report: h.report, Dir: h.dir,
 		Limits: task.DefaultLimits(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -187,7 +187,7 @@ type noLogs struct{}
 func (noLogs) Prepare(context.Context, *model.Assignment, *model.ContainerDefinition, string) (runtime.Log, error) {
 	return runtime.Log{}, nil
 }
-func (noLogs) Drain(context.Context, string) error { return nil }
+func (noLogs) Finish(context.Context, string) error { return nil }
 
 type noEndpoints struct{}
 

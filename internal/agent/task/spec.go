@@ -3,11 +3,13 @@ package task
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"berth.dev/berth/internal/agent/dns"
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/model"
 )
@@ -137,7 +139,11 @@ func hostname(a *model.Assignment, def *model.ContainerDefinition) string {
 	if a.NetworkInterface == nil {
 		return ""
 	}
-	return "ip-" + strings.ReplaceAll(a.NetworkInterface.Address, ".", "-") + "." + a.Region + ".compute.internal"
+	address, err := netip.ParseAddr(a.NetworkInterface.Address)
+	if err != nil {
+		return ""
+	}
+	return dns.PrivateName(address, a.Region)
 }
 
 func labels(a *model.Assignment, def *model.ContainerDefinition) map[string]string {

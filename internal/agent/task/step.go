@@ -158,7 +158,7 @@ func (j *job) prepare(ctx context.Context) *Event {
 	if err != nil {
 		return j.failed("ResourceInitializationError: the task's control group could not be made: %v", err)
 	}
-	if err := j.r.e.layout.prepare(&j.a, j.r.e.cfg.Resolver); err != nil {
+	if err := j.r.e.layout.prepare(&j.a); err != nil {
 		return j.failed("CannotCreateVolumeError: %v", err)
 	}
 	return &Event{Kind: EventPrepared, Path: cgroup}
@@ -255,20 +255,22 @@ func (j *job) start(ctx context.Context) *Event {
 	return e
 }
 
-// remove takes a container away, after its exit is durable and, where that
-// can be had soon, its last lines are delivered.
+// remove takes a container away, after its exit is durable, and waits a little
+// for its last lines to be delivered. Its logger ends with it.
 func (j *job) remove(ctx context.Context) *Event {
 	if !await(ctx, j.saved) {
 		return nil
 	}
-	if j.def().LogConfiguration != nil && j.s.container(j.step.Container).RanOnce {
-		drain, cancel := context.WithTimeout(ctx, j.r.e.cfg.Limits.Drain)
-		if err := j.r.e.cfg.Logs.Drain(drain, j.id()); err != nil && ctx.Err() == nil {
-			j.r.log.InfoContext(ctx, "the task ends before its last lines were delivered", telemetry.Container, j.step.Container, telemetry.Error, err)
-		}
-		cancel()
+	e := j.insist(ctx, EventRemoved, func() error { return j.r.e.cfg.Runtime.Remove(ctx, j.id()) })
+	if e == nil || j.def().LogConfiguration == nil {
+		return e
 	}
-	return j.insist(ctx, EventRemoved, func() error { return j.r.e.cfg.Runtime.Remove(ctx, j.id()) })
+	finish, cancel := context.WithTimeout(ctx, j.r.e.cfg.Limits.Drain)
+	defer cancel()
+	if err := j.r.e.cfg.Logs.Finish(finish, j.id()); err != nil && ctx.Err() == nil {
+		j.r.log.InfoContext(ctx, "the task ends before its last lines were delivered", telemetry.Container, j.step.Container, telemetry.Error, err)
+	}
+	return e
 }
 
 // release takes away what the task held besides containers.
