@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // VPC is a private network with one IPv4 range.
 type VPC struct {
@@ -70,6 +73,15 @@ type NetworkInterface struct {
 
 // Key identifies the interface in the store.
 func (n *NetworkInterface) Key() string { return n.ID }
+
+// PrivateDNSName is the name of the interface's address inside its VPC.
+func (n *NetworkInterface) PrivateDNSName(region string) string {
+	domain := region + ".compute.internal"
+	if region == "us-east-1" {
+		domain = "ec2.internal"
+	}
+	return "ip-" + strings.ReplaceAll(n.Address, ".", "-") + "." + domain
+}
 
 // AddressClaim holds an address for one interface. Its key is the address, so
 // the store itself refuses to give an address twice.

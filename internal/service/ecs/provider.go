@@ -1,0 +1,61 @@
+package ecs
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+
+	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/data/store"
+	"berth.dev/berth/internal/wire/api/ecsapi"
+	"berth.dev/berth/internal/wire/caller"
+)
+
+// Config is what a provider needs.
+type Config struct {
+	Store *store.Store
+	// Scope is the account and region that every ARN is made in.
+	Scope  arn.Scope
+	Logger *slog.Logger
+	// Seed breaks ties of placement and says where the search for a free
+	// address begins. Nil is random.
+	Seed func() uint64
+}
+
+// Provider implements ecsapi.Service on the store.
+type Provider struct {
+	ecsapi.Unimplemented
+
+	store *store.Store
+	scope arn.Scope
+	log   *slog.Logger
+	seed  func() uint64
+
+	// placing lets one RunTask decide at a time. The store would refuse the
+	// second of two that chose the same instance and run it again; in turns
+	// nobody decides in vain. It is no lock on state: another server's
+	// placements are told apart by the store as ever.
+	placing chan struct{}
+}
+
+var _ ecsapi.Service = (*Provider)(nil)
+
+// New returns a provider. It holds no state of its own.
+func New(cfg Config) *Provider {
+	p := &Provider{store: cfg.Store, scope: cfg.Scope, log: cfg.Logger, seed: cfg.Seed, placing: make(chan struct{}, 1)}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.seed == nil {
+		p.seed = rand.Uint64
+	}
+	return p
+}
+
+// principal is who calls: the account's root outside a request.
+func (p *Provider) principal(ctx context.Context) string {
+	if id, ok := caller.From(ctx); ok && id.ARN != "" {
+		return id.ARN
+	}
+	return p.scope.Root()
+}

@@ -1,0 +1,159 @@
+package ecs
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/wire/api/ecsapi"
+)
+
+const (
+	maxTasksPerCall   = 10
+	maxSubnets        = 16
+	maxSecurityGroups = 5
+	fargateVersion    = "1.4.0"
+)
+
+var (
+	startedByPattern   = regexp.MustCompile(`^[A-Za-z0-9_/-]{0,128}$`)
+	clientTokenPattern = regexp.MustCompile(`^[!-~]{1,64}$`)
+)
+
+// runRequest is what a call of RunTask asks for, in records and checked as far
+// as that needs no state. Its JSON is what makes two calls the same.
+type runRequest struct {
+	Cluster         string
+	TaskDefinition  string
+	Count           int
+	LaunchType      string
+	Strategy        []model.CapacityProviderStrategyItem
+	PlatformVersion string
+	Group           string
+	StartedBy       string
+	Overrides       model.TaskOverride
+	Network         *runNetwork
+	Tags            []model.Tag
+	ManagedTags     bool
+	PropagateTags   string
+	ReferenceID     string
+
+	token     string
+	principal string
+}
+
+type runNetwork struct {
+	Subnets, SecurityGroups []string
+	PublicIP                bool
+}
+
+// hash identifies the parameters of the request.
+func (r *runRequest) hash() (string, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func (p *Provider) runRequest(in *ecsapi.RunTaskInput) (*runRequest, error) {
+	cluster, err := p.clusterName(in.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	r := &runRequest{
+		Cluster: cluster, TaskDefinition: value(in.TaskDefinition), Count: 1,
+		LaunchType: string(in.LaunchType), Strategy: each(in.CapacityProviderStrategy, strategyIn),
+		PlatformVersion: value(in.PlatformVersion), Group: value(in.Group), StartedBy: value(in.StartedBy),
+		Tags: each(in.Tags, tagIn), ManagedTags: value(in.EnableECSManagedTags), PropagateTags: string(in.PropagateTags),
+		ReferenceID: value(in.ReferenceId), token: value(in.ClientToken),
+	}
+	if in.Count != nil {
+		r.Count = int(*in.Count)
+	}
+	if in.Overrides != nil {
+		r.Overrides = overrideIn(*in.Overrides)
+	}
+	if err := checkRun(in, r); err != nil {
+		return nil, err
+	}
+	if c := in.NetworkConfiguration; c != nil && c.AwsvpcConfiguration != nil {
+		r.Network = &runNetwork{
+			Subnets: c.AwsvpcConfiguration.Subnets, SecurityGroups: c.AwsvpcConfiguration.SecurityGroups,
+			PublicIP: string(c.AwsvpcConfiguration.AssignPublicIp) == "ENABLED",
+		}
+		if err := checkNetwork(r.Network); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func checkRun(in *ecsapi.RunTaskInput, r *runRequest) error {
+	switch {
+	case r.Count < 1 || r.Count > maxTasksPerCall:
+		return parameterError("count must be between 1 and %d.", maxTasksPerCall)
+	case r.LaunchType != "" && len(r.Strategy) > 0:
+		return parameterError("Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.")
+	case r.LaunchType != "" && !slices.Contains([]string{model.LaunchEC2, model.LaunchFargate, "EXTERNAL", "MANAGED_INSTANCES"}, r.LaunchType):
+		return parameterError("Invalid value for launchType: '%s'. Valid values: EC2, FARGATE, EXTERNAL, MANAGED_INSTANCES.", r.LaunchType)
+	case r.LaunchType == "MANAGED_INSTANCES":
+		return parameterError("Launch type MANAGED_INSTANCES is not supported: Berth does not have managed instances.")
+	case !startedByPattern.MatchString(r.StartedBy):
+		return parameterError("startedBy contains invalid characters or is longer than 128 characters.")
+	case strings.HasPrefix(r.Group, "service:"):
+		return parameterError("Group name '%s' is reserved for services.", r.Group)
+	case len(r.Group) > 255:
+		return parameterError("Group name is longer than 255 characters.")
+	case r.token != "" && !clientTokenPattern.MatchString(r.token):
+		return parameterError("clientToken must have 1 to 64 ASCII characters in the range of 33 to 126.")
+	case r.PropagateTags != "" && r.PropagateTags != "TASK_DEFINITION" && r.PropagateTags != "NONE":
+		return parameterError("Invalid value for propagateTags: '%s'. Valid values for RunTask: TASK_DEFINITION, NONE.", r.PropagateTags)
+	case value(in.EnableExecuteCommand):
+		return parameterError("enableExecuteCommand is not supported: Berth does not have ECS Exec yet.")
+	case len(in.VolumeConfigurations) > 0:
+		return parameterError("volumeConfigurations is not supported: Berth cannot make EBS volumes yet.")
+	case len(in.PlacementStrategy) > 0 && cmp.Or(r.LaunchType, model.LaunchFargate) == model.LaunchFargate:
+		return parameterError("Placement strategies are not supported with FARGATE launch type.")
+	case len(in.PlacementConstraints) > 0 && cmp.Or(r.LaunchType, model.LaunchFargate) == model.LaunchFargate:
+		return parameterError("Placement constraints are not supported with FARGATE launch type.")
+	case len(in.PlacementStrategy) > 0 || len(in.PlacementConstraints) > 0:
+		return parameterError("Berth does not have placement strategies and constraints yet: tasks go where the most CPU and memory is left.")
+	case in.Overrides != nil && len(in.Overrides.InferenceAcceleratorOverrides) > 0:
+		return parameterError("inferenceAcceleratorOverrides is not supported: Berth does not have Elastic Inference, which AWS has retired.")
+	}
+	return checkTags(r.Tags)
+}
+
+func checkNetwork(n *runNetwork) error {
+	switch {
+	case len(n.Subnets) == 0:
+		return parameterError("subnets can not be empty.")
+	case len(n.Subnets) > maxSubnets:
+		return parameterError("subnets can have at most %d items.", maxSubnets)
+	case len(n.SecurityGroups) > maxSecurityGroups:
+		return parameterError("securityGroups can have at most %d items.", maxSecurityGroups)
+	}
+	return nil
+}
+
+func overrideIn(o ecsapi.TaskOverride) model.TaskOverride {
+	return model.TaskOverride{
+		CPU: value(o.Cpu), Memory: value(o.Memory), ExecutionRoleARN: value(o.ExecutionRoleArn), TaskRoleARN: value(o.TaskRoleArn),
+		EphemeralStorage: the(o.EphemeralStorage, storageIn),
+		ContainerOverrides: each(o.ContainerOverrides, func(c ecsapi.ContainerOverride) model.ContainerOverride {
+			return model.ContainerOverride{
+				Name: value(c.Name), Command: c.Command, Environment: each(c.Environment, pairIn),
+				EnvironmentFiles: each(c.EnvironmentFiles, environmentFileIn),
+				CPU:              c.Cpu, Memory: c.Memory, MemoryReservation: c.MemoryReservation,
+				ResourceRequirements: each(c.ResourceRequirements, resourceRequirementIn),
+			}
+		}),
+	}
+}
