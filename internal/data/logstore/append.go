@@ -186,21 +186,60 @@ func (s *Store) hasStream(group, stream string) bool {
 	return err == nil
 }
 
-// Deliver is Append for container output, which is made to fit as the awslogs
-// driver does: bytes that are not UTF-8 become U+FFFD, empty lines are dropped.
-// A repeated delivery is success. Errors for a missing group or stream have
-// AWS's text.
-func (s *Store) Deliver(
-	ctx context.Context, group, stream, source string, seq uint64, events []Event,
-) error {
-	clean := make([]Event, 0, len(events))
-	for _, e := range events {
-		if e.Message == "" {
-			continue
-		}
-		e.Message = strings.ToValidUTF8(e.Message, "\uFFFD")
-		clean = append(clean, e)
+// SourceEvent is an event with its number at the source that delivers it.
+type SourceEvent struct {
+	Seq uint64 // grows from event to event of a source, from 1
+	Event
+}
+
+// Deliver stores a container's output exactly once: of the events, which come
+// in the order of Seq, only those are stored whose Seq is above the highest
+// that the source has delivered to this stream. A source that does not know
+// whether a call succeeded may so repeat its events, cut into other calls.
+// Output is made to fit as the awslogs driver does: bytes that are not UTF-8
+// become U+FFFD, empty lines are dropped. Errors for a missing group or stream
+// have AWS's text.
+func (s *Store) Deliver(ctx context.Context, group, stream, source string, events []SourceEvent) error {
+	if len(events) == 0 {
+		return nil
 	}
-	_, err := s.Append(ctx, group, stream, source, seq, clean)
+	if source == "" || events[0].Seq == 0 {
+		return fault.New(fault.Invalid, "delivering to %s in %s: a source has a name and numbers its events from 1", stream, group)
+	}
+	for i := range events {
+		events[i].Message = strings.ToValidUTF8(events[i].Message, "\uFFFD")
+	}
+	bytes, err := measure(plain(events, 0))
+	if err != nil {
+		return fmt.Errorf("delivering to %s in %s: %w", stream, group, err)
+	}
+	err = s.submit(ctx, true, bytes, func(c *commit) error {
+		g, e, err := c.existingStream(group, stream)
+		if err != nil {
+			return err
+		}
+		mark, err := c.mark(g.ID, e.value.id, source)
+		if err != nil {
+			return err
+		}
+		last, fresh := events[len(events)-1].Seq, plain(events, mark.value)
+		size, err := measure(fresh)
+		if err != nil {
+			return err
+		}
+		_, err = c.append(g, e, source, last, fresh, int64(size))
+		return err
+	})
 	return asAWS(err)
+}
+
+// plain returns the events above a mark that have anything in them.
+func plain(events []SourceEvent, mark uint64) []Event {
+	out := make([]Event, 0, len(events))
+	for _, e := range events {
+		if e.Seq > mark && e.Message != "" {
+			out = append(out, e.Event)
+		}
+	}
+	return out
 }

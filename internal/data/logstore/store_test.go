@@ -19,6 +19,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
+	"pgregory.net/rapid"
 )
 
 // TestMain turns the program into the victim of the crash test when asked to.
@@ -382,7 +383,7 @@ func TestEnsureStream_Texts(t *testing.T) {
 	if err := s.CreateGroup(t.Context(), "g", GroupSettings{}); err != nil {
 		t.Fatal(err)
 	}
-	err = s.Deliver(t.Context(), "g", "s", "n", 1, []Event{{1, "x"}})
+	err = s.Deliver(t.Context(), "g", "s", "n", []SourceEvent{{1, Event{1, "x"}}})
 	if got, want := fmt.Sprint(err), "ResourceNotFoundException: The specified log stream does not exist."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -393,9 +394,9 @@ func TestDeliver_Cleans(t *testing.T) {
 	t.Parallel()
 	s := openIn(t, "logs", Options{fs: vfs.NewMem()})
 	ensure(t, s, "g", "s")
-	events := []Event{{1, "a"}, {2, ""}, {3, "\xffb"}}
+	events := []SourceEvent{{4, Event{1, "a"}}, {5, Event{2, ""}}, {9, Event{3, "\xffb"}}}
 	for range 2 {
-		if err := s.Deliver(t.Context(), "g", "s", "n", 1, events); err != nil {
+		if err := s.Deliver(t.Context(), "g", "s", "n", events); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -403,6 +404,40 @@ func TestDeliver_Cleans(t *testing.T) {
 	if err != nil || len(page) != 2 || page[0].Message != "a" || page[1].Message != "\uFFFDb" {
 		t.Errorf("got %v, %v", page, err)
 	}
+}
+
+// However a source cuts and repeats its events, each is stored once, in order.
+func TestDeliver_OnceHoweverCut(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := openIn(t, "logs", Options{fs: vfs.NewMem()})
+		defer s.Close()
+		ensure(t, s, "g", "s")
+		total := rapid.IntRange(1, 40).Draw(rt, "events")
+		delivered := 0
+		for delivered < total {
+			// A source never skips: it begins at or before what it has not had acknowledged.
+			from := rapid.IntRange(0, delivered).Draw(rt, "from")
+			to := rapid.IntRange(from, total).Draw(rt, "to")
+			var events []SourceEvent
+			for i := from; i < to; i++ {
+				events = append(events, SourceEvent{Seq: uint64(3*i + 1), Event: Event{Timestamp: 1, Message: fmt.Sprint(i)}})
+			}
+			if err := s.Deliver(t.Context(), "g", "s", "n", events); err != nil {
+				rt.Fatal(err)
+			}
+			delivered = max(delivered, to)
+		}
+		page, err := s.Read(t.Context(), StreamQuery{Group: "g", Stream: "s"})
+		if err != nil || len(page) != total {
+			rt.Fatalf("%d events delivered, %d stored, %v", total, len(page), err)
+		}
+		for i, r := range page {
+			if r.Message != fmt.Sprint(i) {
+				rt.Fatalf("event %d is %q", i, r.Message)
+			}
+		}
+	})
 }
 
 // What cannot be stored is refused as a whole.

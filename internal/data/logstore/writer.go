@@ -64,7 +64,10 @@ func (s *Store) write() {
 		}
 		err := s.commit(waiting)
 		for _, c := range waiting {
-			c.done <- errors.Join(c.err, err)
+			if c.err == nil {
+				c.err = err
+			}
+			c.done <- c.err
 		}
 		clear(waiting)
 	}
