@@ -144,7 +144,8 @@ func testRangeAtRevision(t *testing.T, db kv.KV) {
 
 func testCompare(t *testing.T, db kv.KV) {
 	r1 := do(t, db, kv.Put("p/a", nil)).Rev
-	r2 := do(t, db, kv.Put("p/a", nil), kv.Put("p/b", nil)).Rev
+	r2 := do(t, db, kv.Put("p/a", nil), kv.Put("p/b", nil), kv.Put("d/gone", nil)).Rev
+	do(t, db, kv.Delete("d/gone"))
 	for _, c := range []struct {
 		c    kv.Compare
 		want bool
@@ -163,6 +164,8 @@ func testCompare(t *testing.T, db kv.KV) {
 		{kv.Compare{Key: "p/", Prefix: true, Is: kv.Less, Num: r2}, false},
 		{kv.Compare{Key: "p/", Prefix: true, Field: kv.CreateRev, Num: r1}, false},
 		{kv.Compare{Key: "", Prefix: true, Is: kv.Less, Num: r2 + 1}, true},
+		{kv.Unchanged("d/gone", 0), true},
+		{kv.Compare{Key: "d/", Prefix: true, Is: kv.Less, Num: 1}, true},
 		{kv.Compare{Key: "q/", Prefix: true, Is: kv.Less, Num: 1}, true},
 		{kv.Compare{Key: "q/", Prefix: true, Is: kv.Greater, Num: 0}, false},
 	} {

@@ -60,11 +60,14 @@ func New(retain int) *KV {
 	}
 }
 
-// at returns the pair as it was at rev.
+// at returns the pair as it was at rev, the zero pair if the key did not exist.
 func (h *history) at(rev int64) (kv.Pair, bool) {
 	for i := len(h.versions) - 1; i >= 0; i-- {
 		if v := &h.versions[i]; v.pair.ModRev <= rev {
-			return v.pair, !v.deleted
+			if v.deleted {
+				break
+			}
+			return v.pair, true
 		}
 	}
 	return kv.Pair{}, false
