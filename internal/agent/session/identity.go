@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -74,7 +75,7 @@ func LoadIdentity(dir string) (*Identity, error) {
 
 // Join makes an identity in dir with a join token. It fails when the control
 // plane is not the one that the token names, or refuses it.
-func Join(ctx context.Context, dir, server, token string) (*Identity, error) {
+func Join(ctx context.Context, dir, server, token string, through Dialer) (*Identity, error) {
 	parsed, err := nodeapi.ParseJoinToken(token)
 	if err != nil {
 		return nil, err
@@ -87,7 +88,7 @@ func Join(ctx context.Context, dir, server, token string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dial(server, parsed.JoinTLS())
+	conn, err := dial(server, parsed.JoinTLS(), through)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func Join(ctx context.Context, dir, server, token string) (*Identity, error) {
 }
 
 // LoadOrJoin is LoadIdentity, and Join for a node that has none yet.
-func LoadOrJoin(ctx context.Context, dir, server, token string) (*Identity, error) {
+func LoadOrJoin(ctx context.Context, dir, server, token string, through Dialer) (*Identity, error) {
 	id, err := LoadIdentity(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return id, err
@@ -123,7 +124,7 @@ func LoadOrJoin(ctx context.Context, dir, server, token string) (*Identity, erro
 	if token == "" {
 		return nil, fmt.Errorf("the node has not joined: give it a join token")
 	}
-	return Join(ctx, dir, server, token)
+	return Join(ctx, dir, server, token, through)
 }
 
 func save(file string, data []byte) error {
@@ -138,10 +139,13 @@ func save(file string, data []byte) error {
 	return os.Rename(f.Name(), file)
 }
 
+// Dialer makes a connection to the control plane; nil is the host's network.
+type Dialer = func(ctx context.Context, address string) (net.Conn, error)
+
 // dial prepares a connection; it is made when it is needed and made again
 // when it is lost. server is host:port or unix:path.
-func dial(server string, config *tls.Config) (*grpc.ClientConn, error) {
-	return grpc.NewClient(server,
+func dial(server string, config *tls.Config, through Dialer) (*grpc.ClientConn, error) {
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithAuthority(nodeapi.ServerName),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
@@ -151,7 +155,11 @@ func dial(server string, config *tls.Config) (*grpc.ClientConn, error) {
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		}),
-	)
+	}
+	if through != nil {
+		options = append(options, grpc.WithContextDialer(through))
+	}
+	return grpc.NewClient(server, options...)
 }
 
 func (id *Identity) tls() *tls.Config {

@@ -33,6 +33,8 @@ type Config struct {
 	Identity *Identity
 	Hello    *nodeapi.Hello
 	Log      *slog.Logger
+	// Dial makes the connection; nil is the host's network.
+	Dial Dialer
 }
 
 // Client is the node's connection to its control plane.
@@ -48,7 +50,7 @@ type Client struct {
 
 // New returns a Client. Nothing is sent before Run.
 func New(cfg Config) (*Client, error) {
-	conn, err := dial(cfg.Server, cfg.Identity.tls())
+	conn, err := dial(cfg.Server, cfg.Identity.tls(), cfg.Dial)
 	if err != nil {
 		return nil, fmt.Errorf("dialling the control plane at %s: %w", cfg.Server, err)
 	}
