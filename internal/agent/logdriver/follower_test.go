@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +32,8 @@ var errAway = errors.New("the control plane is away")
 type server struct {
 	// before is asked before a batch is stored, after once it is stored; an error is what the agent sees. Both may be nil.
 	before, after func() error
+	// away makes every call fail.
+	away atomic.Bool
 
 	mu      sync.Mutex
 	marks   map[string]uint64
@@ -45,6 +49,9 @@ func (s *server) Deliver(ctx context.Context, group, stream, source string, even
 		if err := s.before(); err != nil {
 			return err
 		}
+	}
+	if s.away.Load() {
+		return errAway
 	}
 	s.store(source, events)
 	if s.after != nil {
@@ -402,19 +409,23 @@ func TestFollower_GathersLinesOfATenthOfASecond(t *testing.T) {
 
 func TestFollower_BacksOffAndDeliversWhenTheServerIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		start, away := time.Now(), true
-		var calls []time.Duration
+		start := time.Now()
+		var mu sync.Mutex
+		var called []time.Duration
 		s := &server{before: func() error {
-			calls = append(calls, time.Since(start))
-			if away {
-				return errAway
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			called = append(called, time.Since(start))
 			return nil
 		}}
+		s.away.Store(true)
 		f, w := started(t, meta{}, s)
 		write(t, f, w, "kept")
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		mu.Lock()
+		calls := slices.Clone(called)
+		mu.Unlock()
 		tried := len(calls)
 		if tried < 30 || tried > 45 {
 			t.Errorf("%d tries in a minute, at %v", tried, calls)
@@ -424,7 +435,7 @@ func TestFollower_BacksOffAndDeliversWhenTheServerIsBack(t *testing.T) {
 				t.Errorf("tries %v and %v are %v apart", calls[i-1], calls[i], gap)
 			}
 		}
-		away = false
+		s.away.Store(false)
 		time.Sleep(maxBackoff)
 		synctest.Wait()
 		if diff := cmp.Diff([]string{"kept"}, s.messages()); diff != "" {
@@ -435,9 +446,10 @@ func TestFollower_BacksOffAndDeliversWhenTheServerIsBack(t *testing.T) {
 
 func TestFollower_ThrowsAwayWhatIsRefusedForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		refuse := true
+		var refuse atomic.Bool
+		refuse.Store(true)
 		s := &server{before: func() error {
-			if refuse {
+			if refuse.Load() {
 				return fault.New(fault.NotFound, "the group was deleted")
 			}
 			return nil
@@ -446,7 +458,7 @@ func TestFollower_ThrowsAwayWhatIsRefusedForGood(t *testing.T) {
 		write(t, f, w, "a", "b")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		refuse = false
+		refuse.Store(false)
 		write(t, f, w, "c")
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -467,7 +479,7 @@ func TestFollower_CutsBatchesAtTheLimitsOfPutLogEvents(t *testing.T) {
 		f, w := started(t, meta{}, s)
 		write(t, f, w, "yesterday")
 		time.Sleep(25 * time.Hour)
-		s.before = func() error { return errAway }
+		s.away.Store(true)
 		write(t, f, w, "before the outage")
 		time.Sleep(25 * time.Hour)
 		lines := make([]string, 25_000)
@@ -478,7 +490,7 @@ func TestFollower_CutsBatchesAtTheLimitsOfPutLogEvents(t *testing.T) {
 		for range 100 {
 			write(t, f, w, strings.Repeat("x", spool.MaxPayload))
 		}
-		s.before = nil
+		s.away.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := len(s.events); got != 2+25_000+100 || len(s.faults) > 0 {
