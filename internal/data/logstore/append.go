@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"berth.dev/berth/internal/base/fault"
 )
@@ -142,11 +143,15 @@ func asAWS(err error) error {
 }
 
 // EnsureStream makes the stream unless it is there, and with createGroup the
-// group too. It is what the awslogs driver does when a container starts; the
-// text of the error for a missing group is AWS's.
+// group too. It is what the awslogs driver does when a container starts, with
+// names that nobody has checked before; the texts of its errors about names and
+// about a missing group are AWS's.
 func (s *Store) EnsureStream(ctx context.Context, group, stream string, createGroup bool) error {
 	if s.hasStream(group, stream) {
 		return nil
+	}
+	if err := checkNames(group, stream); err != nil {
+		return err
 	}
 	err := s.submit(ctx, true, len(group)+len(stream), func(c *commit) error {
 		g, err := c.group(group)
@@ -170,6 +175,35 @@ func (s *Store) EnsureStream(ctx context.Context, group, stream string, createGr
 	})
 	return asAWS(err)
 }
+
+// checkNames refuses what CreateLogGroup and CreateLogStream refuse.
+func checkNames(group, stream string) error {
+	const rule = "InvalidParameterException: 1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s"
+	for _, n := range []struct{ member, value string }{{"logGroupName", group}, {"logStreamName", stream}} {
+		switch length := utf8.RuneCountInString(n.value); {
+		case length < 1:
+			return fault.New(fault.Invalid, rule, n.value, n.member, "have length greater than or equal to 1")
+		case length > maxName:
+			return fault.New(fault.Invalid, rule, n.value, n.member, fmt.Sprint("have length less than or equal to ", maxName))
+		}
+	}
+	if strings.ContainsFunc(group, func(r rune) bool { return !strings.ContainsRune(groupCharacters, r) }) {
+		return fault.New(fault.Invalid, rule, group, "logGroupName", `satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+`)
+	}
+	if len(group) >= 4 && strings.EqualFold(group[:4], "aws/") {
+		return fault.New(fault.Invalid, "InvalidParameterException: Log groups starting with AWS/ are reserved for AWS.")
+	}
+	if strings.ContainsAny(stream, ":*") {
+		return fault.New(fault.Invalid, rule, stream, "logStreamName", `satisfy regular expression pattern: [^:*]*`)
+	}
+	return nil
+}
+
+// What names may be.
+const (
+	maxName         = 512 // characters
+	groupCharacters = ".-_/#0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
 
 // hasStream reports whether the stream is known to be there. It may be wrong
 // only in saying no.

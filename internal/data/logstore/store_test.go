@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -132,41 +131,38 @@ func TestAppend_Concurrent(t *testing.T) {
 	}
 }
 
-// Calls that wait while a sync runs share the next one: with the writer held
-// up, a hundred appends need far fewer commits than a hundred.
+// Calls that wait while the writer is busy share the next sync: a hundred
+// appends behind a slow change are one commit.
 func TestAppend_SharesSyncs(t *testing.T) {
 	t.Parallel()
-	s := openIn(t, t.TempDir(), Options{})
-	ensure(t, s, "g", "s")
-	const appends = 100
-	entered, release := make(chan struct{}), make(chan struct{})
-	var g errgroup.Group
-	g.Go(func() error { // holds the writer inside a commit
-		return s.UpdateGroup(t.Context(), "g", func(*GroupSettings) error {
-			close(entered)
-			<-release
-			return nil
+	synctest.Test(t, func(t *testing.T) {
+		s := openIn(t, "logs", Options{fs: vfs.NewMem()})
+		ensure(t, s, "g", "s")
+		release := make(chan struct{})
+		var g errgroup.Group
+		g.Go(func() error { // holds the writer inside a commit
+			return s.UpdateGroup(t.Context(), "g", func(*GroupSettings) error {
+				<-release
+				return nil
+			})
 		})
+		synctest.Wait()
+		for range 100 {
+			g.Go(func() error {
+				_, err := s.Append(t.Context(), "g", "s", "", 0, []Event{{1, "x"}})
+				return err
+			})
+		}
+		synctest.Wait() // all of them wait for the writer
+		before := s.commits.Load()
+		close(release)
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.commits.Load() - before; n != 2 {
+			t.Errorf("%d commits, want the slow change and one for all appends", n)
+		}
 	})
-	<-entered
-	var ready sync.WaitGroup
-	ready.Add(appends)
-	for range appends {
-		g.Go(func() error {
-			ready.Done()
-			_, err := s.Append(t.Context(), "g", "s", "", 0, []Event{{1, "x"}})
-			return err
-		})
-	}
-	ready.Wait()
-	commits := s.commits.Load()
-	close(release)
-	if err := g.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if n := s.commits.Load() - commits; n > appends/2 {
-		t.Errorf("%d commits for %d appends", n, appends)
-	}
 }
 
 // A full disk is an error, leaves nothing behind, allows deletion, and ends
@@ -336,40 +332,47 @@ func TestPurge_Chunks(t *testing.T) {
 	}
 }
 
-// The loop purges by its interval and ends with its context.
+// The loop purges at once and by its interval, and ends with its context.
 func TestRun_Loop(t *testing.T) {
 	t.Parallel()
-	var clock atomic.Int64
-	clock.Store(epoch)
-	s := openIn(t, "logs", Options{
-		fs: vfs.NewMem(), PurgeInterval: time.Millisecond,
-		Now: func() time.Time { return time.UnixMilli(clock.Load()) },
-	})
-	if err := s.CreateGroup(t.Context(), "g", GroupSettings{RetentionDays: 1}); err != nil {
-		t.Fatal(err)
-	}
-	ensure(t, s, "g", "s")
-	if _, err := s.Append(t.Context(), "g", "s", "", 0, []Event{{epoch, "x"}}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	clock.Add(2 * millisPerDay)
-	for {
-		g, err := s.Group("g")
-		if err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		s := openIn(t, "logs", Options{fs: vfs.NewMem()})
+		if err := s.CreateGroup(t.Context(), "g", GroupSettings{RetentionDays: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if g.StoredBytes == 0 {
-			break
+		ensure(t, s, "g", "s")
+		put := func(age time.Duration) {
+			event := Event{time.Now().Add(-age).UnixMilli(), "x"}
+			if _, err := s.Append(t.Context(), "g", "s", "", 0, []Event{event}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		runtime.Gosched()
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("Run returned %v", err)
-	}
+		stored := func() int64 {
+			synctest.Wait()
+			g, err := s.Group("g")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g.StoredBytes / (1 + EventOverhead)
+		}
+		put(25 * time.Hour)               // has expired
+		put(24*time.Hour - 3*time.Minute) // is about to
+		put(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		if n := stored(); n != 2 {
+			t.Errorf("%d events after the first round, want 2", n)
+		}
+		<-time.After(61 * time.Minute)
+		if n := stored(); n != 1 {
+			t.Errorf("%d events after an hour, want 1", n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
 }
 
 // The texts that the awslogs driver shows.
