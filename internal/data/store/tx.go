@@ -69,7 +69,8 @@ func (t *Table[T]) own(tx *Tx) *view[T] {
 }
 
 // Put stores a record under its key, whether there was one or not. It stores a copy: rec stays the caller's. A record that
-// cannot be stored fails the transaction.
+// cannot be stored fails the transaction. To create and never replace, look with Has first: the commit depends on what the
+// transaction saw under the key.
 func (t *Table[T]) Put(tx *Tx, rec *T) {
 	key := t.key(rec)
 	if key == "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"berth.dev/berth/internal/data/kv"
@@ -63,7 +64,9 @@ func testWatchFromOldRevision(t *testing.T, db kv.KV) {
 func testWatchWholeRevisions(t *testing.T, db kv.KV) {
 	const commits, width = 200, 20
 	from := do(t, db).Rev + 1
-	go func() {
+	var writer sync.WaitGroup
+	defer writer.Wait() // a watch may see a commit before its writer gets the answer
+	writer.Go(func() {
 		for i := range commits {
 			var ops []kv.Op
 			for j := range width {
@@ -74,7 +77,7 @@ func testWatchWholeRevisions(t *testing.T, db kv.KV) {
 				return
 			}
 		}
-	}()
+	})
 	next := from
 	err := db.Watch(t.Context(), "", from, func(batch []kv.Commit) error {
 		for _, c := range batch {
@@ -93,14 +96,15 @@ func testWatchWholeRevisions(t *testing.T, db kv.KV) {
 func testWatchFromFuture(t *testing.T, db kv.KV) {
 	r := do(t, db, kv.Put("a", nil)).Rev
 	seen := make(chan string, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go func() {
-		_ = db.Watch(ctx, "", r+3, func(batch []kv.Commit) error {
+	var watcher sync.WaitGroup
+	defer watcher.Wait()
+	watcher.Go(func() {
+		err := db.Watch(t.Context(), "", r+3, func(batch []kv.Commit) error {
 			seen <- render(batch[0])
 			return errEnough
 		})
-	}()
+		wantErr(t, "watch", err, errEnough)
+	})
 	for range 3 {
 		do(t, db, kv.Put("a", nil))
 	}
