@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // pkg is everything that the writers need to know about one package. All lists
@@ -106,7 +107,7 @@ func (p *pkg) addOperations(m *model, sc *scope) error {
 		slices.Sort(d.Errors)
 		p.Operations = append(p.Operations, d)
 	}
-	slices.SortFunc(p.Operations, func(a, b *opDecl) int { return cmpString(a.Name, b.Name) })
+	slices.SortFunc(p.Operations, func(a, b *opDecl) int { return strings.Compare(a.Name, b.Name) })
 	return nil
 }
 
@@ -130,7 +131,7 @@ func (p *pkg) declare(w *walker) {
 			p.Containers = append(p.Containers, name)
 		}
 	}
-	slices.SortFunc(p.Structs, func(a, b *structDecl) int { return cmpString(a.GoName, b.GoName) })
+	slices.SortFunc(p.Structs, func(a, b *structDecl) int { return strings.Compare(a.GoName, b.GoName) })
 }
 
 // checkNames refuses two declarations of one Go name, which models with
@@ -150,11 +151,11 @@ func (p *pkg) checkNames() error {
 		}
 		fields := map[string]bool{}
 		for _, m := range p.shapes[d.Shape].Members {
-			if f := fieldName(m.Name); fields[f] {
+			f := fieldName(m.Name)
+			if fields[f] {
 				return fmt.Errorf("%s: two fields %s", d.GoName, f)
-			} else {
-				fields[f] = true
 			}
+			fields[f] = true
 		}
 	}
 	for _, e := range p.Enums {

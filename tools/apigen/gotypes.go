@@ -1,5 +1,7 @@
 package main
 
+import "strings"
+
 // valueType is the Go type of a shape where it must be present: as an element,
 // or behind a pointer.
 func (p *pkg) valueType(name string) string {
@@ -90,9 +92,5 @@ func (p *pkg) codecFunc(verb, name string) string {
 	case "structure":
 		return "smithy." + verb + "Struct[" + exported(name) + "]"
 	}
-	return lower(verb) + exported(name)
-}
-
-func lower(verb string) string {
-	return string(verb[0]+'a'-'A') + verb[1:]
+	return strings.ToLower(verb) + exported(name)
 }

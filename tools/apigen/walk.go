@@ -1,11 +1,6 @@
 package main
 
-import (
-	"cmp"
-	"fmt"
-)
-
-func cmpString(a, b string) int { return cmp.Compare(a, b) }
+import "fmt"
 
 type visit uint8
 

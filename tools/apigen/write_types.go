@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // writeTypes writes enums and structures with the methods by which they
 // describe themselves.
 func writeTypes(f *file, p *pkg) error {
@@ -72,14 +74,7 @@ func (p *pkg) writeFields(f *file, d *structDecl) {
 	}
 }
 
-func (sh *shape) requires(member string) bool {
-	for _, name := range sh.Required {
-		if name == member {
-			return true
-		}
-	}
-	return false
-}
+func (sh *shape) requires(member string) bool { return slices.Contains(sh.Required, member) }
 
 // writeMethods writes Schema, Serialize and Deserialize.
 func (p *pkg) writeMethods(f *file, d *structDecl) {

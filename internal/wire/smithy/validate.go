@@ -47,7 +47,8 @@ type Violation struct {
 type validator struct {
 	wording    Wording
 	path       []string
-	seen       []bool  // members of the current structure that are present
+	schema     *Schema // of the current structure
+	seen       []bool  // its members that are present
 	mapValue   *Member // value member of the current map, whose path segment is "member"
 	violations []Violation
 }
@@ -55,20 +56,21 @@ type validator struct {
 // structure checks a shape's members and that the required ones are there.
 func (v *validator) structure(shape Shape) {
 	schema := shape.Schema()
-	outer := v.seen
-	v.seen = make([]bool, len(schema.Members))
+	outer, outerSeen := v.schema, v.seen
+	v.schema, v.seen = schema, make([]bool, len(schema.Members))
 	shape.Serialize(v)
 	for i, m := range schema.Members {
 		if m.Required && !v.seen[i] {
 			v.missing(m)
 		}
 	}
-	v.seen = outer
+	v.schema, v.seen = outer, outerSeen
 }
 
-// present notes that a member of the current structure is there.
+// present notes that a member of the current structure is there. Elements of
+// lists and maps come here too, and are members of none.
 func (v *validator) present(m *Member) {
-	if m.Index < len(v.seen) {
+	if m.Index < len(v.seen) && v.schema.Members[m.Index] == m {
 		v.seen[m.Index] = true
 	}
 }

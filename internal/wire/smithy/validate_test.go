@@ -33,6 +33,11 @@ func TestValidate(t *testing.T) {
 				"Value null at 'containerDefinitions' failed to satisfy constraint: Member must not be null",
 		},
 		{
+			name: "the first member is missing, a list of structures is there", api: ecsapi.API, op: "TagResource", code: "InvalidParameterException",
+			in:   &ecsapi.TagResourceInput{Tags: []ecsapi.Tag{{Key: new("k")}}},
+			want: "1 validation error detected: Value null at 'resourceArn' failed to satisfy constraint: Member must not be null",
+		},
+		{
 			name: "empty but present", api: ecsapi.API, op: "RegisterTaskDefinition",
 			in: &ecsapi.RegisterTaskDefinitionInput{Family: new(""), ContainerDefinitions: []ecsapi.ContainerDefinition{}},
 		},
