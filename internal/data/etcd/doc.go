@@ -10,5 +10,5 @@
 //   - etcd's own way of giving up, which is to end the process, becomes an error that Run returns.
 //   - History is compacted: without that, etcd grows until its quota stops all writes.
 //
-// It writes below its data directory. What fills it is woken by nobody; it serves calls.
+// It writes below its data directory and nowhere else. It starts nothing on its own account and is woken by calls.
 package etcd

@@ -25,7 +25,8 @@ func Fenced(ctx context.Context, c kv.Compare) context.Context {
 // written and Update returns that error as it is.
 //
 // ErrConflict, ErrTooLarge, ErrFenced mean that nothing was written. Any other error of the commit leaves it unknown: it
-// may have happened, or may yet happen.
+// may have happened, or may yet happen. An error with a revision means that it did happen, and that ctx or the store ended
+// before snapshots contained it.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) (int64, error) {
 	if err := s.waitReady(ctx); err != nil {
 		return 0, err
