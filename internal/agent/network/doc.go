@@ -42,7 +42,7 @@
 // exists, in DOCKER-USER.
 //
 // net.ipv4.ip_forward is switched on when it is off, said in the log, and left on by Purge: another program may rely on
-// it by then.
+// it by then. A Docker engine that starts later finds it on and then leaves the policy of FORWARD alone.
 //
 // Sources of behaviour: behaviour/networking-lb-discovery.md §1; the measurements behind the shape are in STACK.md.
 package network

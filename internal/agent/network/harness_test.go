@@ -58,7 +58,8 @@ func newLab(t *testing.T) lab {
 	subnet := ipNet(netip.MustParsePrefix("192.0.2.0/24"))
 	must(t, host.route(netlink.Route{LinkIndex: wan, Dst: subnet, Scope: netlink.SCOPE_LINK}),
 		internet.route(netlink.Route{LinkIndex: lan, Dst: subnet, Scope: netlink.SCOPE_LINK}),
-		host.route(netlink.Route{LinkIndex: wan, Gw: net.ParseIP("192.0.2.1")}))
+		host.route(netlink.Route{LinkIndex: wan, Gw: net.ParseIP("192.0.2.1")}),
+		host.awaitUp(t.Context(), wan), internet.awaitUp(t.Context(), lan))
 	return l
 }
 
