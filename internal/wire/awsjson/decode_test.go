@@ -82,12 +82,12 @@ func TestDecode(t *testing.T) {
 
 func TestDecodeTime(t *testing.T) {
 	for body, want := range map[string]time.Time{
-		"1581968848":         time.Unix(1581968848, 0),
-		"1581968848.921":     time.UnixMilli(1581968848921),
-		"1.581968848921E9":   time.UnixMilli(1581968848921),
-		"1581968848.9214": time.UnixMilli(1581968848921),
-		"0":                  time.Unix(0, 0),
-		"-0.5":               time.UnixMilli(-500),
+		"1581968848":       time.Unix(1581968848, 0),
+		"1581968848.921":   time.UnixMilli(1581968848921),
+		"1.581968848921E9": time.UnixMilli(1581968848921),
+		"1581968848.9214":  time.UnixMilli(1581968848921),
+		"0":                time.Unix(0, 0),
+		"-0.5":             time.UnixMilli(-500),
 	} {
 		task := &ecsapi.Task{}
 		if err := decode([]byte(`{"createdAt":`+body+`}`), "", task); err != nil {
