@@ -1,0 +1,237 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"berth.dev/berth/internal/app/instance"
+	"berth.dev/berth/internal/app/node"
+	"berth.dev/berth/internal/app/server"
+	"berth.dev/berth/internal/app/up"
+	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/control/liveness"
+	"berth.dev/berth/internal/control/reaper"
+)
+
+// defaultListen is where the AWS API answers unless told otherwise.
+const defaultListen = "127.0.0.1:8577"
+
+// serverFlags are the options of a control plane.
+type serverFlags struct {
+	listen, nodeListen, region, account, logLevel string
+	requireNode                                   bool
+	nodeLostAfter, retention                      time.Duration
+}
+
+func (f *serverFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.listen, "listen", env("BERTH_LISTEN", defaultListen), "address of the AWS API (BERTH_LISTEN)")
+	flags.StringVar(&f.region, "region", env("BERTH_REGION", "us-east-1"), "region that this Berth is (BERTH_REGION)")
+	flags.StringVar(&f.account, "account", env("BERTH_ACCOUNT", "123456789012"), "account id that this Berth is (BERTH_ACCOUNT)")
+	flags.DurationVar(&f.nodeLostAfter, "node-lost-after", liveness.DefaultLimit, "how long a node may be out of reach before its tasks are stopped")
+	flags.DurationVar(&f.retention, "stopped-task-retention", reaper.DefaultRetention, "how long stopped tasks stay describable")
+}
+
+func (f *serverFlags) check() error {
+	if !regexp.MustCompile(`^[0-9]{12}$`).MatchString(f.account) {
+		return &failure{exitMisuse, fmt.Errorf("--account %q is not twelve digits", f.account)}
+	}
+	if !regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`).MatchString(f.region) {
+		return &failure{exitMisuse, fmt.Errorf("--region %q is not a region such as us-east-1", f.region)}
+	}
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return &failure{exitMisuse, fmt.Errorf("--listen %q is not host:port", f.listen)}
+	}
+	return nil
+}
+
+// agentFlags are the options of a node.
+type agentFlags struct {
+	server, token, region, name, cluster, zone, containerd, dockerHost, logLevel string
+	cpu, memory                                                                  int64
+}
+
+func (f *agentFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.name, "name", "", "name of this node (default: the host's)")
+	flags.StringVar(&f.cluster, "cluster", "default", "cluster of which this node is a container instance; empty for none")
+	flags.StringVar(&f.zone, "zone", "", "availability zone of this node; empty to serve every one")
+	flags.StringVar(&f.containerd, "containerd", env("BERTH_CONTAINERD", ""), `containerd's socket, or "private" for one of its own (default: the host's when there is one, else its own) (BERTH_CONTAINERD)`)
+	flags.StringVar(&f.dockerHost, "docker-host", env("DOCKER_HOST", ""), "local Docker engine to find images in (DOCKER_HOST)")
+	flags.Int64Var(&f.cpu, "cpu-units", 0, "CPU units that this node offers, 1024 a core (default: all)")
+	flags.Int64Var(&f.memory, "memory-mib", 0, "memory that this node offers in MiB (default: all)")
+}
+
+func env(name, otherwise string) string {
+	if v, ok := os.LookupEnv(name); ok {
+		return v
+	}
+	return otherwise
+}
+
+func newServer(e *environment) *cobra.Command {
+	var f serverFlags
+	cmd := &cobra.Command{
+		Use: "server", Short: "Run the control plane", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			inst, err := instance.Open(e.dataDir)
+			if err != nil {
+				return err
+			}
+			log, err := logger(e.err, f.logLevel)
+			if err != nil {
+				return err
+			}
+			return server.Run(cmd.Context(), server.Config{
+				Instance: inst, Listen: f.listen, NodeListen: f.nodeListen,
+				Scope:       arn.Scope{Partition: "aws", Region: f.region, AccountID: f.account},
+				RequireNode: f.requireNode, NodeLostAfter: f.nodeLostAfter, Retention: f.retention, Log: log,
+			})
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().StringVar(&f.nodeListen, "node-listen", env("BERTH_NODE_LISTEN", ""), "address where nodes of other machines connect, such as 0.0.0.0:8578 (BERTH_NODE_LISTEN)")
+	cmd.Flags().BoolVar(&f.requireNode, "require-node", false, "be ready only when a node is connected")
+	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func newAgent(e *environment) *cobra.Command {
+	var f agentFlags
+	cmd := &cobra.Command{
+		Use: "agent", Short: "Run a node", Args: cobra.NoArgs,
+		Long: "Run a node. Its tasks outlive it: the next agent with the same --data-dir adopts them.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			inst, err := e.instance()
+			if err != nil {
+				return err
+			}
+			log, err := logger(e.err, f.logLevel)
+			if err != nil {
+				return err
+			}
+			if f.server == "" {
+				f.server = "unix:" + inst.NodeSocket()
+			}
+			return node.Run(cmd.Context(), node.Config{
+				Instance: inst, Server: f.server, JoinToken: f.token,
+				Region: f.region, Name: f.name, Cluster: f.cluster, Zone: f.zone,
+				Containerd: f.containerd, DockerHost: f.dockerHost,
+				CPUUnits: f.cpu, MemoryMiB: f.memory, Version: buildVersion(), Log: log,
+			})
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().StringVar(&f.server, "server", env("BERTH_SERVER", ""), "control plane's address for nodes (default: the server of the same data directory) (BERTH_SERVER)")
+	cmd.Flags().StringVar(&f.region, "region", env("BERTH_REGION", "us-east-1"), "region of the control plane (BERTH_REGION)")
+	cmd.Flags().StringVar(&f.token, "join-token", env(up.TokenVariable, ""), "token to join with, needed once ("+up.TokenVariable+")")
+	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func newUp(e *environment) *cobra.Command {
+	var s serverFlags
+	var a agentFlags
+	cmd := &cobra.Command{
+		Use: "up", Short: "Run a whole Berth on this machine, in the foreground", Args: cobra.NoArgs,
+		Long: `Run a server and an agent on this machine, as two processes, until Ctrl-C or SIGTERM.
+Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth down --purge`" + ` removes them.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.check(); err != nil {
+				return err
+			}
+			inst, err := e.instance()
+			if err != nil {
+				return err
+			}
+			p := newPrinter(e.err)
+			p.say("Starting Berth in %s", inst.DataDir)
+			err = up.Run(cmd.Context(), up.Config{
+				Instance: inst, Listen: s.listen,
+				Server: []string{
+					"--data-dir", inst.DataDir, "--listen", s.listen, "--region", s.region, "--account", s.account,
+					"--node-lost-after", s.nodeLostAfter.String(), "--stopped-task-retention", s.retention.String(), "--require-node",
+				},
+				Agent: []string{
+					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,
+					"--containerd", a.containerd, "--docker-host", a.dockerHost,
+					"--cpu-units", fmt.Sprint(a.cpu), "--memory-mib", fmt.Sprint(a.memory),
+				},
+				Say: p.say,
+				Ready: func(took time.Duration) {
+					p.done("Ready in %s: the AWS API answers at http://%s", took.Round(time.Millisecond), s.listen)
+					p.hint(`eval "$(berth env%s)"`, e.dataDirHint())
+					p.hint("aws ecs list-clusters")
+				},
+			})
+			if err == nil {
+				p.say("Stopped. Tasks run on; `berth up%s` adopts them, `berth down --purge%s` removes them.", e.dataDirHint(), e.dataDirHint())
+			}
+			return err
+		},
+	}
+	s.register(cmd.Flags())
+	a.register(cmd.Flags())
+	return cmd
+}
+
+// dataDirHint is what a suggested command must say to reach this instance.
+func (e *environment) dataDirHint() string {
+	if e.dataDir == defaultDataDir() {
+		return ""
+	}
+	return " --data-dir " + e.dataDir
+}
+
+func newDown(e *environment) *cobra.Command {
+	var purge bool
+	var containerd string
+	cmd := &cobra.Command{
+		Use: "down", Short: "Stop this machine's Berth", Args: cobra.NoArgs,
+		Long: `Stop the server and the agent. Tasks run on unless --purge is given, which removes every
+container, network, rule, mount and file that this Berth made.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			inst, err := e.existing()
+			if err != nil {
+				return err
+			}
+			p := newPrinter(e.err)
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
+			defer cancel()
+			for _, role := range []string{"up", "agent", "server"} {
+				if err := inst.Stop(ctx, role); err != nil {
+					return err
+				}
+			}
+			p.done("Berth in %s is stopped", inst.DataDir)
+			if !purge {
+				p.say("Its tasks run on. `berth down --purge%s` removes them.", e.dataDirHint())
+				return nil
+			}
+			log, err := logger(e.err, "warn")
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(node.Purge(ctx, inst, containerd, log)); err != nil {
+				return fmt.Errorf("not everything could be removed; run it again: %w", err)
+			}
+			if err := inst.Remove(); err != nil {
+				return err
+			}
+			p.done("Everything that it made is removed")
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&purge, "purge", false, "remove containers, networks, rules, mounts and files, data included")
+	cmd.Flags().StringVar(&containerd, "containerd", env("BERTH_CONTAINERD", ""), "containerd's socket, as given to up (BERTH_CONTAINERD)")
+	return cmd
+}

@@ -1,0 +1,138 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"berth.dev/berth/internal/agent/logdriver"
+	"berth.dev/berth/internal/agent/network"
+	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/agent/session"
+	"berth.dev/berth/internal/agent/task"
+	"berth.dev/berth/internal/base/fault"
+	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/wire/nodeapi"
+)
+
+// networks makes the task engine's interfaces with the network manager.
+type networks struct{ manager *network.Manager }
+
+var _ task.Network = networks{}
+
+func (n networks) Attach(ctx context.Context, eni model.AssignedNetwork) (string, error) {
+	parsed, err := parseENI(eni)
+	if err != nil {
+		return "", err
+	}
+	attachment, err := n.manager.Attach(ctx, parsed)
+	return attachment.NetNSPath, err
+}
+
+func parseENI(eni model.AssignedNetwork) (network.ENI, error) {
+	vpc, err1 := netip.ParsePrefix(eni.VPCCIDR)
+	subnet, err2 := netip.ParsePrefix(eni.SubnetCIDR)
+	address, err3 := netip.ParseAddr(eni.Address)
+	mac, err4 := net.ParseMAC(eni.MAC)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return network.ENI{}, fmt.Errorf("reading network interface %s: %w", eni.ID, err)
+	}
+	return network.ENI{
+		ID: eni.ID, TaskID: eni.TaskARN[len(eni.TaskARN)-32:],
+		VPC: network.VPC{ID: eni.VPCID, CIDR: vpc}, Subnet: subnet, Address: address, MAC: mac,
+	}, nil
+}
+
+func (n networks) Detach(ctx context.Context, eniID string) error {
+	return n.manager.Detach(ctx, eniID)
+}
+
+func (n networks) List(ctx context.Context) ([]string, error) {
+	attachments, err := n.manager.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(attachments))
+	for i, a := range attachments {
+		ids[i] = a.ENI.ID
+	}
+	return ids, nil
+}
+
+// logs gives containers their log streams.
+type logs struct{ driver *logdriver.Driver }
+
+var _ task.Logs = logs{}
+
+func (l logs) Prepare(ctx context.Context, a *model.Assignment, def *model.ContainerDefinition, runtimeID string) (runtime.Log, error) {
+	options, err := logdriver.ParseOptions(def.LogConfiguration.Options, "")
+	if err != nil {
+		return runtime.Log{}, fmt.Errorf("ResourceInitializationError: failed to validate logger args: %w", err)
+	}
+	args, err := l.driver.Prepare(ctx, logdriver.Stream{ID: runtimeID, Container: def.Name, TaskID: a.Task.ID, Options: options})
+	if err != nil {
+		return runtime.Log{}, err
+	}
+	if err := l.driver.Follow(runtimeID); err != nil {
+		return runtime.Log{}, err
+	}
+	return runtime.Log{Binary: args.Binary, Args: args.Args}, nil
+}
+
+func (l logs) Finish(ctx context.Context, runtimeID string) error {
+	err := l.driver.Drain(ctx, runtimeID)
+	if errors.Is(err, logdriver.ErrUnknown) {
+		return nil // it never had a stream
+	}
+	return errors.Join(err, l.driver.Remove(runtimeID))
+}
+
+// adopt resumes the delivery of what earlier containers wrote. The spools of
+// containers that are gone go too, when everything in them is delivered.
+func (l logs) adopt(ctx context.Context, containers runtime.Runtime) error {
+	ids, err := l.driver.Adopt()
+	if err != nil {
+		return err
+	}
+	known, err := containers.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if slices.ContainsFunc(known, func(c runtime.Status) bool { return c.ID == id }) {
+			continue
+		}
+		if err := l.driver.Remove(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sink delivers lines through the session.
+type sink struct{ client *session.Client }
+
+var _ logdriver.Sink = sink{}
+
+func (s sink) EnsureStream(ctx context.Context, group, stream string, createGroup bool) error {
+	return final(s.client.EnsureLogStream(ctx, group, stream, createGroup))
+}
+
+func (s sink) Deliver(ctx context.Context, group, stream, source string, events []logdriver.Event) error {
+	out := make([]*nodeapi.LogEvent, len(events))
+	for i, e := range events {
+		out[i] = &nodeapi.LogEvent{Seq: e.Seq, TimestampMs: e.Timestamp.UnixMilli(), Message: e.Message}
+	}
+	return final(s.client.DeliverLogs(ctx, group, stream, source, out))
+}
+
+// final gives the control plane's no the class that the driver acts upon.
+func final(err error) error {
+	if session.IsRefused(err) {
+		return fault.New(fault.NotFound, "%s", err.Error())
+	}
+	return err
+}

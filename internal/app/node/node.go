@@ -1,0 +1,211 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	goruntime "runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"berth.dev/berth/internal/agent/helper"
+	"berth.dev/berth/internal/agent/journal"
+	"berth.dev/berth/internal/agent/logdriver"
+	"berth.dev/berth/internal/agent/network"
+	"berth.dev/berth/internal/agent/runtime/containerd"
+	"berth.dev/berth/internal/agent/session"
+	"berth.dev/berth/internal/agent/task"
+	"berth.dev/berth/internal/app/instance"
+	"berth.dev/berth/internal/base/telemetry"
+	"berth.dev/berth/internal/wire/nodeapi"
+)
+
+// Config says what a node is.
+type Config struct {
+	Instance instance.Instance
+	// Server is the control plane's node address: host:port or unix:path.
+	Server string
+	// JoinToken is needed until the node has joined.
+	JoinToken string
+	// Name of the host; Cluster of which the node is a container instance, may
+	// be empty; Zone that it stands in, empty to serve every one.
+	Name, Cluster, Zone string
+	// Region is the control plane's, for private DNS names.
+	Region string
+	// Containerd is its address: empty to use the host's when there is one and
+	// else a private one, "private" for a private one in any case.
+	Containerd string
+	// DockerHost is the local Docker engine to look for images in.
+	DockerHost string
+	// CPUUnits and MemoryMiB are what the node offers; zero is what it has.
+	CPUUnits, MemoryMiB int64
+	Version             string
+	Log                 *slog.Logger
+}
+
+// Dir is where an agent keeps its things.
+func Dir(i instance.Instance) string { return i.Path("agent") }
+
+// Runtime returns the configuration of the instance's container runtime, for
+// the agent and for commands that look at images or clean up.
+func Runtime(i instance.Instance, address, dockerHost string, log *slog.Logger) containerd.Config {
+	return containerd.Config{
+		Instance: i.ID, DataDir: i.Path("agent", "containerd"), StateDir: i.RunDir(),
+		Address: address, DockerHost: dockerHost, Logger: room(log, "agent/runtime"),
+	}
+}
+
+// Run is the life of an agent.
+func Run(ctx context.Context, cfg Config) error {
+	release, err := cfg.Instance.Claim("agent")
+	if err != nil {
+		return err
+	}
+	defer release()
+	dir := Dir(cfg.Instance)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	helperPath, err := helper.Install(dir + "/bin")
+	if err != nil {
+		return err
+	}
+	identity, err := session.LoadOrJoin(ctx, dir, cfg.Server, cfg.JoinToken, nil)
+	if err != nil {
+		return err
+	}
+	runtimeConfig := Runtime(cfg.Instance, cfg.Containerd, cfg.DockerHost, cfg.Log)
+	runtimeConfig.InitPath = helperPath
+	containers, err := containerd.New(ctx, runtimeConfig)
+	if err != nil {
+		return fmt.Errorf("opening the container runtime: %w", err)
+	}
+	defer containers.Close() //nolint:errcheck // the agent is ending
+	manager, err := network.New(network.Config{Instance: cfg.Instance.ID, Log: room(cfg.Log, "agent/network")})
+	if err != nil {
+		return err
+	}
+	taskJournal, err := journal.Open(dir + "/journal.db")
+	if err != nil {
+		return err
+	}
+	defer taskJournal.Close() //nolint:errcheck // every Put was durable
+	hello, err := introduce(ctx, cfg, containers)
+	if err != nil {
+		return err
+	}
+	client, err := session.New(session.Config{Server: cfg.Server, Identity: identity, Hello: hello, Log: room(cfg.Log, "agent/session")})
+	if err != nil {
+		return err
+	}
+	driver := logdriver.New(logdriver.Config{Dir: dir + "/logs", Helper: helperPath, Sink: sink{client}, Log: room(cfg.Log, "agent/logdriver")})
+	if err := (logs{driver}).adopt(ctx, containers); err != nil {
+		return fmt.Errorf("resuming the delivery of logs: %w", err)
+	}
+	endpoints, connect := newEndpoints(cfg, containers)
+	engine := task.New(task.Config{
+		Runtime: containers, Network: networks{manager}, Logs: logs{driver}, Endpoints: endpoints,
+		Journal: taskJournal, Report: client.Report,
+		Credentials: registryCredentials{cfg.Instance.Path("registry-credentials.json")}.find,
+		Dir:         dir, Limits: task.DefaultLimits(),
+		Log: room(cfg.Log, "agent/task"),
+	})
+	connect(engine)
+
+	g, ctx := errgroup.WithContext(ctx)
+	for part, run := range map[string]func(context.Context) error{
+		"runtime":   containers.Run,
+		"network":   manager.Run,
+		"logdriver": driver.Run,
+		"tasks":     engine.Run,
+		"session":   func(ctx context.Context) error { return client.Run(ctx, engine) },
+	} {
+		g.Go(func() error {
+			err := run(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err == nil {
+				err = errors.New("it ended by itself")
+			}
+			return fmt.Errorf("%s: %w", part, err)
+		})
+	}
+	return g.Wait()
+}
+
+// introduce says what the node offers.
+func introduce(ctx context.Context, cfg Config, containers *containerd.Runtime) (*nodeapi.Hello, error) {
+	info, err := containers.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking the container runtime what it is: %w", err)
+	}
+	hello := &nodeapi.Hello{
+		Name: cfg.Name, Cluster: cfg.Cluster, AvailabilityZone: cfg.Zone,
+		CpuUnits: cfg.CPUUnits, MemoryMib: cfg.MemoryMiB, AgentVersion: cfg.Version,
+		Runtime:    fmt.Sprintf("%s %s, %s", info.Name, info.Version, info.OCIRuntime),
+		Attributes: map[string]string{"ecs.os-type": "linux", "ecs.os-family": "LINUX", "ecs.cpu-architecture": architecture()},
+	}
+	if hello.CpuUnits == 0 {
+		hello.CpuUnits = int64(goruntime.NumCPU()) * 1024
+	}
+	if hello.MemoryMib == 0 {
+		if hello.MemoryMib, err = hostMemoryMiB(); err != nil {
+			return nil, err
+		}
+	}
+	if hello.Name == "" {
+		if hello.Name, err = os.Hostname(); err != nil {
+			return nil, err
+		}
+	}
+	return hello, nil
+}
+
+// architecture in ECS's spelling.
+func architecture() string {
+	if goruntime.GOARCH == "arm64" {
+		return "arm64"
+	}
+	return "x86_64"
+}
+
+func hostMemoryMiB() (int64, error) {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			return kib / 1024, err
+		}
+	}
+	return 0, errors.New("/proc/meminfo has no MemTotal")
+}
+
+// Purge removes everything that an instance's agent made on this host:
+// containers, networks, rules, mounts, and a private containerd. The agent
+// must not run. Files are the caller's to remove.
+func Purge(ctx context.Context, i instance.Instance, containerdAddress string, log *slog.Logger) error {
+	cfg := Runtime(i, containerdAddress, "", log)
+	var errs []error
+	if containers, err := containerd.New(ctx, cfg); err != nil {
+		errs = append(errs, fmt.Errorf("opening the container runtime: %w", err))
+	} else {
+		errs = append(errs, containers.Purge(ctx), containers.Close())
+	}
+	errs = append(errs, containerd.StopPrivate(ctx, cfg))
+	manager, err := network.New(network.Config{Instance: i.ID, Log: room(log, "agent/network")})
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	errs = append(errs, manager.Purge(ctx), network.ReleaseRanges(instance.RangesDir(), i.DataDir))
+	return errors.Join(errs...)
+}
+
+func room(log *slog.Logger, name string) *slog.Logger { return log.With(telemetry.Room, name) }

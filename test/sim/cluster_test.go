@@ -1,0 +1,294 @@
+package sim_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/agent/runtime/fake"
+	"berth.dev/berth/internal/agent/session"
+	"berth.dev/berth/internal/agent/task"
+	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/control/dispatch"
+	"berth.dev/berth/internal/control/liveness"
+	"berth.dev/berth/internal/control/nodeca"
+	"berth.dev/berth/internal/data/kv/memkv"
+	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/data/store"
+	"berth.dev/berth/internal/model"
+	ec2service "berth.dev/berth/internal/service/ec2"
+	ecsservice "berth.dev/berth/internal/service/ecs"
+	"berth.dev/berth/internal/wire/api/ecsapi"
+)
+
+var scope = arn.Scope{Region: "us-east-1", AccountID: "123456789012"}
+
+// cluster is a control plane that can die over a kv that cannot, and nodes.
+type cluster struct {
+	t       *testing.T
+	random  *rand.Rand
+	journal *events
+	kv      *memkv.KV
+	pipes   pipes
+	ca      *nodeca.Authority
+	nodes   []*node
+	book    *addressBook
+	server  *server // nil while no control plane runs
+
+	subnets []string
+	acked   map[string][]string // task ids by client token
+}
+
+type server struct {
+	store  *store.Store
+	ecs    *ecsservice.Provider
+	cancel context.CancelFunc
+	ended  chan error
+	watch  *statusWatch
+}
+
+func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
+	c := &cluster{
+		t: t, random: rand.New(rand.NewPCG(seed, 1)), journal: &events{}, kv: memkv.New(10_000),
+		book: &addressBook{owner: map[string]string{}}, acked: map[string][]string{},
+	}
+	dir := t.TempDir()
+	ca, err := nodeca.Open(filepath.Join(dir, "pki"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ca = ca
+	c.beginServer()
+	for i := range nodes {
+		n := &node{
+			c: c, name: fmt.Sprintf("node%d", i), dir: t.TempDir(), world: fake.NewWorld(),
+			network: &memNetwork{attached: map[string]string{}, book: c.book},
+			disk:    &memDisk{records: map[string]task.Record{}},
+		}
+		n.world.AddImage(runtime.Image{Ref: "app:1", Cmd: []string{"/app"}})
+		n.world.Behave(behave)
+		n.world.Latency(c.latency)
+		if n.id, err = session.Join(t.Context(), n.dir, "passthrough:///server", ca.Token().String(), c.dial); err != nil {
+			t.Fatal(err)
+		}
+		n.begin()
+		c.nodes = append(c.nodes, n)
+	}
+	return c
+}
+
+// behave makes init containers end and others run until they are told to.
+func behave(s runtime.Spec) fake.Process {
+	switch {
+	case strings.HasPrefix(s.Name, "init"):
+		return fake.Process{Runs: 700 * time.Millisecond}
+	case strings.HasPrefix(s.Name, "short"):
+		return fake.Process{Runs: 5 * time.Second, Code: 1}
+	case strings.HasPrefix(s.Name, "deaf"):
+		return fake.Process{IgnoresSignals: true}
+	}
+	return fake.Process{StopAfter: 300 * time.Millisecond}
+}
+
+// latency is a pure function, so that it may be asked from any goroutine.
+func (c *cluster) latency(verb fake.Verb, id string) time.Duration {
+	if verb == fake.Wait {
+		return 0
+	}
+	return time.Duration(1+(len(id)+len(verb)*7)%40) * time.Millisecond
+}
+
+func (c *cluster) dial(ctx context.Context, address string) (net.Conn, error) {
+	return c.pipes.dial(ctx, address)
+}
+
+// beginServer starts a control plane and makes what it needs.
+func (c *cluster) beginServer() {
+	ctx, cancel := context.WithCancel(context.Background())
+	log := slog.New(c.journal.handler("server"))
+	s, err := store.Open(c.kv, "/berth/", store.Options{CheckMutation: true}, records.All()...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	d := dispatch.New(dispatch.Config{Store: s, Logs: noSink{}, Authority: c.ca, Scope: scope, Log: log})
+	grpcServer, err := d.Server(time.Now())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	listener := c.pipes.listen()
+	sv := &server{
+		store: s, ecs: ecsservice.New(ecsservice.Config{Store: s, Scope: scope, Seed: func() uint64 { return 7 }}),
+		cancel: cancel, ended: make(chan error, 1), watch: &statusWatch{t: c.t, seen: map[string]model.Task{}},
+	}
+	c.server = sv
+	go func() {
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return s.Run(ctx) })
+		g.Go(func() error { <-s.Ready(); return d.Run(ctx) })
+		g.Go(func() error { <-s.Ready(); return liveness.New(s, time.Minute, log).Run(ctx) })
+		g.Go(func() error { <-s.Ready(); sv.watch.run(ctx, s); return nil })
+		stop := context.AfterFunc(ctx, grpcServer.Stop)
+		defer stop()
+		g.Go(func() error { <-s.Ready(); return grpcServer.Serve(listener) })
+		sv.ended <- g.Wait()
+	}()
+	<-s.Ready()
+	if err := ecsservice.EnsureDefaultCluster(ctx, s, scope); err != nil {
+		c.t.Fatal(err)
+	}
+	if records.VPCs.Len(s.Snapshot()) == 0 {
+		if err := ec2service.Bootstrap(ctx, s, scope, netip.MustParsePrefix("172.31.0.0/16")); err != nil {
+			c.t.Fatal(err)
+		}
+		c.register()
+	}
+	c.subnets = nil
+	for subnet := range records.Subnets.All(s.Snapshot()) {
+		c.subnets = append(c.subnets, subnet.ID)
+	}
+}
+
+// killServer ends the control plane: connections break, and only what the kv
+// has committed is left.
+func (c *cluster) killServer() {
+	if c.server == nil {
+		return
+	}
+	c.server.cancel()
+	c.pipes.cut()
+	<-c.server.ended
+	c.server = nil
+}
+
+var families = []string{"one", "two", "short", "deaf"}
+
+// register makes the task definitions of the simulation.
+func (c *cluster) register() {
+	def := func(name string, essential bool, after ...string) ecsapi.ContainerDefinition {
+		d := ecsapi.ContainerDefinition{Name: ptr(name), Image: ptr("app:1"), Essential: ptr(essential), StopTimeout: ptr(int32(2))}
+		for _, on := range after {
+			d.DependsOn = append(d.DependsOn, ecsapi.ContainerDependency{ContainerName: ptr(on), Condition: ptr(ecsapi.ContainerCondition("COMPLETE"))})
+		}
+		return d
+	}
+	for family, containers := range map[string][]ecsapi.ContainerDefinition{
+		"one":   {def("app", true)},
+		"two":   {def("app", true, "init"), def("init", false)},
+		"short": {def("short", true), def("side", false)},
+		"deaf":  {def("deaf", true)},
+	} {
+		_, err := c.server.ecs.RegisterTaskDefinition(c.t.Context(), &ecsapi.RegisterTaskDefinitionInput{
+			Family: ptr(family), NetworkMode: ptr(ecsapi.NetworkMode("awsvpc")),
+			RequiresCompatibilities: []ecsapi.Compatibility{"FARGATE"}, Cpu: ptr("256"), Memory: ptr("512"),
+			ContainerDefinitions: containers,
+		})
+		if err != nil {
+			c.t.Fatalf("registering %s: %v", family, err)
+		}
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+type noSink struct{}
+
+func (noSink) EnsureStream(context.Context, string, string, bool) error { return nil }
+func (noSink) Deliver(context.Context, string, string, string, []dispatch.LogEvent) error {
+	return nil
+}
+
+// statusWatch sees every change of every task.
+type statusWatch struct {
+	t    *testing.T
+	mu   sync.Mutex
+	seen map[string]model.Task
+	bad  []string
+}
+
+func (w *statusWatch) run(ctx context.Context, s *store.Store) {
+	watch := s.Watch(ctx, records.Tasks)
+	for t := range records.Tasks.All(watch.Snapshot()) {
+		w.look(t)
+	}
+	for {
+		snap, changes, err := watch.Next(ctx)
+		if err != nil {
+			return
+		}
+		for _, change := range changes {
+			if t, ok := records.Tasks.Get(snap, change.Key); ok {
+				w.look(t)
+			}
+		}
+	}
+}
+
+func (w *statusWatch) look(t *model.Task) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before, known := w.seen[t.ID]
+	w.seen[t.ID] = *t
+	if !known {
+		return
+	}
+	if model.TaskStatusRank(t.Observed.Status) < model.TaskStatusRank(before.Observed.Status) {
+		w.bad = append(w.bad, fmt.Sprintf("task %s went from %s to %s", t.ID, before.Observed.Status, t.Observed.Status))
+	}
+	if before.DesiredStatus == model.TaskStopped && t.DesiredStatus != model.TaskStopped {
+		w.bad = append(w.bad, fmt.Sprintf("task %s was stopped and is to run again", t.ID))
+	}
+	if before.StopCode != "" && t.StopCode != before.StopCode {
+		w.bad = append(w.bad, fmt.Sprintf("task %s changed its stop code from %s to %s", t.ID, before.StopCode, t.StopCode))
+	}
+}
+
+// events collects what everybody says, for the report of a failure.
+type events struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (e *events) add(format string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lines = append(e.lines, time.Now().Format("04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func (e *events) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return strings.Join(e.lines, "\n")
+}
+
+func (e *events) handler(who string) slog.Handler { return eventHandler{e, who, nil} }
+
+type eventHandler struct {
+	e     *events
+	who   string
+	attrs []slog.Attr
+}
+
+func (h eventHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h eventHandler) WithGroup(string) slog.Handler            { return h }
+func (h eventHandler) WithAttrs(a []slog.Attr) slog.Handler {
+	return eventHandler{h.e, h.who, append(slices.Clone(h.attrs), a...)}
+}
+
+func (h eventHandler) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&b, " %s", a); return true })
+	h.e.add("%-6s %s%s %v", h.who, r.Message, b.String(), h.attrs)
+	return nil
+}

@@ -1,0 +1,309 @@
+package sim_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"berth.dev/berth/internal/agent/runtime/fake"
+	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/wire/api/ecsapi"
+)
+
+var (
+	seeds   = flag.Int("seeds", 1000, "how many seeds to run")
+	oneSeed = flag.Uint64("seed", 0, "run this seed alone and print its events")
+)
+
+func TestSim(t *testing.T) {
+	if *oneSeed != 0 {
+		run(t, *oneSeed)
+		return
+	}
+	for seed := uint64(1); seed <= uint64(*seeds); seed++ {
+		if !t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { run(t, seed) }) {
+			t.Fatalf("stopped at the first seed that failed; run it alone with -seed %d -v", seed)
+		}
+	}
+}
+
+// run plays one seed.
+func run(t *testing.T, seed uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, seed, 1+int(seed%3))
+		defer func() {
+			if t.Failed() {
+				t.Logf("seed %d\n%s", seed, c.journal)
+			}
+		}()
+		c.script()
+		c.heal()
+		c.check()
+		c.end()
+	})
+}
+
+// script does random things for a while.
+func (c *cluster) script() {
+	for range 12 + c.random.IntN(20) {
+		c.act()
+		time.Sleep(time.Duration(c.random.IntN(1500)) * time.Millisecond)
+		c.revive()
+	}
+}
+
+func (c *cluster) act() {
+	n := c.nodes[c.random.IntN(len(c.nodes))]
+	switch k := c.random.IntN(20); {
+	case k < 7:
+		c.runTask()
+	case k < 10:
+		c.stopTask()
+	case k < 13:
+		c.fault(n)
+	case k < 14:
+		c.journal.add("script kill agent %s", n.name)
+		n.kill()
+	case k < 16:
+		c.journal.add("script kill server")
+		c.killServer()
+	case k < 17:
+		c.journal.add("script cut connections")
+		c.pipes.cut()
+	case k < 19:
+		if running := n.world.Inventory().Running; len(running) > 0 {
+			id := running[c.random.IntN(len(running))]
+			c.journal.add("script exit %s", id)
+			n.world.Exit(id, uint32(c.random.IntN(3))) //nolint:gosec // small
+		}
+	default:
+		c.journal.add("script reboot %s", n.name)
+		n.kill()
+		n.world.Reboot()
+	}
+}
+
+// struck are the verbs of launch and stop at which faults strike.
+var struck = []fake.Verb{
+	fake.EnsureImage, fake.PrepareTask, fake.Create, fake.Start, fake.Status, fake.List,
+	fake.Wait, fake.Kill, fake.Remove, fake.RemoveTask,
+}
+
+// fault prepares the failure of some call that is to come.
+func (c *cluster) fault(n *node) {
+	f := fake.Fault{
+		Verb: struck[c.random.IntN(len(struck))],
+		Skip: c.random.IntN(3),
+		Mode: []fake.Mode{fake.FailBefore, fake.FailAfter, fake.CrashBefore, fake.CrashAfter}[c.random.IntN(4)],
+	}
+	c.journal.add("script fault on %s: %s %s", n.name, f.Verb, f.Mode)
+	n.world.Inject(f)
+}
+
+// revive starts again what has died, most of the time.
+func (c *cluster) revive() {
+	for _, n := range c.nodes {
+		if n.crashed() {
+			c.journal.add("script %s crashed", n.name)
+			n.kill()
+		}
+		if n.life == nil && c.random.IntN(3) > 0 {
+			c.journal.add("script begin agent %s", n.name)
+			n.begin()
+		}
+	}
+	if c.server == nil && c.random.IntN(3) > 0 {
+		c.journal.add("script begin server")
+		c.beginServer()
+	}
+}
+
+// runTask asks for tasks with a client token, and sometimes asks again.
+func (c *cluster) runTask() {
+	if c.server == nil {
+		return
+	}
+	token := fmt.Sprintf("token-%d", len(c.acked))
+	repeated := len(c.acked) > 0 && c.random.IntN(4) == 0
+	if repeated {
+		token = fmt.Sprintf("token-%d", c.random.IntN(len(c.acked)))
+	}
+	// What a token asks for follows from the token: a repetition asks the same.
+	index := 0
+	fmt.Sscanf(token, "token-%d", &index) //nolint:errcheck // made above
+	out, err := c.server.ecs.RunTask(c.t.Context(), &ecsapi.RunTaskInput{
+		TaskDefinition: ptr(families[index%len(families)]), Count: ptr(int32(1 + index%3)), ClientToken: ptr(token),
+		LaunchType: ptr(ecsapi.LaunchType("FARGATE")),
+		NetworkConfiguration: &ecsapi.NetworkConfiguration{AwsvpcConfiguration: &ecsapi.AwsVpcConfiguration{
+			Subnets: []string{c.subnets[index%len(c.subnets)]},
+		}},
+	})
+	if err != nil {
+		c.t.Errorf("RunTask: %v", err)
+		return
+	}
+	var ids []string
+	for _, task := range out.Tasks {
+		ids = append(ids, (*task.TaskArn)[len(*task.TaskArn)-32:])
+	}
+	slices.Sort(ids)
+	c.journal.add("script RunTask %s %s: %v, %d failures", token, families[index%len(families)], ids, len(out.Failures))
+	if before, known := c.acked[token]; known && !slices.Equal(before, ids) {
+		c.t.Errorf("token %s gave %v and then %v", token, before, ids)
+	}
+	c.acked[token] = ids
+}
+
+func (c *cluster) stopTask() {
+	if c.server == nil {
+		return
+	}
+	var live []string
+	for t := range records.Tasks.All(c.server.store.Snapshot()) {
+		if !t.Stopped() {
+			live = append(live, t.ID)
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	id := live[c.random.IntN(len(live))]
+	c.journal.add("script StopTask %s", id)
+	if _, err := c.server.ecs.StopTask(c.t.Context(), &ecsapi.StopTaskInput{Task: ptr(id), Reason: ptr("asked by the script")}); err != nil {
+		c.t.Errorf("StopTask: %v", err)
+	}
+}
+
+// heal brings everything back and lets it settle.
+func (c *cluster) heal() {
+	c.journal.add("script heal")
+	for range 20 {
+		for _, n := range c.nodes {
+			if n.crashed() {
+				n.kill()
+			}
+			if n.life == nil {
+				n.begin()
+			}
+		}
+		if c.server == nil {
+			c.beginServer()
+		}
+		time.Sleep(3 * time.Second)
+	}
+}
+
+// check looks at the settled cluster, ends every task, and looks again.
+func (c *cluster) check() {
+	snap := c.server.store.Snapshot()
+	for token, ids := range c.acked {
+		for _, id := range ids {
+			if _, ok := records.Tasks.Get(snap, id); !ok {
+				c.t.Errorf("task %s, acknowledged for %s, is lost", id, token)
+			}
+		}
+	}
+	for t := range records.Tasks.All(snap) {
+		if !t.Stopped() && t.Observed.Status != model.TaskRunning {
+			c.t.Errorf("task %s did not settle: desired %s, last %s", t.ID, t.DesiredStatus, t.Observed.Status)
+		}
+		if t.Stopped() && (t.StopCode == "" || t.StoppedReason == "" || t.Observed.StoppedAt == nil) {
+			c.t.Errorf("task %s stopped without a reason or a time: %q %q", t.ID, t.StopCode, t.StoppedReason)
+		}
+		c.checkContainers(t)
+	}
+	c.stopAll()
+	c.checkEmpty()
+	c.server.watch.mu.Lock()
+	defer c.server.watch.mu.Unlock()
+	for _, bad := range c.server.watch.bad {
+		c.t.Error(bad)
+	}
+	for _, bad := range c.book.twice {
+		c.t.Errorf("an address is on two interfaces: %s", bad)
+	}
+}
+
+// checkContainers: a container runs once in its life, on one node, and a
+// running task's containers run.
+func (c *cluster) checkContainers(t *model.Task) {
+	for _, container := range t.Containers {
+		starts, running := 0, false
+		for _, n := range c.nodes {
+			starts += n.world.Starts(container.RuntimeID)
+			running = running || slices.Contains(n.world.Inventory().Running, container.RuntimeID)
+		}
+		if starts > 1 {
+			c.t.Errorf("container %s of task %s was started %d times", container.Name, t.ID, starts)
+		}
+		if t.Stopped() && running {
+			c.t.Errorf("container %s of the stopped task %s runs", container.Name, t.ID)
+		}
+		if o, ok := t.Observed.Container(container.Name); ok && !t.Stopped() && (o.Status == model.ContainerRunning) != running {
+			c.t.Errorf("container %s of task %s is said to be %s, running is %v", container.Name, t.ID, o.Status, running)
+		}
+	}
+}
+
+func (c *cluster) stopAll() {
+	var ids []string
+	for t := range records.Tasks.All(c.server.store.Snapshot()) {
+		if !t.Stopped() {
+			ids = append(ids, t.ID)
+		}
+	}
+	for _, id := range ids {
+		if _, err := c.server.ecs.StopTask(c.t.Context(), &ecsapi.StopTaskInput{Task: ptr(id)}); err != nil {
+			c.t.Errorf("StopTask: %v", err)
+		}
+	}
+	c.heal() // faults may still be waiting for their call
+}
+
+// checkEmpty: nothing outlives the last task.
+func (c *cluster) checkEmpty() {
+	snap := c.server.store.Snapshot()
+	for t := range records.Tasks.All(snap) {
+		if !t.Stopped() || t.Lost {
+			c.t.Errorf("task %s has not ended: desired %s, last %s, lost %v", t.ID, t.DesiredStatus, t.Observed.Status, t.Lost)
+		}
+	}
+	if n := records.NetworkInterfaces.Len(snap); n != 0 {
+		c.t.Errorf("%d network interfaces are left", n)
+	}
+	if n := records.AddressClaims.Len(snap); n != 0 {
+		c.t.Errorf("%d addresses are still claimed", n)
+	}
+	for _, n := range c.nodes {
+		if inv := n.world.Inventory(); !inv.Empty() {
+			c.t.Errorf("%s: left behind: %+v", n.name, inv)
+		}
+		n.network.mu.Lock()
+		if len(n.network.attached) != 0 {
+			c.t.Errorf("%s: interfaces left behind: %v", n.name, n.network.attached)
+		}
+		n.network.mu.Unlock()
+		n.disk.mu.Lock()
+		for id := range n.disk.records {
+			c.t.Errorf("%s: the journal still has task %s", n.name, id)
+		}
+		n.disk.mu.Unlock()
+	}
+}
+
+func (c *cluster) end() {
+	for _, n := range c.nodes {
+		n.kill()
+	}
+	c.server.cancel()
+	c.pipes.cut()
+	if err := <-c.server.ended; err != nil && !errors.Is(err, c.t.Context().Err()) {
+		c.journal.add("the server ended with %v", err)
+	}
+	synctest.Wait()
+}
