@@ -30,7 +30,7 @@ type claim struct {
 }
 
 // ClaimRange gives the instance whose data directory is owner the first candidate that overlaps neither used (the host's
-// routes) nor another instance's claim, and keeps it for that instance until ReleaseRange or until owner does not exist
+// routes) nor another instance's claim, and keeps it for that instance until ReleaseRanges or until owner does not exist
 // any more. It may be called by several processes at once: no two get overlapping ranges. An owner that has a claim on
 // one of the candidates gets the same range again, whatever used says: the route in use may be its own.
 func ClaimRange(dir, owner string, candidates, used []netip.Prefix) (netip.Prefix, error) {
@@ -69,8 +69,8 @@ func ClaimRange(dir, owner string, candidates, used []netip.Prefix) (netip.Prefi
 	return got, nil
 }
 
-// ReleaseRange ends the owner's claim. It is not an error when there is none.
-func ReleaseRange(dir, owner string) error {
+// ReleaseRanges ends every claim of the owner. It is not an error when there is none.
+func ReleaseRanges(dir, owner string) error {
 	owner, err := filepath.Abs(owner)
 	if err != nil {
 		return fmt.Errorf("release range: %w", err)

@@ -49,7 +49,7 @@ func TestAClaimLastsAsLongAsItsOwner(t *testing.T) {
 	}
 	must(t, os.RemoveAll(first))
 	claimed(third, "172.31.0.0/16")
-	must(t, ReleaseRange(dir, second), ReleaseRange(dir, second), ReleaseRange(dir+"/none", second))
+	must(t, ReleaseRanges(dir, second), ReleaseRanges(dir, second), ReleaseRanges(dir+"/none", second))
 	claimed(t.TempDir(), "10.64.0.0/16")
 }
 

@@ -38,8 +38,8 @@
 //     what has no notice (iptables-legacy).
 //
 // Beside Docker: Docker sets the iptables policy of FORWARD to DROP, and an accept in another nftables table does not
-// override a drop. When an iptables binary is there, the uplinks are therefore accepted in FORWARD and, where it
-// exists, in DOCKER-USER.
+// override a drop. So wherever iptables may drop, the uplinks are accepted there: in FORWARD and, where it exists, in
+// DOCKER-USER. A host where iptables drops nothing is left without such rules until it does.
 //
 // net.ipv4.ip_forward is switched on when it is off, said in the log, and left on by Purge: another program may rely on
 // it by then. A Docker engine that starts later finds it on and then leaves the policy of FORWARD alone.
