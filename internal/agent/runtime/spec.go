@@ -130,7 +130,9 @@ type Device struct {
 type Log struct {
 	// Binary is a program on the host, started beside each run of the container by the engine and not by the agent, so
 	// it outlives the agent. It speaks containerd's logging protocol: stdout on descriptor 3, stderr on 4, and it closes
-	// 5 when it is ready. Empty throws output away.
+	// 5 when it is ready, and Start waits for that. Its streams end when the container is removed or restarted, not when it
+	// exits, and SIGTERM comes with their end: the program ignores that, reads to the end and leaves within ten seconds.
+	// Empty throws output away.
 	Binary string
 	// Args become its arguments: each key followed by its value, the pairs in no particular order. It also finds the
 	// container's ID in the environment, in CONTAINER_ID.

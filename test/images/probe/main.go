@@ -14,7 +14,9 @@
 //	write FILE             write into a file, or end with 1 and say why not
 //	eat MIB                use that much memory and then sleep
 //	spin                   use a CPU until a signal
-//	stray FILE             leave two children behind, one in a session of its own, that hold FILE open; then sleep
+//	stray FILE             leave two children behind, one in a session of its own, that each write an "h" into FILE and
+//	                       hold it open; then sleep
+//	-- PROGRAM ARG…        be a container's init: say "init" and become the program
 //	serve PORT             answer HTTP with the host name
 //	seq N                  say N numbered lines
 //	logto FILE             be a container's log program: write "o LINE" and "e LINE" into FILE
@@ -85,13 +87,18 @@ func main() {
 	case "stray":
 		stray(arg())
 	case "hold":
-		_, err := os.OpenFile(arg(), os.O_CREATE|os.O_WRONLY, 0o644)
+		f, err := os.OpenFile(arg(), os.O_CREATE|os.O_WRONLY, 0o644)
+		check(err)
+		_, err = f.WriteString("h")
 		check(err)
 		sleep()
 	case "orphan":
 		child := exec.Command("/probe", "hold", arg())
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		check(child.Start())
+	case "--":
+		fmt.Println("init")
+		check(syscall.Exec(arg(), args, os.Environ()))
 	case "serve":
 		host, err := os.Hostname()
 		check(err)
@@ -183,6 +190,7 @@ func stray(file string) {
 // logTo speaks containerd's logging protocol: standard output comes on descriptor 3, standard error on 4, and closing 5
 // says that it is ready.
 func logTo(name string) {
+	signal.Ignore(syscall.SIGTERM) // the shim sends it together with the end of the streams
 	out, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	check(err)
 	check(os.NewFile(5, "ready").Close())

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/test/images"
 )
 
@@ -134,5 +133,3 @@ func (h *host) connect(t *testing.T) *Runtime {
 	})
 	return r
 }
-
-var _ runtime.Runtime = (*Runtime)(nil)

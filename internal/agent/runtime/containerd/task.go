@@ -186,28 +186,26 @@ func (r *Runtime) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	defer release()
 	for {
 		changed := r.next(e)
-		c, err := r.load(ctx, id)
-		if err != nil {
-			return runtime.Exit{}, err
-		}
-		status, err := r.status(ctx, c)
+		status, err := r.Status(ctx, id)
 		switch {
 		case ctx.Err() != nil:
 			return runtime.Exit{}, ctx.Err()
-		case err != nil && !errdefs.IsUnavailable(err):
-			return runtime.Exit{}, err
-		case err == nil && status.Exit != nil:
+		case err != nil:
+		case status.Exit != nil:
 			return *status.Exit, nil
-		case err == nil && status.State == runtime.StateRunning:
+		case status.State == runtime.StateRunning:
 			err = r.awaitExit(ctx, id, changed)
-		case err == nil:
+		default:
 			select {
 			case <-changed:
 			case <-ctx.Done():
 			}
 		}
-		if errdefs.IsUnavailable(err) {
+		switch {
+		case errdefs.IsUnavailable(err):
 			pause(ctx, 100*time.Millisecond) // containerd is being restarted; the container is not
+		case err != nil && !errdefs.IsNotFound(err) && ctx.Err() == nil:
+			return runtime.Exit{}, err // ErrNotFound of this package among them
 		}
 	}
 }

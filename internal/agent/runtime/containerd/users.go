@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"berth.dev/berth/internal/agent/runtime"
 )
@@ -163,8 +164,9 @@ func copyVolume(root string, m runtime.Mount) error {
 		return err
 	}
 	// An empty directory may be replaced by rename; if someone has put something there since, it stays.
-	if err := os.Rename(full, m.Source); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	// The system call itself: os.Rename refuses every directory.
+	if err := unix.Rename(full, m.Source); err != nil && !errors.Is(err, os.ErrExist) {
+		return &os.LinkError{Op: "rename", Old: full, New: m.Source, Err: err}
 	}
 	return nil
 }

@@ -1,0 +1,70 @@
+package fake_test
+
+import (
+	"strconv"
+	"testing"
+
+	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/agent/runtime/fake"
+	"berth.dev/berth/internal/agent/runtime/runtimetest"
+)
+
+func TestContract(t *testing.T) {
+	world := fake.NewWorld()
+	world.AddImage(runtime.Image{Ref: "probe", Name: "docker.io/library/probe:latest", Entrypoint: []string{"/probe"}})
+	world.Behave(probe)
+	runtimetest.Run(t, runtimetest.Host{
+		Connect:      func(*testing.T) runtime.Runtime { return world.Connect() },
+		Image:        "probe",
+		MissingImage: "missing",
+	})
+	if left := world.Inventory(); !left.Empty() {
+		t.Errorf("left behind: %+v", left)
+	}
+}
+
+// probe behaves as test/images/probe does.
+func probe(spec runtime.Spec) fake.Process {
+	if spec.Args[0] != "/probe" {
+		return fake.Process{StartErr: missing(spec.Args[0])}
+	}
+	p := fake.Process{Exec: exec}
+	switch spec.Args[1] {
+	case "exit":
+		p.Runs, p.Code = 1, number(spec.Args[2])
+	case "trap":
+		p.StopCode = number(spec.Args[2])
+	case "ignore":
+		p.IgnoresSignals = true
+	case "eat":
+		p.OOM = true
+	}
+	return p
+}
+
+type missing string
+
+func (m missing) Error() string { return `exec: "` + string(m) + `": stat: no such file or directory` }
+
+func exec(spec runtime.ExecSpec) fake.Answer {
+	if spec.Args[0] != "/probe" {
+		return fake.Answer{Err: missing(spec.Args[0])}
+	}
+	switch spec.Args[1] {
+	case "exit":
+		return fake.Answer{Result: runtime.ExecResult{ExitCode: number(spec.Args[2])}}
+	case "echo":
+		return fake.Answer{Result: runtime.ExecResult{Output: []byte(spec.Args[2] + "\n")}}
+	case "sleep":
+		return fake.Answer{Takes: 1 << 62}
+	}
+	return fake.Answer{}
+}
+
+func number(s string) uint32 {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		panic(err)
+	}
+	return uint32(n)
+}
