@@ -521,3 +521,23 @@ func TestClose_EndsCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Streams are merged by the whole position: of two events at the same time the
+// one stored first comes first, whichever stream was opened first.
+func TestScan_EqualTimestamps(t *testing.T) {
+	t.Parallel()
+	s := openIn(t, "logs", Options{fs: vfs.NewMem()})
+	for _, e := range []struct {
+		stream string
+		event  Event
+	}{{"a", Event{1, "first"}}, {"b", Event{5, "second"}}, {"a", Event{5, "third"}}} {
+		ensure(t, s, "g", e.stream)
+		if _, err := s.Append(t.Context(), "g", e.stream, "", 0, []Event{e.event}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := collect(t.Context(), s, GroupQuery{Group: "g"}, 0)
+	if err != nil || len(found) != 3 || found[1].Message != "second" || found[2].Message != "third" {
+		t.Errorf("got %v, %v", found, err)
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -56,9 +58,25 @@ func newClient(t *testing.T) *cloudwatchlogs.Client {
 	server := httptest.NewServer(g)
 	t.Cleanup(server.Close)
 	return cloudwatchlogs.NewFromConfig(aws.Config{
-		Region: region, BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Region: region, BaseEndpoint: &server.URL, RetryMaxAttempts: 1,
+		HTTPClient:  &http.Client{Transport: plainBody{server.Client().Transport}},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", ""),
 	})
+}
+
+// plainBody keeps AWS's client from tearing down its own connection: it closes
+// the request's body when the head of the answer is there (smithy-go
+// transport/http, ClientHandler.Handle), and if net/http is just then looking
+// for the end of that body, its WriteTo fails with EOF. Read does not. Clients
+// with retries do not notice; the server has no part in it.
+type plainBody struct{ http.RoundTripper }
+
+func (p plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return p.RoundTripper.RoundTrip(r)
 }
 
 // The official client, its paginators and its error types work with us.
