@@ -219,6 +219,11 @@ func (s *Store) read(ctx context.Context, target ocispec.Descriptor) (Details, e
 	if err := json.Unmarshal(blob, &config); err != nil {
 		return Details{}, fmt.Errorf("read image configuration %s: %w", manifest.Config.Digest, err)
 	}
+	// An index is searched for this platform above; a manifest alone is taken as it is, so look at what it says.
+	if p := config.Platform; p.Architecture != "" && !platforms.Default().Match(platforms.Normalize(p)) {
+		return Details{}, fmt.Errorf("no match for platform in manifest %s, which is for %s: %w",
+			target.Digest, platforms.Format(p), errdefs.ErrNotFound)
+	}
 	d = Details{
 		Digest: key, ChainID: identity.ChainID(config.RootFS.DiffIDs).String(), Config: config.Config,
 		Size: manifest.Config.Size,

@@ -15,7 +15,9 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	"github.com/opencontainers/cgroups"
+	"github.com/sirupsen/logrus"
 
 	"berth.dev/berth/internal/agent/image"
 	"berth.dev/berth/internal/agent/runtime"
@@ -79,6 +81,7 @@ type Runtime struct {
 	images      *image.Store
 	users       users
 	cgroupRoot  string // of this instance: /berth/INSTANCE
+	silent      *log.Entry
 
 	mu      sync.Mutex
 	entries map[string]*entry
@@ -134,7 +137,7 @@ func open(ctx context.Context, cfg Config) (*Runtime, error) {
 	r := &Runtime{
 		cfg: cfg, client: eng.client, engine: eng, namespace: "berth-" + cfg.Instance,
 		cgroupRoot: filepath.Join("/berth", cfg.Instance),
-		entries:    map[string]*entry{}, oomed: map[string]bool{},
+		entries:    map[string]*entry{}, oomed: map[string]bool{}, silent: silentLogger(),
 	}
 	if err := r.choose(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -144,6 +147,12 @@ func open(ctx context.Context, cfg Config) (*Runtime, error) {
 		Logger: cfg.Logger,
 	})
 	return r, nil
+}
+
+func silentLogger() *log.Entry {
+	logger := logrus.New()
+	logger.SetOutput(io.Discard)
+	return logrus.NewEntry(logger)
 }
 
 // choose decides once which OCI runtime and which snapshotter are used.
@@ -201,9 +210,10 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// scoped puts a context into the instance's namespace.
+// scoped puts a context into the instance's namespace, and silences containerd's library, which writes to a logger of
+// its own what it returns as an error too.
 func (r *Runtime) scoped(ctx context.Context) context.Context {
-	return namespaces.WithNamespace(ctx, r.namespace)
+	return log.WithLogger(namespaces.WithNamespace(ctx, r.namespace), r.silent)
 }
 
 // EnsureImage implements runtime.Runtime.
