@@ -27,6 +27,7 @@ func TestAssembler(t *testing.T) {
 	const line, partial = spool.Line, spool.Partial
 	end, begin := spool.Record{Kind: spool.End}, spool.Record{Kind: spool.Begin}
 	big := strings.Repeat("x", maxEventBytes-10)
+	brim := strings.Repeat("x", maxEventBytes-len("世"))
 	tests := []struct {
 		name    string
 		pattern string
@@ -42,6 +43,7 @@ func TestAssembler(t *testing.T) {
 		{"each bad byte is replaced", "", []spool.Record{out(line, "a\xff\xfeb")}, []numbered{{1, "a\uFFFD\uFFFDb"}}},
 		{"characters are joined over pieces", "", []spool.Record{out(partial, "\xe4\xb8"), out(line, "\x96")}, []numbered{{5, "世"}}},
 		{"overlong lines are cut between characters", "", []spool.Record{out(partial, big), out(line, "12345678世世")}, []numbered{{4, big + "12345678"}, {5, "世世"}}},
+		{"nor in a character that two pieces share", "", []spool.Record{out(partial, brim+"\xe4\xb8"), out(line, "\x96!")}, []numbered{{4, brim + "世"}, {5, "!"}}},
 		{"multiline: events start with a match", "^S", []spool.Record{out(line, "S1"), out(line, " a"), out(line, ""), out(line, "S2"), end}, []numbered{{9, "S1\n a\n\n"}, {13, "S2\n"}}},
 		{"multiline: lines before the first match are one", "^S", []spool.Record{out(line, "a"), out(line, "b"), out(line, "S")}, []numbered{{5, "a\nb\n"}}},
 		{"multiline: an event takes lines of both streams", "^S", []spool.Record{out(line, "S1"), errs(line, "e"), end}, []numbered{{5, "S1\ne\n"}}},

@@ -119,6 +119,8 @@ type history struct {
 	calls []outcome
 	// crashes are the moments, each after the one before, at which the agent is killed.
 	crashes []time.Duration
+	// away is how long the host is without an agent each time.
+	away time.Duration
 }
 
 type outcome int
@@ -219,6 +221,7 @@ func follow(t *testing.T, dir string, m meta, s *server, h history) {
 		done = f.drain(ctx) == nil
 		kill()
 		agent.Wait()
+		time.Sleep(h.away) // of the bubble's clock
 	}
 }
 
@@ -227,6 +230,9 @@ func drawHistory(t *rapid.T) history {
 		segment: rapid.Int64Range(200, 100_000).Draw(t, "segment"),
 		limit:   rapid.Uint64Range(1000, 1<<20).Draw(t, "limit"),
 		calls:   rapid.SliceOfN(rapid.SampledFrom([]outcome{fine, fine, failsBefore, failsAfter, killedBefore, killedAfter}), 0, 12).Draw(t, "calls"),
+	}
+	if rapid.Bool().Draw(t, "leaves the host alone") {
+		h.away = time.Duration(rapid.Int64Range(0, int64(8*time.Second)).Draw(t, "away"))
 	}
 	for range rapid.IntRange(0, 5).Draw(t, "crashes") {
 		h.crashes = append(h.crashes, time.Duration(rapid.Int64Range(0, int64(6*time.Second)).Draw(t, "crash")))
