@@ -11,9 +11,11 @@
 //   - Every event has a [Position] that no other event ever had, and events are
 //     ordered by it: timestamp, then ingestion, then sequence. A position stays
 //     a valid place to continue from whatever is appended or deleted later.
-//   - An [Append] with a source and a sequence number at or below the highest
+//   - An [Store.Append] with a source and a sequence number at or below the highest
 //     one stored for that source on that stream is acknowledged without being
-//     stored again. The mark is written in the batch of the events.
+//     stored again, and of the events of a [Store.Deliver] only those above
+//     that number are stored. The mark is written in the batch of the events; a
+//     source uses one of the two, because they number different things.
 //   - An event older than its group's retention is never returned, from the
 //     moment the clock or the policy says so; [Store.Run] removes it from disk
 //     later. StoredBytes counts it until then, as AWS's figure lags too.

@@ -386,6 +386,19 @@ func TestEnsureStream_Texts(t *testing.T) {
 	if err := s.CreateGroup(t.Context(), "g", GroupSettings{}); err != nil {
 		t.Fatal(err)
 	}
+	const rule = "InvalidParameterException: 1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must %s"
+	long := strings.Repeat("x", 513)
+	for _, tc := range []struct{ group, stream, want string }{
+		{"a b", "s", fmt.Sprintf(rule, "a b", "logGroupName", `satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+`)},
+		{"h", "a:b", fmt.Sprintf(rule, "a:b", "logStreamName", `satisfy regular expression pattern: [^:*]*`)},
+		{"", "s", fmt.Sprintf(rule, "", "logGroupName", "have length greater than or equal to 1")},
+		{"h", long, fmt.Sprintf(rule, long, "logStreamName", "have length less than or equal to 512")},
+		{"aws/x", "s", "InvalidParameterException: Log groups starting with AWS/ are reserved for AWS."},
+	} {
+		if err := s.EnsureStream(t.Context(), tc.group, tc.stream, true); fmt.Sprint(err) != tc.want {
+			t.Errorf("EnsureStream(%.10q, %.10q): got %v, want %s", tc.group, tc.stream, err, tc.want)
+		}
+	}
 	err = s.Deliver(t.Context(), "g", "s", "n", []SourceEvent{{1, Event{1, "x"}}})
 	if got, want := fmt.Sprint(err), "ResourceNotFoundException: The specified log stream does not exist."; got != want {
 		t.Errorf("got %q, want %q", got, want)
