@@ -1,0 +1,101 @@
+// Command sample-app is what `make demo` runs: a small web server that says
+// who it is, as task metadata tells it, and that logs what it is asked.
+//
+// Called as migrate.sh it is the task's init container: it pretends to migrate
+// a database and ends.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetOutput(os.Stdout)
+	if filepath.Base(os.Args[0]) == "migrate.sh" {
+		migrate()
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := serve(ctx, ":3000"); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func migrate() {
+	for i, step := range []string{"create table visitors", "add index on visitors"} {
+		log.Printf("migration %d of 2: %s", i+1, step)
+	}
+	log.Print("migrations are done")
+}
+
+func serve(ctx context.Context, address string) error {
+	begun := time.Now()
+	var served atomic.Int64
+	page := func(w http.ResponseWriter, r *http.Request) {
+		n := served.Add(1)
+		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
+		fmt.Fprintf(w, "Hello from %s!\n", identity(r.Context())) //nolint:errcheck // the client may have gone
+		fmt.Fprintf(w, "I have run as process %d since %s, and this is request %d. NODE_ENV=%s\n",
+			os.Getpid(), begun.UTC().Format("15:04:05.000"), n, os.Getenv("NODE_ENV"))
+	}
+	server := &http.Server{Addr: address, Handler: http.HandlerFunc(page), ReadHeaderTimeout: 5 * time.Second}
+	context.AfterFunc(ctx, func() {
+		log.Print("told to end; finishing what is being answered")
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		server.Shutdown(grace) //nolint:errcheck,gosec // the process ends either way
+	})
+	log.Printf("listening on %s as %s", address, identity(ctx))
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// identity is who the task metadata endpoint says that this task is.
+func identity(ctx context.Context) string {
+	host, _ := os.Hostname() //nolint:errcheck // an empty name will do
+	uri := os.Getenv("ECS_CONTAINER_METADATA_URI_V4")
+	if uri == "" {
+		return host
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	task, err := metadata(ctx, uri+"/task")
+	if err != nil {
+		return fmt.Sprintf("%s (no task metadata: %v)", host, err)
+	}
+	return fmt.Sprintf("%s:%s, task %s in %s", task.Family, task.Revision, task.TaskARN, task.AvailabilityZone)
+}
+
+type taskMetadata struct{ TaskARN, Family, Revision, AvailabilityZone string }
+
+func metadata(ctx context.Context, uri string) (t taskMetadata, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	if err != nil {
+		return t, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return t, err
+	}
+	defer answer.Body.Close() //nolint:errcheck // only read
+	if answer.StatusCode != http.StatusOK {
+		return t, errors.New(answer.Status)
+	}
+	return t, json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&t)
+}

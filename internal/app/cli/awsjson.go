@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"reflect"
+	"time"
+	"unicode"
+)
+
+// awsShape turns an SDK value into one that marshals with the member names of
+// the AWS API, as the aws CLI prints it: struct fields begin in lower case and
+// what is absent is left out, while keys of maps are users' data and stay.
+func awsShape(v any) any { return shapeOf(reflect.ValueOf(v)) }
+
+func shapeOf(v reflect.Value) any {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		return shapeOf(v.Elem())
+	case reflect.Struct:
+		if t, ok := v.Interface().(time.Time); ok {
+			return t
+		}
+		out := map[string]any{}
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			if !field.IsExported() || field.Name == "ResultMetadata" || v.Field(i).IsZero() && v.Field(i).Kind() != reflect.Bool {
+				continue
+			}
+			out[lowerFirst(field.Name)] = shapeOf(v.Field(i))
+		}
+		return out
+	case reflect.Slice:
+		out := make([]any, v.Len())
+		for i := range out {
+			out[i] = shapeOf(v.Index(i))
+		}
+		return out
+	case reflect.Map:
+		out := make(map[string]any, v.Len())
+		for entries := v.MapRange(); entries.Next(); {
+			out[entries.Key().String()] = shapeOf(entries.Value())
+		}
+		return out
+	default:
+		return v.Interface()
+	}
+}
+
+func lowerFirst(s string) string {
+	runes := []rune(s)
+	runes[0] = unicode.ToLower(runes[0])
+	return string(runes)
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/smithy-go"
+	"github.com/spf13/cobra"
+
+	"berth.dev/berth/internal/app/instance"
+)
+
+// endpointVariable is where AWS clients look for an endpoint of all services.
+const endpointVariable = "AWS_ENDPOINT_URL"
+
+// connection is how an AWS client reaches one Berth.
+type connection struct {
+	Endpoint, Region, AccessKeyID, SecretAccessKey string
+}
+
+// localConnection reads the connection that the server of --data-dir left
+// there.
+func (e *environment) localConnection(ctx context.Context) (connection, error) {
+	inst, err := e.existing()
+	if err != nil {
+		return connection{}, err
+	}
+	endpoint, err := oneLine(inst, "endpoint")
+	if err != nil {
+		return connection{}, err
+	}
+	region, err := oneLine(inst, "region")
+	if err != nil {
+		return connection{}, err
+	}
+	shared, err := config.LoadSharedConfigProfile(ctx, "default", func(o *config.LoadSharedConfigOptions) {
+		o.CredentialsFiles, o.ConfigFiles = []string{inst.CredentialsFile()}, []string{}
+	})
+	if err != nil {
+		return connection{}, fmt.Errorf("reading %s: %w", inst.CredentialsFile(), err)
+	}
+	return connection{endpoint, region, shared.Credentials.AccessKeyID, shared.Credentials.SecretAccessKey}, nil
+}
+
+// oneLine reads a file of one line that the server writes at its start.
+func oneLine(inst instance.Instance, name string) (string, error) {
+	data, err := os.ReadFile(inst.Path(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("the Berth in %s has never been ready: start it with `berth up --data-dir %s`", inst.DataDir, inst.DataDir)
+	}
+	return strings.TrimSpace(string(data)), err
+}
+
+// clients are the AWS services that the verbs use.
+type clients struct {
+	ecs  *ecs.Client
+	ec2  *ec2.Client
+	logs *cloudwatchlogs.Client
+}
+
+// connect makes clients for the Berth that the command means: that of a
+// --data-dir that was typed, else that of the standard AWS environment when it
+// names an endpoint, else that of the default data directory.
+func (e *environment) connect(cmd *cobra.Command) (*clients, error) {
+	cfg, err := e.awsConfig(cmd)
+	if err != nil {
+		return nil, err
+	}
+	cfg.AppID = "berth-cli"
+	return &clients{ecs: ecs.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg)}, nil
+}
+
+func (e *environment) awsConfig(cmd *cobra.Command) (aws.Config, error) {
+	ctx := cmd.Context()
+	if os.Getenv(endpointVariable) != "" && !cmd.Flags().Changed("data-dir") {
+		cfg, err := config.LoadDefaultConfig(ctx)
+		if err != nil {
+			return aws.Config{}, fmt.Errorf("reading the AWS environment: %w", err)
+		}
+		return cfg, nil
+	}
+	c, err := e.localConnection(ctx)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	return aws.Config{
+		Region: c.Region, BaseEndpoint: &c.Endpoint, HTTPClient: &http.Client{},
+		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, ""),
+	}, nil
+}
+
+// explained turns an error of an AWS client into one line that says what to do
+// next. What it does not know stays as it is.
+func explained(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no Berth answers there; start it with `berth up`, or see `berth doctor`: %w", innermost(err))
+	}
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch api.ErrorCode() {
+	case "UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "InvalidSignatureException", "SignatureDoesNotMatch":
+		return fmt.Errorf("%s: %s (the credentials of this shell are not this Berth's: eval \"$(berth env)\")", api.ErrorCode(), api.ErrorMessage())
+	case "ClusterNotFoundException":
+		return fmt.Errorf("%s: %s (choose one with --cluster; `aws ecs list-clusters` lists them)", api.ErrorCode(), api.ErrorMessage())
+	}
+	return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
+}
+
+// innermost is the last error of a chain, which for a refused connection names the
+// address without the SDK's history of attempts.
+func innermost(err error) error {
+	var operation *smithy.OperationError
+	for errors.As(err, &operation) {
+		err = operation.Err
+		operation = nil
+	}
+	var sys syscall.Errno
+	if errors.As(err, &sys) {
+		return sys
+	}
+	return err
+}
