@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/cgroups/manager"
+	"golang.org/x/sys/unix"
 
 	"berth.dev/berth/internal/agent/runtime"
 )
@@ -117,8 +118,11 @@ func hierarchies() []string {
 	}
 	var out []string
 	for _, e := range entries {
-		if e.IsDir() {
-			out = append(out, filepath.Join(cgroupMount, e.Name()))
+		dir := filepath.Join(cgroupMount, e.Name())
+		var fs unix.Statfs_t
+		// Between the mounts there may be plain directories, of a hierarchy that is not mounted here.
+		if unix.Statfs(dir, &fs) == nil && (fs.Type == unix.CGROUP_SUPER_MAGIC || fs.Type == unix.CGROUP2_SUPER_MAGIC) {
+			out = append(out, dir)
 		}
 	}
 	return out
