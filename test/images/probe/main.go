@@ -16,7 +16,7 @@
 //	spin                   use a CPU until a signal
 //	stray FILE             leave two children behind, one in a session of its own, that each write an "h" into FILE and
 //	                       hold it open; then sleep
-//	-- PROGRAM ARG…        be a container's init: say "init" and become the program
+//	init -- PROGRAM ARG…   be a container's init: say "init" and become the program
 //	serve PORT             answer HTTP with the host name
 //	seq N                  say N numbered lines
 //	logto FILE             be a container's log program: write "o LINE" and "e LINE" into FILE
@@ -96,9 +96,9 @@ func main() {
 		child := exec.Command("/probe", "hold", arg())
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		check(child.Start())
-	case "--":
+	case "init":
 		fmt.Println("init")
-		check(syscall.Exec(arg(), args, os.Environ()))
+		check(syscall.Exec(args[1], args[1:], os.Environ()))
 	case "serve":
 		host, err := os.Hostname()
 		check(err)

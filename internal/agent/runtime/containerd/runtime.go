@@ -35,7 +35,8 @@ type Config struct {
 	// Address of containerd's socket. Empty is /run/containerd/containerd.sock when something answers there, and a
 	// private containerd otherwise; AddressPrivate is a private one in any case.
 	Address string
-	// InitPath is a static program on the host for Spec.Init; it is called as `init -- command…`.
+	// InitPath is a static program on the host for Spec.Init; it is called as `PROGRAM init -- command…`, which is how
+	// berth-helper has it.
 	InitPath string
 	// DockerHost is the local Docker engine for images; see image.Config.
 	DockerHost string

@@ -60,7 +60,7 @@ func (r *Runtime) buildSpec(ctx context.Context, spec runtime.Spec, u specs.User
 		if r.cfg.InitPath == "" {
 			return nil, fmt.Errorf("container %q: no init program is configured", spec.ID)
 		}
-		args = append([]string{initTarget, "--"}, args...)
+		args = append([]string{initTarget, "init", "--"}, args...)
 	}
 	score := 0
 	s := &specs.Spec{
