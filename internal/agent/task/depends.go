@@ -36,7 +36,7 @@ func resolve(now time.Time, a *model.Assignment, s *State, def *model.ContainerD
 		if on == nil || depDef == nil {
 			return verdict{never: fmt.Sprintf("container %s depends on %s, which is not in the task definition", def.Name, dep.ContainerName)}
 		}
-		held, never := holds(dep.Condition, on)
+		held, never := holds(dep.Condition, on, depDef)
 		if held {
 			continue
 		}
@@ -62,12 +62,13 @@ func resolve(now time.Time, a *model.Assignment, s *State, def *model.ContainerD
 }
 
 // holds tells whether a condition on a container is met and, when it never
-// can be any more, why.
-func holds(condition string, on *ContainerState) (held bool, never string) {
-	ended := on.ended()
+// can be any more, why. A container that its restart policy runs again has
+// not ended.
+func holds(condition string, on *ContainerState, def *model.ContainerDefinition) (held bool, never string) {
+	ended := on.ended() && !restartable(def, on)
 	switch condition {
 	case model.ConditionStart:
-		if on.Phase == PhaseRunning || ended && on.RanOnce {
+		if on.RanOnce {
 			return true, ""
 		}
 	case model.ConditionComplete:
@@ -97,14 +98,14 @@ func holds(condition string, on *ContainerState) (held bool, never string) {
 
 // mayStop reports whether every container that depends on the named one has
 // ended: the stop order is the reverse of the start order.
-func mayStop(a *model.Assignment, s *State, name string) bool {
-	for i := range a.TaskDefinition.ContainerDefinitions {
-		def := &a.TaskDefinition.ContainerDefinitions[i]
+func (p *planner) mayStop(name string) bool {
+	for i := range p.s.Containers {
+		def := p.def(i)
 		for _, dep := range dependencies(def) {
 			if dep.ContainerName != name {
 				continue
 			}
-			if c := s.container(def.Name); c != nil && c.Phase == PhaseRunning {
+			if !p.over(&p.s.Containers[i]) {
 				return false
 			}
 		}

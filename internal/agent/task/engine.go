@@ -80,9 +80,11 @@ type Config struct {
 	// Credentials finds a registry login by its repositoryCredentials parameter.
 	Credentials func(parameter string) (*runtime.Auth, error)
 	// Dir is where tasks keep files on this host.
-	Dir    string
-	Limits Limits
-	Log    *slog.Logger
+	Dir string
+	// MaxOpenFiles is the most that this host may allow a container.
+	MaxOpenFiles int64
+	Limits       Limits
+	Log          *slog.Logger
 }
 
 // Engine runs every task of this node.
@@ -102,7 +104,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	e := &Engine{
 		cfg:    cfg,
-		layout: layout{dir: cfg.Dir},
+		layout: layout{dir: cfg.Dir, nofile: cfg.MaxOpenFiles},
 		tasks:  map[string]*runner{},
 		spawn:  make(chan *runner, 1024),
 		loaded: make(chan struct{}),

@@ -130,7 +130,7 @@ func applyStarted(c *ContainerState, e Event) {
 	if e.Status.StartedAt.IsZero() {
 		c.StartedAt = timePtr(e.At)
 	}
-	c.ExitCode, c.ExitedAt, c.Health = nil, nil, Health{}
+	c.ExitCode, c.ExitedAt, c.Reason, c.Health = nil, nil, "", Health{}
 }
 
 func applyExited(s *State, c *ContainerState, def *model.ContainerDefinition, e Event) {
@@ -143,6 +143,8 @@ func applyExited(s *State, c *ContainerState, def *model.ContainerDefinition, e 
 		c.Reason = oomReason
 	}
 	if e.Exit.Lost {
+		// Nobody knows the exit code, so no restart policy can judge it.
+		c.Final = true
 		c.Reason = "ContainerVanishedError: the container's end was not seen: its host restarted or its supervisor was killed"
 	}
 	if def.IsEssential() && s.ExecutionStoppedAt == nil && !restartable(def, c) {

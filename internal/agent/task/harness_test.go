@@ -48,7 +48,7 @@ func (h *host) begin() {
 	rt := h.world.Connect()
 	h.engine = task.New(task.Config{
 		Runtime: rt, Network: h.network, Logs: noLogs{}, Endpoints: noEndpoints{}, Journal: h.journal,
-		Report: h.report, Dir: h.dir,
+		Report: h.report, Dir: h.dir, MaxOpenFiles: 65535,
 		Limits: task.DefaultLimits(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())

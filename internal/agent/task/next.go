@@ -210,7 +210,9 @@ func (p *planner) planContainerStart(c *ContainerState, def *model.ContainerDefi
 	}
 }
 
-// advanceStart derives the status of a task that is not stopping.
+// advanceStart derives the status of a task that is not stopping. A task
+// without an interface of its own skips PROVISIONING, ACTIVATING and
+// DEPROVISIONING (behaviour/task-lifecycle.md §1).
 func (p *planner) advanceStart(networked bool) {
 	if networked && !p.s.Attached {
 		return
@@ -219,7 +221,7 @@ func (p *planner) advanceStart(networked bool) {
 	running := true
 	for i := range p.s.Containers {
 		c := &p.s.Containers[i]
-		if c.Phase >= PhaseCreated && c.Phase < PhaseRemoved {
+		if networked && c.Phase >= PhaseCreated && c.Phase < PhaseRemoved {
 			p.s.advance(model.TaskActivating)
 		}
 		if c.Phase != PhaseRunning && !(c.Phase == PhaseExited && (c.RanOnce || !p.def(i).IsEssential())) {
@@ -244,7 +246,7 @@ func (p *planner) planStop() {
 	ended, removed := true, true
 	for i := range p.s.Containers {
 		c := &p.s.Containers[i]
-		ended = ended && c.ended()
+		ended = ended && p.over(c)
 		removed = removed && c.Phase == PhaseRemoved
 		if c.Phase == PhaseRunning {
 			p.advanceStopping()
@@ -260,7 +262,9 @@ func (p *planner) planStop() {
 			p.s.ExecutionStoppedAt = timePtr(p.Now)
 		}
 	}
-	p.s.advance(model.TaskDeprovisioning)
+	if p.a.NetworkInterface != nil {
+		p.s.advance(model.TaskDeprovisioning)
+	}
 	for i := range p.s.Containers {
 		if c := &p.s.Containers[i]; c.Phase != PhaseRemoved {
 			p.step(Step{Kind: StepRemove, Container: c.Name})
@@ -279,6 +283,12 @@ func (p *planner) planStop() {
 	}
 }
 
+// over reports whether a container of a stopping task has ended for good: one
+// that is being restarted has not.
+func (p *planner) over(c *ContainerState) bool {
+	return c.Phase == PhaseRemoved || c.ended() && !p.Busy[Step{Container: c.Name}.subject()]
+}
+
 func (p *planner) advanceStopping() {
 	p.s.advance(model.TaskStopping)
 	if p.s.StoppingAt == nil {
@@ -289,7 +299,7 @@ func (p *planner) advanceStopping() {
 func (p *planner) planContainerStop(c *ContainerState, def *model.ContainerDefinition) {
 	switch {
 	case c.SignalledAt == nil:
-		if mayStop(p.a, &p.s, c.Name) {
+		if p.mayStop(c.Name) {
 			p.step(Step{Kind: StepSignal, Container: c.Name})
 		}
 	case c.KilledAt == nil:

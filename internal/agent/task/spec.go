@@ -28,7 +28,10 @@ const (
 // layout is where a task's files are on this host. Paths are a pure function
 // of the agent's directory and the task, so an agent that comes back builds
 // the same specifications.
-type layout struct{ dir string }
+type layout struct {
+	dir    string
+	nofile int64 // the most open files that this host may allow a container
+}
 
 func (l layout) task(taskID string) string      { return filepath.Join(l.dir, "tasks", taskID) }
 func (l layout) etc(taskID, file string) string { return filepath.Join(l.task(taskID), "etc", file) }
@@ -66,7 +69,7 @@ func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime
 
 		MemoryReservationBytes: int64(value(def.MemoryReservation, 0)) * mib,
 		PidsLimit:              pidsLimit,
-		Rlimits:                rlimits(a, def),
+		Rlimits:                rlimits(a, def, l.nofile),
 		Privileged:             isTrue(def.Privileged),
 		ReadonlyRootfs:         isTrue(def.ReadonlyRootFilesystem),
 		TTY:                    isTrue(def.PseudoTerminal),
@@ -157,15 +160,18 @@ func labels(a *model.Assignment, def *model.ContainerDefinition) map[string]stri
 	return out
 }
 
-func rlimits(a *model.Assignment, def *model.ContainerDefinition) []runtime.Rlimit {
+// rlimits are the definition's, and Fargate's default for open files as far as
+// this host may give it: a limit that the user asked for is never lowered.
+func rlimits(a *model.Assignment, def *model.ContainerDefinition, nofile int64) []runtime.Rlimit {
 	var out []runtime.Rlimit
-	nofile := false
+	asked := false
 	for _, u := range def.Ulimits {
-		nofile = nofile || u.Name == "nofile"
+		asked = asked || u.Name == "nofile"
 		out = append(out, runtime.Rlimit{Name: u.Name, Soft: int64(u.SoftLimit), Hard: int64(u.HardLimit)})
 	}
-	if !nofile && a.Task.LaunchType == model.LaunchFargate {
-		out = append(out, runtime.Rlimit{Name: "nofile", Soft: fargateNofile, Hard: fargateNofile})
+	if !asked && a.Task.LaunchType == model.LaunchFargate {
+		limit := min(fargateNofile, nofile)
+		out = append(out, runtime.Rlimit{Name: "nofile", Soft: limit, Hard: limit})
 	}
 	return out
 }

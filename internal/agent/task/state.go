@@ -62,7 +62,7 @@ type ContainerState struct {
 	ExitedAt  *time.Time `json:"exitedAt,omitempty"`
 	Reason    string     `json:"reason,omitempty"`
 	Restarts  int        `json:"restarts,omitempty"`
-	Final     bool       `json:"final,omitempty"` // it could not be started: no policy restarts it
+	Final     bool       `json:"final,omitempty"` // it could not be started, or its end was not seen: no policy restarts it
 
 	// SignalledAt is when the stop signal was sent, KilledAt when SIGKILL was.
 	SignalledAt *time.Time `json:"signalledAt,omitempty"`
