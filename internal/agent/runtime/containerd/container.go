@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -245,4 +246,4 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 }
 
 // ociRoot is where the OCI runtime keeps its own state.
-func (r *Runtime) ociRoot() string { return r.cfg.StateDir + "/oci" }
+func (r *Runtime) ociRoot() string { return filepath.Join(r.cfg.StateDir, ociDir) }

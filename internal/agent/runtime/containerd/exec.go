@@ -61,7 +61,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (r
 		return fail(err)
 	}
 	var output capture
-	fifos := filepath.Join(r.cfg.StateDir, "fifo")
+	fifos := filepath.Join(r.cfg.StateDir, fifoDir)
 	if err := os.MkdirAll(fifos, 0o700); err != nil {
 		return fail(err)
 	}

@@ -13,8 +13,12 @@ import (
 	"berth.dev/berth/internal/agent/runtime"
 )
 
-// startedDir holds the marks, below the state directory.
-const startedDir = "started"
+// Directories below the state directory: the marks, the pipes of running Execs, the OCI runtime's own state.
+const (
+	startedDir = "started"
+	fifoDir    = "fifo"
+	ociDir     = "oci"
+)
 
 // mark says that a run of a container was begun. containerd forgets that with the shim: after a restart of the host,
 // a container that ran looks like one that never did.

@@ -94,6 +94,9 @@ func pidPath(cfg Config) string    { return filepath.Join(cfg.StateDir, "contain
 func rootPath(cfg Config) string   { return filepath.Join(cfg.DataDir, "containerd") }
 func configPath(cfg Config) string { return filepath.Join(rootPath(cfg), "config.toml") }
 func logPath(cfg Config) string    { return filepath.Join(rootPath(cfg), "containerd.log") }
+func statePath(cfg Config) string  { return filepath.Join(cfg.StateDir, "containerd") }
+func lockPath(cfg Config) string   { return filepath.Join(cfg.StateDir, "containerd.lock") }
+func ttrpcPath(cfg Config) string  { return socketPath(cfg) + ".ttrpc" }
 
 // connectPrivate adopts the instance's private containerd, or starts it.
 func connectPrivate(ctx context.Context, cfg Config) (engine, error) {
@@ -143,7 +146,7 @@ func ensurePrivate(ctx context.Context, cfg Config) error {
 
 // lock keeps an agent and a command such as `berth image import` from starting containerd both.
 func lock(ctx context.Context, cfg Config) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(cfg.StateDir, "containerd.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(lockPath(cfg), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("private containerd: %w", err)
 	}
@@ -217,8 +220,8 @@ func startPrivate(ctx context.Context, cfg Config) error {
 	}
 	var config bytes.Buffer
 	if err := privateConfig.Execute(&config, map[string]any{
-		"Root": rootPath(cfg), "State": filepath.Join(cfg.StateDir, "containerd"), "Disabled": disabledPlugins,
-		"Socket": socketPath(cfg), "TTRPC": socketPath(cfg) + ".ttrpc",
+		"Root": rootPath(cfg), "State": statePath(cfg), "Disabled": disabledPlugins,
+		"Socket": socketPath(cfg), "TTRPC": ttrpcPath(cfg),
 	}); err != nil {
 		return fmt.Errorf("private containerd: %w", err)
 	}
@@ -285,8 +288,9 @@ func tail(path string) string {
 	return strings.Join(lines[max(0, len(lines)-5):], " | ")
 }
 
-// StopPrivate ends the instance's private containerd, when there is one, and removes its files. Purge comes before:
-// what still runs is killed without ceremony. It succeeds when there is nothing.
+// StopPrivate ends the instance's private containerd, when there is one, and removes its files and those of Runtime in
+// the state directory, which may hold other things too. Purge comes before: what still runs is killed without ceremony.
+// It succeeds when there is nothing.
 func StopPrivate(ctx context.Context, cfg Config) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -297,15 +301,20 @@ func StopPrivate(ctx context.Context, cfg Config) error {
 			return fmt.Errorf("stop private containerd: %w", err)
 		}
 	}
-	// Root file systems of containers that nobody removed are mounts below the state directory.
-	for _, dir := range []string{cfg.StateDir, rootPath(cfg)} {
-		if err := unmountBelow(dir); err != nil {
+	ours := []string{
+		rootPath(cfg), statePath(cfg), pidPath(cfg), lockPath(cfg), socketPath(cfg), ttrpcPath(cfg),
+		filepath.Join(cfg.StateDir, startedDir), filepath.Join(cfg.StateDir, fifoDir), filepath.Join(cfg.StateDir, ociDir),
+	}
+	for _, path := range ours {
+		// Root file systems of containers that nobody removed are mounts below containerd's directories.
+		if err := unmountBelow(path); err != nil {
 			return fmt.Errorf("stop private containerd: %w", err)
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("stop private containerd: %w", err)
 		}
 	}
+	_ = os.Remove(cfg.StateDir) // fails, as it should, when it holds something else
 	return nil
 }
 
