@@ -145,7 +145,7 @@ func (c *cluster) beginServer() {
 		sv.ended <- g.Wait()
 	}()
 	<-s.Ready()
-	if err := ecsservice.EnsureDefaultCluster(ctx, s, scope); err != nil {
+	if err := sv.ecs.EnsureDefaultCluster(ctx); err != nil {
 		c.t.Fatal(err)
 	}
 	if records.VPCs.Len(s.Snapshot()) == 0 {
@@ -179,7 +179,7 @@ func (c *cluster) register() {
 	def := func(name string, essential bool, after ...string) ecsapi.ContainerDefinition {
 		d := ecsapi.ContainerDefinition{Name: ptr(name), Image: ptr("app:1"), Essential: ptr(essential), StopTimeout: ptr(int32(2))}
 		for _, on := range after {
-			d.DependsOn = append(d.DependsOn, ecsapi.ContainerDependency{ContainerName: ptr(on), Condition: ptr(ecsapi.ContainerCondition("COMPLETE"))})
+			d.DependsOn = append(d.DependsOn, ecsapi.ContainerDependency{ContainerName: ptr(on), Condition: ecsapi.ContainerCondition("COMPLETE")})
 		}
 		return d
 	}
@@ -190,7 +190,7 @@ func (c *cluster) register() {
 		"deaf":  {def("deaf", true)},
 	} {
 		_, err := c.server.ecs.RegisterTaskDefinition(c.t.Context(), &ecsapi.RegisterTaskDefinitionInput{
-			Family: ptr(family), NetworkMode: ptr(ecsapi.NetworkMode("awsvpc")),
+			Family: ptr(family), NetworkMode: ecsapi.NetworkMode("awsvpc"),
 			RequiresCompatibilities: []ecsapi.Compatibility{"FARGATE"}, Cpu: ptr("256"), Memory: ptr("512"),
 			ContainerDefinitions: containers,
 		})

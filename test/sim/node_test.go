@@ -67,7 +67,7 @@ func (n *node) begin() {
 	}
 	engine := task.New(task.Config{
 		Runtime: mortal{Runtime: l.runtime, life: l}, Network: lifeNetwork{n.network, l}, Logs: noLogs{}, Endpoints: noEndpoints{},
-		Journal: lifeJournal{n.disk, l}, Report: client.Report, Dir: n.dir, Limits: task.DefaultLimits(), Log: log,
+		Journal: lifeJournal{n.disk, l}, Report: client.Report, Dir: n.dir, MaxOpenFiles: 65535, Limits: task.DefaultLimits(), Log: log,
 	})
 	n.life = l
 	go func() {

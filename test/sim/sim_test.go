@@ -138,7 +138,7 @@ func (c *cluster) runTask() {
 	fmt.Sscanf(token, "token-%d", &index) //nolint:errcheck // made above
 	out, err := c.server.ecs.RunTask(c.t.Context(), &ecsapi.RunTaskInput{
 		TaskDefinition: ptr(families[index%len(families)]), Count: ptr(int32(1 + index%3)), ClientToken: ptr(token),
-		LaunchType: ptr(ecsapi.LaunchType("FARGATE")),
+		LaunchType: ecsapi.LaunchType("FARGATE"),
 		NetworkConfiguration: &ecsapi.NetworkConfiguration{AwsvpcConfiguration: &ecsapi.AwsVpcConfiguration{
 			Subnets: []string{c.subnets[index%len(c.subnets)]},
 		}},

@@ -27,16 +27,22 @@ func (r *runner) adopt(ctx context.Context) {
 	}
 	for i := range r.s.Containers {
 		c := r.s.Containers[i]
-		if c.Phase != PhaseCreated && c.Phase != PhaseRunning {
+		// What the journal says has ended may have been restarted just before
+		// the agent did. What it does not know of yet is found by Create and
+		// Start, which leave alone what exists.
+		restarted := c.Phase == PhaseExited && c.RanOnce && r.a.TaskDefinition.ContainerDefinitions[i].RestartPolicy != nil
+		if c.Phase != PhaseCreated && c.Phase != PhaseRunning && !restarted {
 			continue
 		}
 		status, err := r.e.cfg.Runtime.Status(ctx, runtimeID(&r.a, c.Name))
 		switch {
 		case errors.Is(err, runtime.ErrNotFound) && c.Phase == PhaseRunning:
 			r.apply(Event{Kind: EventExited, Container: c.Name, Exit: lostExit()})
+		case errors.Is(err, runtime.ErrNotFound):
 		case err != nil:
-			// The waiter asks again; a container that was only made is made again.
+			// The waiter of a container that runs asks again.
 			r.log.WarnContext(ctx, "a container cannot be looked at", telemetry.Container, c.Name, telemetry.Error, err)
+		case restarted && status.Restarts <= c.Restarts:
 		case status.State == runtime.StateRunning:
 			r.apply(Event{Kind: EventStarted, Container: c.Name, Status: &status, Restart: status.Restarts})
 		case status.State == runtime.StateExited:

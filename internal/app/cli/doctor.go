@@ -103,6 +103,7 @@ type facts struct {
 	tools           map[string]tool // found on PATH, by name
 	engine          string          // the host's containerd socket, when something answers there
 	docker          string          // the Docker engine's socket, when something answers there
+	openFiles       uint64          // hard limit, when it cannot be raised; 0 when it can
 	forwarding      bool
 	freeBytes       uint64
 	dataDir         string
@@ -125,6 +126,9 @@ var errUnknown = errors.New("unknown")
 var needed = []string{"cpu", "memory", "pids"} //nolint:gochecknoglobals // a constant list
 
 const (
+	// fargateOpenFiles is how many files a task of Fargate may open.
+	fargateOpenFiles = 65535
+
 	leastFree  = 1 << 30
 	enoughFree = 5 << 30
 )
@@ -210,6 +214,10 @@ func judgeHost(f facts) []check {
 	if !f.forwarding {
 		forward = check{"forwarding", good, "net.ipv4.ip_forward is off; the agent switches it on", ""}
 	}
+	limits := check{"limits", good, "open files can be raised as tasks want", ""}
+	if f.openFiles > 0 && f.openFiles < fargateOpenFiles {
+		limits = check{"limits", warning, fmt.Sprintf("open files are limited to %d here, and root may not raise it (no CAP_SYS_RESOURCE); Fargate gives %d", f.openFiles, fargateOpenFiles), "raise the hard limit of the shell or unit that starts Berth: ulimit -Hn, LimitNOFILE="}
+	}
 	disk := check{"disk", good, fmt.Sprintf("%.1f GiB free for %s", float64(f.freeBytes)/(1<<30), f.dataDir), ""}
 	switch {
 	case f.freeBytes < leastFree:
@@ -233,7 +241,7 @@ func judgeHost(f facts) []check {
 	case f.listenTaken:
 		port = check{"port", bad, f.listen + " is taken by another program", "choose another: berth up --listen 127.0.0.1:PORT"}
 	}
-	return []check{forward, disk, clock, port}
+	return []check{forward, limits, disk, clock, port}
 }
 
 func judgeInstance(f facts) []check {

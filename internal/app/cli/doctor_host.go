@@ -33,6 +33,7 @@ func examine(ctx context.Context, dataDir, listen string) facts {
 		root: os.Geteuid() == 0, kernel: release(), overlay: holds("/proc/filesystems", "overlay") || moduleExists("overlay"),
 		veth: errUnknown, nftables: errUnknown, tools: map[string]tool{},
 		forwarding: holds("/proc/sys/net/ipv4/ip_forward", "1"),
+		openFiles:  openFiles(),
 		listen:     listen, listenTaken: taken(ctx, listen),
 	}
 	f.cgroup, f.control = controlGroups("/sys/fs/cgroup", "/proc/cgroups")
@@ -84,6 +85,21 @@ func release() string {
 		return "unknown"
 	}
 	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])
+}
+
+// openFiles is the hard limit on open files when this process may not raise
+// it, else 0.
+func openFiles() uint64 {
+	var capabilities [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if err := unix.Capget(&header, &capabilities[0]); err != nil || capabilities[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0 {
+		return 0
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return limit.Max
 }
 
 // holds reports whether a file has a word.

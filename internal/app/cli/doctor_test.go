@@ -22,7 +22,7 @@ func wellHost() facts {
 func TestJudge(t *testing.T) {
 	ill := facts{
 		kernel: "Linux 4.9.0 x86_64", cgroup: 1, control: []string{"cpu"}, veth: errors.New("operation not supported"), nftables: errUnknown,
-		docker: "/var/run/docker.sock", freeBytes: 100 << 20, dataDir: "/var/lib/berth", listen: "127.0.0.1:8577", listenTaken: true,
+		docker: "/var/run/docker.sock", openFiles: 1024, freeBytes: 100 << 20, dataDir: "/var/lib/berth", listen: "127.0.0.1:8577", listenTaken: true,
 		leftovers: []leftover{{"0123abcd", []string{"namespace berth-0123abcd-eni-1"}}},
 	}
 	ours := wellHost()

@@ -233,6 +233,19 @@ func TestExplainExit(t *testing.T) {
 	}
 }
 
+// A container that failed by itself explains more than one that waited for it.
+func TestStory_BlamesTheCauseNotItsConsequence(t *testing.T) {
+	task := lived("STOPPED", func(t *types.Task) {
+		reason := "TaskDependencyError: container app depends on init with condition COMPLETE, but it did not start"
+		t.StoppedReason, t.Containers[0].Reason = &reason, &reason
+		t.Containers[1].Reason = aws.String(`CannotStartContainerError: exec: "./migrate.sh": no such file or directory`)
+	})
+	got := (&story{task: task, def: definition()}).advice()
+	if want := explain("CannotStartContainerError"); !cmp.Equal(got, want) {
+		t.Error(cmp.Diff(want, got))
+	}
+}
+
 func TestStreamsOf(t *testing.T) {
 	want := []stream{{"app", "/ecs/my-app", "ecs/app/" + id}}
 	if diff := cmp.Diff(want, streamsOf(definition(), id), cmp.AllowUnexported(stream{})); diff != "" {

@@ -100,7 +100,11 @@ func (f *runFlags) check(args []string) error {
 // definition registers the file, or finds what is registered.
 func (f *runFlags) definition(ctx context.Context, e *environment, c *clients, p *printer, args []string) (*types.TaskDefinition, error) {
 	if f.file == "" {
-		return definitions{}.get(ctx, c, args[0])
+		def, err := definitions{}.get(ctx, c, args[0])
+		if err != nil {
+			return nil, fmt.Errorf("task definition %s: %w (`aws ecs list-task-definition-families` lists what is registered; -f registers a file)", args[0], err)
+		}
+		return def, nil
 	}
 	file, err := e.open(f.file)
 	if err != nil {
@@ -237,7 +241,7 @@ func (f *runFlags) show(e *environment, p *printer, def *types.TaskDefinition, t
 func (f *runFlags) verdict(e *environment, p *printer, def *types.TaskDefinition, tasks []types.Task, failures []types.Failure) error {
 	for _, failed := range failures {
 		a := explain(aws.ToString(failed.Reason))
-		p.failed("not placed: %s", strings.TrimSpace(aws.ToString(failed.Reason)+" "+aws.ToString(failed.Detail)))
+		p.failed("not placed: %s", strings.TrimSuffix(aws.ToString(failed.Reason)+" ("+aws.ToString(failed.Detail)+")", " ()"))
 		p.advise(a)
 	}
 	if len(failures) > 0 {

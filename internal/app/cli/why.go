@@ -99,11 +99,13 @@ func (c *clients) newest(ctx context.Context, cluster, family string, none error
 }
 
 // culprit is the container that explains the task's end best: one that ECS
-// gives a reason for, else an essential one that failed, else an essential one
-// that ended.
+// gives a reason for (rather its own than that another failed), else an
+// essential one that failed, else an essential one that ended.
 func (s *story) culprit() *types.Container {
 	rank := func(c *types.Container) int {
 		switch {
+		case c.Reason != nil && !strings.HasPrefix(*c.Reason, "TaskDependencyError"):
+			return 4
 		case c.Reason != nil:
 			return 3
 		case c.ExitCode != nil && *c.ExitCode != 0 && essential(s.def, aws.ToString(c.Name)):

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"berth.dev/berth/internal/agent/helper"
 	"berth.dev/berth/internal/agent/journal"
@@ -111,7 +112,7 @@ func Run(ctx context.Context, cfg Config) error {
 		Runtime: containers, Network: networks{manager}, Logs: logs{driver}, Endpoints: endpoints,
 		Journal: taskJournal, Report: client.Report,
 		Credentials: registryCredentials{cfg.Instance.Path("registry-credentials.json")}.find,
-		Dir:         dir, Limits: task.DefaultLimits(),
+		Dir:         dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
 		Log: room(cfg.Log, "agent/task"),
 	})
 	connect(engine)
@@ -173,6 +174,23 @@ func architecture() string {
 	}
 	return "x86_64"
 }
+
+// maxOpenFiles is the hard limit that containers can be given: the kernel's,
+// where this process may raise its own, else its own.
+func maxOpenFiles() int64 {
+	limit := unix.Rlimit{Cur: wantedOpenFiles, Max: wantedOpenFiles}
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
+		return wantedOpenFiles
+	}
+	if own.Max >= wantedOpenFiles || unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		return wantedOpenFiles
+	}
+	return int64(own.Max) //nolint:gosec // below wantedOpenFiles
+}
+
+// wantedOpenFiles is Fargate's default (behaviour/task-definitions.md §4).
+const wantedOpenFiles = 65535
 
 func hostMemoryMiB() (int64, error) {
 	data, err := os.ReadFile("/proc/meminfo")

@@ -24,7 +24,7 @@ func (p *controlPlane) bootstrap(ctx context.Context) error {
 	if err := writeCredentials(p.cfg.Instance.CredentialsFile(), key); err != nil {
 		return fmt.Errorf("writing the credentials file: %w", err)
 	}
-	if err := ecsservice.EnsureDefaultCluster(ctx, p.store, p.cfg.Scope); err != nil {
+	if err := ecsservice.New(ecsservice.Config{Store: p.store, Scope: p.cfg.Scope}).EnsureDefaultCluster(ctx); err != nil {
 		return fmt.Errorf("making the default cluster: %w", err)
 	}
 	if records.VPCs.Len(p.store.Snapshot()) > 0 {

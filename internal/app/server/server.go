@@ -167,7 +167,7 @@ func (p *controlPlane) doors() (http.Handler, error) {
 			{API: ecsapi.API, Provider: ecsservice.New(ecsservice.Config{Store: p.store, Scope: p.cfg.Scope})},
 			{API: ec2api.API, Provider: ec2service.New(ec2service.Config{Store: p.store, Scope: p.cfg.Scope})},
 			{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: p.cfg.Scope.AccountID, Region: p.cfg.Scope.Region})},
-			{API: stsapi.API, Provider: stsservice.New(stsservice.Config{Scope: p.cfg.Scope})},
+			{API: stsapi.API, Provider: stsservice.New(stsservice.Config{})},
 		},
 		Credentials: credentials{p.store, p.cfg.Scope},
 		Region:      p.cfg.Scope.Region,
