@@ -120,7 +120,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the journal of tasks: %w", err)
 	}
-	if err := e.sweep(ctx, records); err != nil {
+	if err := e.sweep(ctx, records); ctx.Err() != nil {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("removing what no task owns: %w", err)
 	}
 	var wg sync.WaitGroup

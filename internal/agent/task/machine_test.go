@@ -64,8 +64,8 @@ type process struct {
 	removed          bool
 	// unknown: an agent died before its journal knew of the container. It is
 	// found again by Create and Start, or else just removed.
-	unknown bool
-	startedAt        time.Time
+	unknown   bool
+	startedAt time.Time
 }
 
 func newMachine(t *rapid.T) *machine {
@@ -375,7 +375,7 @@ func (m *machine) crash() {
 	m.s = m.saved
 	for i, c := range slices.Clone(m.s.Containers) {
 		p := m.real[c.Name]
-		p.unknown = c.Phase < PhaseCreated && p.starts > 0
+		p.unknown = p.unknown || c.Phase < PhaseCreated && p.starts > 0
 		p.told = c.Phase >= PhaseExited
 		restarted := c.Phase == PhaseExited && c.RanOnce && m.a.TaskDefinition.ContainerDefinitions[i].RestartPolicy != nil && p.restarts > c.Restarts
 		if c.Phase != PhaseCreated && c.Phase != PhaseRunning && !restarted || p.starts == 0 {
