@@ -188,6 +188,14 @@ func (e *Engine) sweep(ctx context.Context, records []Record) error {
 	return errors.Join(errs...)
 }
 
+// credentials finds a registry login.
+func (e *Engine) credentials(parameter string) (*runtime.Auth, error) {
+	if e.cfg.Credentials == nil {
+		return nil, fmt.Errorf("this host has no registry credentials, so not %s", parameter)
+	}
+	return e.cfg.Credentials(parameter)
+}
+
 // Loaded is closed when the journal was read and Assign may be called.
 func (e *Engine) Loaded() <-chan struct{} { return e.loaded }
 
