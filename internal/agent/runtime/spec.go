@@ -71,7 +71,7 @@ type Spec struct {
 	Init bool
 	// Sysctls are namespaced kernel parameters ("net.core.somaxconn"). Those of net. land in NetNSPath when one is given.
 	Sysctls map[string]string
-	// TTY gives the container a terminal; its output is then one stream.
+	// TTY gives the container a terminal; its output is then one stream. Without a Log.Binary there is no terminal.
 	TTY bool
 	Log Log
 }

@@ -138,6 +138,12 @@ func TestOutput(t *testing.T) {
 	if lines, _ := s.output(tty); !slices.Equal(lines, []string{"o out"}) {
 		t.Errorf("terminal: %q", lines)
 	}
+	mute := s.spec("echo", "out")
+	mute.TTY = true
+	s.run(mute)
+	if exit, err := s.Wait(t.Context(), mute.ID); err != nil || exit.Code != 0 {
+		t.Errorf("terminal without a log: %+v, %v", exit, err)
+	}
 }
 
 func TestEnvironment(t *testing.T) {

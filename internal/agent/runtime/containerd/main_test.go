@@ -100,7 +100,7 @@ func (h *host) stop() error {
 }
 
 // requireHost returns the shared host, or skips the test where there cannot be one.
-func requireHost(t *testing.T) *host {
+func requireHost(t testing.TB) *host {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root to run containers")
@@ -118,7 +118,7 @@ func requireHost(t *testing.T) *host {
 }
 
 // connect begins an agent's life on the host.
-func (h *host) connect(t *testing.T) *Runtime {
+func (h *host) connect(t testing.TB) *Runtime {
 	t.Helper()
 	cfg := h.cfg
 	cfg.InitPath = h.probe

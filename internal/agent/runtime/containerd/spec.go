@@ -68,7 +68,7 @@ func (r *Runtime) buildSpec(ctx context.Context, spec runtime.Spec, u specs.User
 		Hostname: spec.Hostname,
 		Root:     &specs.Root{Path: "rootfs", Readonly: spec.ReadonlyRootfs},
 		Process: &specs.Process{
-			Terminal: spec.TTY, Args: args, Env: environment(spec.Env, spec.TTY), Cwd: workdir(spec.Cwd), User: u,
+			Terminal: terminal(spec), Args: args, Env: environment(spec.Env, spec.TTY), Cwd: workdir(spec.Cwd), User: u,
 			NoNewPrivileges: spec.NoNewPrivileges, OOMScoreAdj: &score, Rlimits: rlimits(spec.Rlimits),
 			Capabilities: &specs.LinuxCapabilities{Bounding: caps, Permitted: caps, Effective: caps},
 		},
@@ -90,6 +90,9 @@ func (r *Runtime) buildSpec(ctx context.Context, spec runtime.Spec, u specs.User
 	}
 	return s, nil
 }
+
+// terminal tells whether the container gets one: the shim has nobody to give the other end to when output is thrown away.
+func terminal(spec runtime.Spec) bool { return spec.TTY && spec.Log.Binary != "" }
 
 // cgroupPath is the container's own cgroup below the task's.
 func cgroupPath(spec runtime.Spec) string { return path.Join("/", spec.CgroupParent, spec.ID) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
@@ -35,13 +36,18 @@ func (r *Runtime) process(ctx context.Context, id string) (*tasktypes.Process, e
 
 // status puts together what containerd, the cgroup and the mark say.
 func (r *Runtime) status(ctx context.Context, c record) (runtime.Status, error) {
-	s := runtime.Status{
-		ID: c.ID, TaskID: c.spec.TaskID, Name: c.spec.Name, Image: c.Image, Labels: maps.Clone(c.spec.Labels),
-		SpecHash: c.Labels[labelHash], State: runtime.StateCreated, CreatedAt: c.CreatedAt, Restarts: c.restarts(),
-	}
 	p, err := r.process(ctx, c.ID)
 	if err != nil {
 		return runtime.Status{}, err
+	}
+	return r.describe(c, p), nil
+}
+
+// describe is status for a process that has been asked for; nil is none.
+func (r *Runtime) describe(c record, p *tasktypes.Process) runtime.Status {
+	s := runtime.Status{
+		ID: c.ID, TaskID: c.spec.TaskID, Name: c.spec.Name, Image: c.Image, Labels: maps.Clone(c.spec.Labels),
+		SpecHash: c.Labels[labelHash], State: runtime.StateCreated, CreatedAt: c.CreatedAt, Restarts: c.restarts(),
 	}
 	m, _ := r.readMark(c.ID)
 	switch {
@@ -57,7 +63,7 @@ func (r *Runtime) status(ctx context.Context, c record) (runtime.Status, error) 
 	default:
 		s.State, s.StartedAt, s.PID = runtime.StateRunning, m.StartedAt, int(p.Pid)
 	}
-	return s, nil
+	return s
 }
 
 // exit describes the end of a run whose cgroup is still there.
@@ -123,13 +129,13 @@ func (r *Runtime) forgetRun(ctx context.Context, id string) error {
 
 // start runs the process unless it runs or has run. The container is locked.
 func (r *Runtime) start(ctx context.Context, c record) (runtime.Status, error) {
-	status, err := r.status(ctx, c)
-	if err != nil || status.State != runtime.StateCreated {
-		return status, err
-	}
 	p, err := r.process(ctx, c.ID)
 	if err != nil {
 		return runtime.Status{}, err
+	}
+	status := r.describe(c, p)
+	if status.State != runtime.StateCreated {
+		return status, nil
 	}
 	if p == nil {
 		if err := r.newTask(ctx, c); err != nil {
@@ -137,14 +143,17 @@ func (r *Runtime) start(ctx context.Context, c record) (runtime.Status, error) {
 		}
 	}
 	// Before the process runs: what is marked and does not run was lost, what runs and is not marked would be forgotten.
-	if err := r.writeMark(c.ID, mark{BootID: bootID(), StartedAt: time.Now()}); err != nil {
+	m := mark{BootID: bootID(), StartedAt: time.Now()}
+	if err := r.writeMark(c.ID, m); err != nil {
 		return runtime.Status{}, err
 	}
-	if _, err := r.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: c.ID}); err != nil {
+	reply, err := r.client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: c.ID})
+	if err != nil {
 		err = errgrpc.ToNative(err)
 		return runtime.Status{}, errors.Join(startError(c.ID, err), r.forgetRun(context.WithoutCancel(ctx), c.ID))
 	}
-	return r.status(ctx, c)
+	status.State, status.StartedAt, status.PID = runtime.StateRunning, m.StartedAt, int(reply.Pid)
+	return status, nil
 }
 
 // startError has Fargate's words, unless the caller's time was up.
@@ -155,12 +164,9 @@ func startError(id string, err error) error {
 	return &runtime.StartError{ID: id, Err: err, Message: fmt.Sprintf("failed to create new container runtime task: %v", err)}
 }
 
-// newTask makes the container's process, which waits for Start then.
+// newTask makes the container's process, which waits for Start then. It asks containerd directly instead of through
+// the client's Container, which would read the container three times more.
 func (r *Runtime) newTask(ctx context.Context, c record) error {
-	container, err := r.client.LoadContainer(ctx, c.ID)
-	if err != nil {
-		return err
-	}
 	var output cio.Creator = cio.NullIO
 	switch {
 	case c.spec.Log.Binary != "" && c.spec.TTY:
@@ -168,13 +174,29 @@ func (r *Runtime) newTask(ctx context.Context, c record) error {
 	case c.spec.Log.Binary != "":
 		output = cio.BinaryIO(c.spec.Log.Binary, c.spec.Log.Args)
 	}
-	_, err = container.NewTask(ctx, output)
-	if errdefs.IsAlreadyExists(err) {
+	streams, err := output(c.ID)
+	if err != nil {
+		return err
+	}
+	config := streams.Config()
+	request := &tasks.CreateTaskRequest{
+		ContainerID: c.ID, Terminal: config.Terminal, Stdin: config.Stdin, Stdout: config.Stdout, Stderr: config.Stderr,
+	}
+	mounts, err := r.client.SnapshotService(c.Snapshotter).Mounts(ctx, c.SnapshotKey)
+	if err != nil {
+		return fmt.Errorf("mount its file system: %w", err)
+	}
+	for _, m := range mounts {
+		request.Rootfs = append(request.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	_, err = r.client.TaskService().Create(ctx, request)
+	if err = errgrpc.ToNative(err); errdefs.IsAlreadyExists(err) {
 		// Left by a start that died in the shim, before containerd knew of it.
 		if err := r.deleteTask(ctx, c.ID); err != nil {
 			return err
 		}
-		_, err = container.NewTask(ctx, output)
+		_, err = r.client.TaskService().Create(ctx, request)
+		err = errgrpc.ToNative(err)
 	}
 	return err
 }
