@@ -73,6 +73,10 @@ func (r *runner) run(ctx context.Context) {
 	for {
 		wakeAt := r.decide(ctx)
 		if r.over() {
+			// What the saver still writes would bring the record back.
+			if !await(ctx, r.saved) {
+				return
+			}
 			if err := r.e.saver.drop(r.id); err != nil {
 				r.log.ErrorContext(ctx, "the journal keeps a task that has ended", telemetry.Error, err)
 			}

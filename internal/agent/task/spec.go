@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,8 +40,8 @@ func (l layout) volume(taskID, name string) string {
 	return filepath.Join(l.task(taskID), "volumes", name)
 }
 func (l layout) anonymous(taskID, container, path string) string {
-	name := strings.ReplaceAll(strings.Trim(path, "/"), "/", "_")
-	return filepath.Join(l.task(taskID), "anonymous", container, name)
+	// Escaped, so that /a/b and /a_b are two volumes.
+	return filepath.Join(l.task(taskID), "anonymous", container, url.PathEscape(strings.Trim(path, "/")))
 }
 
 // buildSpec combines the assignment, the image and what was prepared into the

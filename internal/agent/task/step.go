@@ -180,7 +180,7 @@ func (j *job) pull(ctx context.Context) *Event {
 	def := j.def()
 	request := runtime.ImageRequest{Ref: def.Image}
 	if def.RepositoryCredentials != nil {
-		auth, err := j.r.e.cfg.Credentials(def.RepositoryCredentials.CredentialsParameter)
+		auth, err := j.r.e.credentials(def.RepositoryCredentials.CredentialsParameter)
 		if err != nil {
 			return j.failed("ResourceInitializationError: unable to pull secrets or registry auth: %v", err)
 		}
@@ -189,6 +189,8 @@ func (j *job) pull(ctx context.Context) *Event {
 	image, err := j.r.e.cfg.Runtime.EnsureImage(ctx, request)
 	var pull *runtime.PullError
 	switch {
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return nil // the task stops: that is no failure of the image
 	case errors.As(err, &pull):
 		return j.failed("CannotPullContainerError: %s", pull.Message)
 	case err != nil:
@@ -219,11 +221,7 @@ func (j *job) create(ctx context.Context) *Event {
 	}
 	err = j.r.e.cfg.Runtime.Create(ctx, spec)
 	if errors.Is(err, runtime.ErrConflict) {
-		// An earlier agent made it, from a specification of its own version, and
-		// died before it could start it.
-		if err = j.r.e.cfg.Runtime.Remove(ctx, spec.ID); err == nil {
-			err = j.r.e.cfg.Runtime.Create(ctx, spec)
-		}
+		err = j.recreate(ctx, spec)
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -234,7 +232,22 @@ func (j *job) create(ctx context.Context) *Event {
 	return j.event(EventCreated)
 }
 
+// recreate makes a container anew that an earlier agent made from a
+// specification of its own version and did not write down. One that has been
+// started stays as it is: a task's container runs once.
+func (j *job) recreate(ctx context.Context, spec runtime.Spec) error {
+	status, err := j.r.e.cfg.Runtime.Status(ctx, spec.ID)
+	if err != nil || status.State != runtime.StateCreated {
+		return err
+	}
+	if err := j.r.e.cfg.Runtime.Remove(ctx, spec.ID); err != nil {
+		return err
+	}
+	return j.r.e.cfg.Runtime.Create(ctx, spec)
+}
+
 func (j *job) start(ctx context.Context) *Event {
+	life := ctx
 	ctx, cancel := context.WithTimeout(ctx, j.r.e.cfg.Limits.Start)
 	defer cancel()
 	var status runtime.Status
@@ -243,6 +256,12 @@ func (j *job) start(ctx context.Context) *Event {
 		status, err = j.r.e.cfg.Runtime.Restart(ctx, j.id(), j.step.Restart)
 	} else {
 		status, err = j.r.e.cfg.Runtime.Start(ctx, j.id())
+	}
+	if err != nil && life.Err() == nil {
+		// It may run all the same, and nobody would watch it.
+		if err := ignoreGone(j.r.e.cfg.Runtime.Kill(life, j.id(), syscall.SIGKILL)); err != nil {
+			j.r.log.WarnContext(life, "a container that could not be started was not killed", telemetry.Container, j.step.Container, telemetry.Error, err)
+		}
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -311,6 +330,13 @@ func stopSignal(image *runtime.Image) syscall.Signal {
 	name := strings.ToUpper(image.StopSignal)
 	if !strings.HasPrefix(name, "SIG") {
 		name = "SIG" + name
+	}
+	// The real-time signals as the C library counts them: systemd's images ask
+	// for SIGRTMIN+3.
+	if n, ok := strings.CutPrefix(name, "SIGRTMIN+"); ok {
+		if n, err := strconv.Atoi(n); err == nil && n >= 0 && n <= 30 {
+			return syscall.Signal(34 + n)
+		}
 	}
 	if sig := unix.SignalNum(name); sig != 0 {
 		return sig
