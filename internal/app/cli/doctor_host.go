@@ -21,6 +21,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/app/instance"
 )
 
@@ -252,7 +253,7 @@ var owned = regexp.MustCompile(`^berth-([0-9a-f]{8})(-|$)`)
 // neither that of --data-dir nor one with a claim on an address range.
 func findLeftovers(mine string) []leftover {
 	known := map[string]bool{mine: true}
-	claims, _ := filepath.Glob(filepath.Join(instance.RangesDir(), "*.json")) //nolint:errcheck // the pattern is right
+	claims, _ := filepath.Glob(filepath.Join(network.ClaimDir, "*.json")) //nolint:errcheck // the pattern is right
 	for _, file := range claims {
 		var claim struct {
 			Owner string `json:"owner"`

@@ -85,9 +85,6 @@ func (i Instance) Path(elem ...string) string {
 // reboot, and nothing in it needs to.
 func (i Instance) RunDir() string { return filepath.Join(runRoot, i.ID) }
 
-// RangesDir is where the instances of this host claim their VPC ranges.
-func RangesDir() string { return filepath.Join(runRoot, "ranges") }
-
 // NodeSocket is where the server answers the local node.
 func (i Instance) NodeSocket() string { return filepath.Join(i.RunDir(), "node.sock") }
 

@@ -222,7 +222,7 @@ func Purge(ctx context.Context, i instance.Instance, containerdAddress string, l
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	errs = append(errs, manager.Purge(ctx), network.ReleaseRanges(instance.RangesDir(), i.DataDir))
+	errs = append(errs, manager.Purge(ctx), network.ReleaseRanges(network.ClaimDir, i.DataDir))
 	return errors.Join(errs...)
 }
 

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 
 	"berth.dev/berth/internal/agent/network"
-	"berth.dev/berth/internal/app/instance"
+	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/rules/ipam"
 	ec2service "berth.dev/berth/internal/service/ec2"
@@ -27,8 +27,8 @@ func (p *controlPlane) bootstrap(ctx context.Context) error {
 	if err := ecsservice.New(ecsservice.Config{Store: p.store, Scope: p.cfg.Scope}).EnsureDefaultCluster(ctx); err != nil {
 		return fmt.Errorf("making the default cluster: %w", err)
 	}
-	if records.VPCs.Len(p.store.Snapshot()) > 0 {
-		return nil
+	if claimed, err := p.claimAgain(); claimed || err != nil {
+		return err
 	}
 	cidr, err := p.chooseRange(ctx)
 	if err != nil {
@@ -40,6 +40,24 @@ func (p *controlPlane) bootstrap(ctx context.Context) error {
 	return nil
 }
 
+// claimAgain claims the ranges of the VPCs that exist, because claims do not
+// survive a reboot, and reports whether there are any.
+func (p *controlPlane) claimAgain() (claimed bool, err error) {
+	for vpc := range records.VPCs.All(p.store.Snapshot()) {
+		cidr, err := netip.ParsePrefix(vpc.CIDR)
+		if err != nil {
+			return true, fmt.Errorf("reading the range of %s: %w", vpc.ID, err)
+		}
+		// When another instance has the range now, the agent's first task says
+		// so: the control plane may run where no task does.
+		if _, err := network.ClaimRange(network.ClaimDir, p.cfg.Instance.DataDir, []netip.Prefix{cidr}, nil); err != nil {
+			p.cfg.Log.Warn("the range of a VPC is claimed by another Berth of this host", telemetry.VPC, vpc.ID, telemetry.Error, err)
+		}
+		claimed = true
+	}
+	return claimed, nil
+}
+
 // chooseRange picks the default VPC's range: AWS's own unless the host routes
 // there already, or another instance of this host has claimed it.
 func (p *controlPlane) chooseRange(ctx context.Context) (netip.Prefix, error) {
@@ -48,7 +66,7 @@ func (p *controlPlane) chooseRange(ctx context.Context) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("reading the host's routes: %w", err)
 	}
 	candidates := ipam.DefaultRanges()
-	cidr, err := network.ClaimRange(instance.RangesDir(), p.cfg.Instance.DataDir, candidates, routes)
+	cidr, err := network.ClaimRange(network.ClaimDir, p.cfg.Instance.DataDir, candidates, routes)
 	if err != nil {
 		return netip.Prefix{}, errors.Join(errors.New("no range is free for the default VPC"), err)
 	}
