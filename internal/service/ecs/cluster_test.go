@@ -205,7 +205,7 @@ func TestClusterRefusals(t *testing.T) {
 			t.Errorf("%s was accepted", tc.name)
 			continue
 		}
-		lines.WriteString(tc.name + ": " + say(tc.err) + "\n")
+		lines.WriteString(tc.name + ": " + say(tc.err) + mark([]string{"instances", "delete unknown", "strategy not associated"}, tc.name))
 	}
 	compareGolden(t, "testdata/cluster_errors.golden", lines.String())
 }

@@ -31,10 +31,10 @@ type Provider struct {
 	log   *slog.Logger
 	seed  func() uint64
 
-	// placing lets one RunTask decide at a time. The store would refuse the
-	// second of two that chose the same instance and run it again; in turns
-	// nobody decides in vain. It is no lock on state: another server's
-	// placements are told apart by the store as ever.
+	// placing lets one RunTask decide at a time (see turn). The store would
+	// refuse the second of two that chose the same instance and run it again;
+	// in turns nobody decides in vain. It is no lock on state: another
+	// server's placements are told apart by the store as ever.
 	placing chan struct{}
 }
 

@@ -36,12 +36,11 @@ func (p *Provider) RunTask(ctx context.Context, in *ecsapi.RunTaskInput) (*ecsap
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case p.placing <- struct{}{}:
-		defer func() { <-p.placing }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	release, err := p.turn(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer release()
 	var out *ecsapi.RunTaskOutput
 	if _, err := p.store.Update(ctx, func(tx *store.Tx) error {
 		cluster, err := p.activeCluster(tx, &r.Cluster)
@@ -71,6 +70,21 @@ func (p *Provider) RunTask(ctx context.Context, in *ecsapi.RunTaskInput) (*ecsap
 	}
 	p.logRun(ctx, r, out)
 	return out, nil
+}
+
+// turn waits until no other RunTask decides, where two are likely to choose the
+// same instance. In a large fleet they seldom do, and there they commit side
+// by side.
+func (p *Provider) turn(ctx context.Context) (release func(), err error) {
+	if records.Instances.Len(p.store.Snapshot()) > enoughCandidates {
+		return func() {}, nil
+	}
+	select {
+	case p.placing <- struct{}{}:
+		return func() { <-p.placing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (p *Provider) logRun(ctx context.Context, r *runRequest, out *ecsapi.RunTaskOutput) {
@@ -155,14 +169,15 @@ func (p *Provider) accept(tx *store.Tx, cluster *model.Cluster, r *runRequest) (
 	}
 	records.TaskDefinitions.Guard(tx, l.def.Key())
 
-	instances := p.candidates(tx, cluster, l.kind)
+	need := taskspec.Size(l.effective)
+	request := placement.Request{
+		Count: r.Count, CPU: need.CPU, Memory: need.Memory, Architecture: taskspec.Architecture(l.effective), Zones: l.network.zones(tx, p),
+	}
+	instances := p.candidates(tx, cluster, l.kind, request)
 	if l.kind == model.LaunchEC2 && len(instances) == 0 {
 		return nil, nil, parameterError("No Container Instances were found in your cluster.")
 	}
-	need := taskspec.Size(l.effective)
-	decision := placement.Place(p.seed(), instances, placement.Request{
-		Count: r.Count, CPU: need.CPU, Memory: need.Memory, Architecture: taskspec.Architecture(l.effective), Zones: l.network.zones(),
-	})
+	decision := placement.Place(p.seed(), instances, request)
 	var tasks []*model.Task
 	failures := p.failures(cluster, l, decision, r.Count)
 	for n, place := range decision.Placements {
@@ -253,28 +268,51 @@ func checkPlatform(kind, version string) error {
 	return nil
 }
 
+// enoughCandidates is how many instances with room are compared. In a larger
+// fleet they are chosen by lot: looking at more improves the spread little and
+// costs time with every task of every instance. Each has room for a task, so
+// they have room for all of a call, and when fewer have room, all were looked
+// at, so that every failure is explained.
+const enoughCandidates = 10 * maxTasksPerCall
+
 // candidates are the instances that may run the tasks: every node for
 // Fargate, the cluster's container instances for EC2. What is free is counted
 // from the tasks that have not stopped.
-func (p *Provider) candidates(r store.Reader, cluster *model.Cluster, kind string) []placement.Instance {
-	nodes := records.Instances.All(r)
+//
+// It reads the newest snapshot rather than the transaction, whose iterations
+// must be safe against its own writes and cost more. The snapshot is not older
+// than the transaction's; where it is newer, because somebody else placed a
+// task there, the instance's record is newer too and the transaction conflicts.
+func (p *Provider) candidates(tx *store.Tx, cluster *model.Cluster, kind string, request placement.Request) []placement.Instance {
+	snap := p.store.Snapshot()
+	nodes := slices.Collect(records.Instances.All(snap))
 	if kind == model.LaunchEC2 {
-		nodes = records.Instances.By(r, records.InstancesByCluster, cluster.Name)
+		nodes = slices.Collect(records.Instances.By(snap, records.InstancesByCluster, cluster.Name))
 	}
-	var candidates []placement.Instance
-	for n := range nodes {
-		if n.Status == model.InstanceInactive {
-			continue
+	if len(nodes) > enoughCandidates {
+		rand.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
+	}
+	candidates := make([]placement.Instance, 0, min(len(nodes), enoughCandidates))
+	withRoom := 0
+	for _, n := range nodes {
+		if n.Status == model.InstanceInactive || !records.Instances.Has(tx, n.ID) {
+			continue // deregistered, or registered since the transaction began
 		}
 		c := placement.Instance{
 			ID: n.ID, Zone: n.Zone, Architecture: architectureOf(n), Active: n.Status == model.InstanceActive, Connected: n.Connected,
 			CPU: n.CPU, Memory: n.Memory, FreeCPU: n.CPU, FreeMemory: n.Memory,
 		}
-		for t := range records.Tasks.By(r, records.LiveTasksByInstance, n.ID) {
+		for t := range records.Tasks.By(snap, records.LiveTasksByInstance, n.ID) {
 			c.FreeCPU -= t.ReservedCPU
 			c.FreeMemory -= t.ReservedMemory
 		}
 		candidates = append(candidates, c)
+		if _, ok := placement.Fits(c, request); ok {
+			withRoom++
+		}
+		if withRoom == enoughCandidates {
+			break
+		}
 	}
 	return candidates
 }

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 
@@ -22,7 +23,7 @@ type network struct {
 type subnet struct {
 	*model.Subnet
 	prefix netip.Prefix
-	used   int // interfaces that it has, the call's own included
+	used   int // interfaces that this call has made in it
 }
 
 // networkOf checks a call's network configuration against the task definition
@@ -54,12 +55,11 @@ func networkOf(tx *store.Tx, l *launch, r *runRequest) (*network, error) {
 			return nil, parameterError("The specified subnets are not all in the same VPC.")
 		}
 		records.Subnets.Guard(tx, id)
-		used := 0
-		for range records.NetworkInterfaces.By(tx, records.NetworkInterfacesBySubnet, id) {
-			used++
-		}
-		n.subnets = append(n.subnets, subnet{Subnet: s, prefix: prefix, used: used})
+		n.subnets = append(n.subnets, subnet{Subnet: s, prefix: prefix})
 	}
+	// Subnets of one zone take turns within a call; between calls chance
+	// spreads them.
+	rand.Shuffle(len(n.subnets), func(i, j int) { n.subnets[i], n.subnets[j] = n.subnets[j], n.subnets[i] })
 	return n, n.addGroups(tx, r.Network.SecurityGroups)
 }
 
@@ -90,19 +90,19 @@ func (n *network) addGroups(tx *store.Tx, ids []string) error {
 }
 
 // zones are those of the subnets that have room.
-func (n *network) zones() []string {
-	var zones []string
-	for _, s := range n.subnets {
-		if s.used < ipam.Capacity(s.prefix) && !slices.Contains(zones, s.AvailabilityZone) {
-			zones = append(zones, s.AvailabilityZone)
+func (n *network) zones(tx *store.Tx, p *Provider) []string {
+	var all, free []string
+	for i := range n.subnets {
+		s := &n.subnets[i]
+		all = append(all, s.AvailabilityZone)
+		if _, ok := p.freeAddress(tx, s); ok && !slices.Contains(free, s.AvailabilityZone) {
+			free = append(free, s.AvailabilityZone)
 		}
 	}
-	if len(zones) == 0 { // attach will say that there is no room
-		for _, s := range n.subnets {
-			zones = append(zones, s.AvailabilityZone)
-		}
+	if len(free) == 0 { // attach will say that there is no room
+		return slices.Compact(slices.Sorted(slices.Values(all)))
 	}
-	return zones
+	return free
 }
 
 // attach makes the network interface of a task in a zone, in the subnet with
@@ -129,9 +129,7 @@ func (n *network) attach(tx *store.Tx, p *Provider, task *model.Task, zone strin
 				continue
 			}
 		}
-		address, free := ipam.NextAddress(s.prefix, func(a netip.Addr) bool {
-			return records.AddressClaims.Has(tx, model.AddressClaimKey(s.ID, a.String()))
-		}, p.someAddress(s.prefix))
+		address, free := p.freeAddress(tx, s)
 		if !free {
 			continue
 		}
@@ -152,6 +150,13 @@ func (n *network) claim(tx *store.Tx, task *model.Task, s *subnet, address netip
 	records.AddressClaims.Put(tx, &model.AddressClaim{SubnetID: s.ID, Address: eni.Address, ENIID: id})
 	records.NetworkInterfaces.Put(tx, eni)
 	return eni
+}
+
+// freeAddress finds an address that nobody has claimed.
+func (p *Provider) freeAddress(tx *store.Tx, s *subnet) (netip.Addr, bool) {
+	return ipam.NextAddress(s.prefix, func(a netip.Addr) bool {
+		return records.AddressClaims.Has(tx, model.AddressClaimKey(s.ID, a.String()))
+	}, p.someAddress(s.prefix))
 }
 
 // someAddress is where the search for a free address begins. It is anywhere in

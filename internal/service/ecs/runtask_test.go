@@ -211,6 +211,40 @@ func TestRunTask_Strategy(t *testing.T) {
 	}
 }
 
+// In a fleet so large that only a part of it is compared, no room is missed
+// and none is given twice.
+func TestRunTask_LargeFleet(t *testing.T) {
+	w := newWorld(t)
+	for i := range 120 {
+		cpu := int64(255) // one unit short
+		if i >= 117 {
+			cpu = 512
+		}
+		w.node(fmt.Sprint("n", i), "", cpu, 4096)
+	}
+	w.register("web", nil)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if _, err := w.RunTask(t.Context(), runInput("web", func(in *ecsapi.RunTaskInput) { in.Count = new(int32(2)) })); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	used := map[string]int{}
+	for task := range records.Tasks.All(w.store.Snapshot()) {
+		used[task.InstanceID]++
+	}
+	if len(used) != 3 || records.Tasks.Len(w.store.Snapshot()) != 6 {
+		t.Errorf("%v", used)
+	}
+	out := w.run("web", nil)
+	if len(out.Failures) != 1 || !strings.HasSuffix(*out.Failures[0].Detail, "and 110 more") {
+		t.Errorf("%+v", out.Failures)
+	}
+}
+
 // Many callers at once: no address is given twice, no instance more than it
 // has, and every accepted task is there.
 func TestRunTask_Concurrent(t *testing.T) {
@@ -263,6 +297,13 @@ func TestRunTask_Concurrent(t *testing.T) {
 	if n := records.AddressClaims.Len(w.store.Snapshot()); n != 24 {
 		t.Errorf("%d claims", n)
 	}
+}
+
+// seenRunTask names the refusals whose text was found in real output.
+var seenRunTask = []string{
+	"unknown cluster", "inactive cluster", "cluster of another account", "unknown definition", "inactive definition", "launch type and strategy",
+	"provider not associated", "EC2 without instances", "not for Fargate", "bridge with network", "no network", "no subnets", "unknown subnet",
+	"unknown group", "group of another VPC", "override of unknown container", "override of size", "placement strategy",
 }
 
 func TestRunTask_Refusals(t *testing.T) {
@@ -345,7 +386,7 @@ func TestRunTask_Refusals(t *testing.T) {
 			t.Errorf("%s was accepted", tc.name)
 			continue
 		}
-		fmt.Fprintf(&lines, "%s: %s\n", tc.name, say(err))
+		lines.WriteString(tc.name + ": " + say(err) + mark(seenRunTask, tc.name))
 	}
 	compareGolden(t, "testdata/runtask_errors.golden", lines.String())
 	if n := records.Tasks.Len(w.store.Snapshot()); n != 0 {

@@ -77,7 +77,7 @@ func TestTags(t *testing.T) {
 			t.Errorf("%s was accepted", tc.name)
 			continue
 		}
-		lines.WriteString(tc.name + ": " + say(tc.err) + "\n")
+		lines.WriteString(tc.name + ": " + say(tc.err) + mark([]string{"unknown cluster", "unknown task"}, tc.name))
 	}
 	compareGolden(t, "testdata/tag_errors.golden", lines.String())
 }
