@@ -439,4 +439,3 @@ func testMissingImage(t *testing.T, f *fixture) {
 		t.Error("Create with an image that was never ensured succeeded")
 	}
 }
-
