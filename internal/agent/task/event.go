@@ -70,9 +70,7 @@ func applyTask(s *State, e Event) {
 	switch e.Kind {
 	case EventAttached:
 		s.Attached, s.NetNSPath = true, e.Path
-		if s.ConnectivityAt == nil {
-			s.ConnectivityAt = timePtr(e.At)
-		}
+		s.connected(e.At)
 	case EventPrepared:
 		s.Prepared, s.CgroupPath = true, e.Path
 	case EventReleased:
@@ -84,9 +82,19 @@ func applyTask(s *State, e Event) {
 	}
 }
 
+// connected notes when the task was first connected. Images are looked for
+// while the interface is being made, and AWS's connectivityAt is never later
+// than its pullStartedAt.
+func (s *State) connected(at time.Time) {
+	if s.ConnectivityAt == nil {
+		s.ConnectivityAt = timePtr(at)
+	}
+}
+
 func applyContainer(s *State, c *ContainerState, def *model.ContainerDefinition, e Event) {
 	switch e.Kind {
 	case EventPulling:
+		s.connected(e.At)
 		if s.PullStartedAt == nil {
 			s.PullStartedAt = timePtr(e.At)
 		}
