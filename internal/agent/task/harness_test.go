@@ -2,12 +2,15 @@ package task_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/agent/runtime/fake"
@@ -24,11 +27,17 @@ type host struct {
 	journal *memJournal
 	network *memNetwork
 
+	logs        task.Logs
+	endpoints   task.Endpoints
+	credentials func(string) (*runtime.Auth, error)
+
 	mu      sync.Mutex
 	reports map[string][]model.TaskObserved
+	deaf    bool // the control plane does not acknowledge
 
-	engine *task.Engine
-	stop   func()
+	engine  *task.Engine
+	crashed <-chan struct{} // closed when a fault has killed the agent
+	stop    func()
 }
 
 func newHost(t *testing.T) *host {
@@ -37,18 +46,32 @@ func newHost(t *testing.T) *host {
 		journal: &memJournal{records: map[string]task.Record{}},
 		network: &memNetwork{attached: map[string]bool{}},
 		reports: map[string][]model.TaskObserved{},
+		logs:    noLogs{}, endpoints: noEndpoints{},
 	}
 	h.world.AddImage(runtime.Image{Ref: "app:1", Cmd: []string{"/app"}})
 	h.begin()
 	return h
 }
 
-// begin starts an agent on the host.
+// begin starts an agent on the host, and another one when a fault kills it
+// before it has begun.
 func (h *host) begin() {
+	for h.beginOnce(); ; h.beginOnce() {
+		select {
+		case <-h.engine.Loaded():
+			return
+		case <-h.crashed:
+			h.stop()
+		}
+	}
+}
+
+func (h *host) beginOnce() {
 	rt := h.world.Connect()
+	h.crashed = rt.Crashed()
 	h.engine = task.New(task.Config{
-		Runtime: rt, Network: h.network, Logs: noLogs{}, Endpoints: noEndpoints{}, Journal: h.journal,
-		Report: h.report, Dir: h.dir, MaxOpenFiles: 65535,
+		Runtime: mortal{rt}, Network: h.network, Logs: h.logs, Endpoints: h.endpoints,
+		Journal: mortalJournal{h.journal, rt}, Report: h.report, Credentials: h.credentials, Dir: h.dir, MaxOpenFiles: 65535,
 		Limits: task.DefaultLimits(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -57,11 +80,22 @@ func (h *host) begin() {
 	go func() { done <- engine.Run(ctx) }()
 	h.stop = func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, fake.ErrCrashed) {
 			h.t.Error(err)
 		}
 	}
-	<-engine.Loaded()
+}
+
+// pass lets time pass and starts another agent when a fault killed this one.
+func (h *host) pass(d time.Duration, assignments ...model.Assignment) {
+	time.Sleep(d)
+	synctest.Wait()
+	select {
+	case <-h.crashed:
+		h.restart(assignments...)
+		time.Sleep(d)
+	default:
+	}
 }
 
 // restart ends the agent and starts another, which is told the same tasks.
@@ -74,9 +108,11 @@ func (h *host) restart(assignments ...model.Assignment) {
 func (h *host) report(id string, o model.TaskObserved) {
 	h.mu.Lock()
 	h.reports[id] = append(h.reports[id], o)
-	engine := h.engine
+	engine, deaf := h.engine, h.deaf
 	h.mu.Unlock()
-	engine.Acknowledge(id, o.Seq)
+	if !deaf {
+		engine.Acknowledge(id, o.Seq)
+	}
 }
 
 // last settles and returns the newest report of a task.
@@ -119,11 +155,27 @@ func stopped(a model.Assignment) model.Assignment {
 type memJournal struct {
 	mu      sync.Mutex
 	records map[string]task.Record
+	full    bool // the disk is
+}
+
+func (j *memJournal) fill(full bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.full = full
+}
+
+func (j *memJournal) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.records) == 0
 }
 
 func (j *memJournal) Put(records []task.Record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.full {
+		return errors.New("no space left on device")
+	}
 	for _, r := range records {
 		j.records[r.Assignment.Task.ID] = r
 	}
@@ -150,11 +202,15 @@ func (j *memJournal) Load() ([]task.Record, error) {
 type memNetwork struct {
 	mu       sync.Mutex
 	attached map[string]bool
+	err      error // of Attach
 }
 
 func (n *memNetwork) Attach(_ context.Context, eni model.AssignedNetwork) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.err != nil {
+		return "", n.err
+	}
 	n.attached[eni.ID] = true
 	return "/run/netns/" + eni.ID, nil
 }
@@ -195,4 +251,100 @@ func (noEndpoints) Serve(ctx context.Context, _ *model.Assignment, _ string, rea
 	ready()
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// mortal is the runtime of a process that a fault may kill: the call in which
+// it dies never returns.
+type mortal struct{ *fake.Runtime }
+
+func die[T any](ctx context.Context, v T, err error) (T, error) {
+	if errors.Is(err, fake.ErrCrashed) {
+		<-ctx.Done()
+	}
+	return v, err
+}
+
+func die0(ctx context.Context, err error) error {
+	_, err = die(ctx, struct{}{}, err)
+	return err
+}
+
+func (m mortal) EnsureImage(ctx context.Context, r runtime.ImageRequest) (runtime.Image, error) {
+	v, err := m.Runtime.EnsureImage(ctx, r)
+	return die(ctx, v, err)
+}
+
+func (m mortal) PrepareTask(ctx context.Context, t runtime.Task) (string, error) {
+	v, err := m.Runtime.PrepareTask(ctx, t)
+	return die(ctx, v, err)
+}
+
+func (m mortal) Create(ctx context.Context, s runtime.Spec) error {
+	return die0(ctx, m.Runtime.Create(ctx, s))
+}
+
+func (m mortal) Start(ctx context.Context, id string) (runtime.Status, error) {
+	v, err := m.Runtime.Start(ctx, id)
+	return die(ctx, v, err)
+}
+
+func (m mortal) Restart(ctx context.Context, id string, n int) (runtime.Status, error) {
+	v, err := m.Runtime.Restart(ctx, id, n)
+	return die(ctx, v, err)
+}
+
+func (m mortal) Status(ctx context.Context, id string) (runtime.Status, error) {
+	v, err := m.Runtime.Status(ctx, id)
+	return die(ctx, v, err)
+}
+
+func (m mortal) List(ctx context.Context) ([]runtime.Status, error) {
+	v, err := m.Runtime.List(ctx)
+	return die(ctx, v, err)
+}
+
+func (m mortal) Wait(ctx context.Context, id string) (runtime.Exit, error) {
+	v, err := m.Runtime.Wait(ctx, id)
+	return die(ctx, v, err)
+}
+
+func (m mortal) Kill(ctx context.Context, id string, sig syscall.Signal) error {
+	return die0(ctx, m.Runtime.Kill(ctx, id, sig))
+}
+
+func (m mortal) Remove(ctx context.Context, id string) error {
+	return die0(ctx, m.Runtime.Remove(ctx, id))
+}
+
+func (m mortal) RemoveTask(ctx context.Context, id string) error {
+	return die0(ctx, m.Runtime.RemoveTask(ctx, id))
+}
+
+func (m mortal) Exec(ctx context.Context, id string, s runtime.ExecSpec) (runtime.ExecResult, error) {
+	v, err := m.Runtime.Exec(ctx, id, s)
+	return die(ctx, v, err)
+}
+
+// mortalJournal is the disk as seen by that process.
+type mortalJournal struct {
+	*memJournal
+	life *fake.Runtime
+}
+
+func (j mortalJournal) Put(records []task.Record) error {
+	select {
+	case <-j.life.Crashed():
+		return fake.ErrCrashed
+	default:
+		return j.memJournal.Put(records)
+	}
+}
+
+func (j mortalJournal) Delete(id string) error {
+	select {
+	case <-j.life.Crashed():
+		return fake.ErrCrashed
+	default:
+		return j.memJournal.Delete(id)
+	}
 }

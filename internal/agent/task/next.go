@@ -3,6 +3,7 @@ package task
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"berth.dev/berth/internal/model"
@@ -117,7 +118,7 @@ const maxReason = 1024
 
 func truncate(s string) string {
 	if len(s) > maxReason {
-		return s[:maxReason]
+		return strings.ToValidUTF8(s[:maxReason], "") // no half of a character
 	}
 	return s
 }

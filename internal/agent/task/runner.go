@@ -37,6 +37,7 @@ type runner struct {
 	busy    map[string]bool
 	pulls   map[string]context.CancelFunc // of the pulls under way, by container
 	runs    map[string]*watchedRun        // of the containers that run
+	known   <-chan struct{}               // closed when the journal knows the task
 	saved   <-chan struct{}               // closed when the newest state is durable
 	serving context.CancelFunc            // of the endpoints; nil before they were begun
 	mayMake bool
@@ -68,7 +69,8 @@ func (r *runner) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.wg.Wait()
 	defer cancel()
-	r.saved = r.e.saver.put(r.record())
+	r.known = r.e.saver.put(r.record())
+	r.saved = r.known
 	r.adopt(ctx)
 	for {
 		wakeAt := r.decide(ctx)

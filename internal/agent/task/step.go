@@ -202,6 +202,11 @@ func (j *job) pull(ctx context.Context) *Event {
 }
 
 func (j *job) create(ctx context.Context) *Event {
+	// A container of a task that no journal knows would be removed by the next
+	// agent, and run again.
+	if !await(ctx, j.r.known) {
+		return nil
+	}
 	def := j.def()
 	ctx, cancel := context.WithTimeout(ctx, j.r.e.cfg.Limits.Create)
 	defer cancel()
