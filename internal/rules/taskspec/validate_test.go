@@ -358,6 +358,14 @@ func TestValidate_Accepts(t *testing.T) {
 		}},
 		{"unlimited", ec2, func(_ def, c container) { c.Ulimits = []model.Ulimit{{Name: "memlock", SoftLimit: -1, HardLimit: -1}} }},
 		{"ARM", fargate, func(d def, _ container) { d.RuntimePlatform = &model.RuntimePlatform{CPUArchitecture: "ARM64"} }},
+		{"what make demo registers", fargate, func(d def, c container) {
+			d.TaskRoleARN = "arn:aws:iam::123456789012:role/task"
+			c.PortMappings = []model.PortMapping{{ContainerPort: new(int32(3000)), Protocol: "tcp"}}
+			c.Environment = []model.KeyValuePair{{Name: "NODE_ENV", Value: "production"}}
+			c.LogConfiguration = awslogs(map[string]string{"awslogs-create-group": "true"})
+			c.DependsOn = []model.ContainerDependency{{ContainerName: "init", Condition: "COMPLETE"}}
+			d.ContainerDefinitions[1].Command = []string{"./migrate.sh"}
+		}},
 		{"registry login", fargate, func(_ def, c container) {
 			c.RepositoryCredentials = &model.RepositoryCredentials{CredentialsParameter: "login"}
 		}},

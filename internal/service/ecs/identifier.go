@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"berth.dev/berth/internal/base/arn"
@@ -15,8 +16,9 @@ const DefaultCluster = "default"
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 
-// resource returns the path of an ARN of this account and region. Names that
-// are no ARN are returned as they are, as the only element.
+// resource returns the path of an ARN of this account and region, which has at
+// least one element. Names that are no ARN are returned as they are, as the
+// only element.
 func (p *Provider) resource(kind, ref string) ([]string, error) {
 	if !arn.Is(ref) {
 		return []string{ref}, nil
@@ -31,7 +33,11 @@ func (p *Provider) resource(kind, ref string) ([]string, error) {
 	if parsed.AccountID != p.scope.AccountID {
 		return nil, parameterError("AccountIDs mismatch")
 	}
-	return parsed.Path(), nil
+	path := parsed.Path()
+	if len(path) == 0 || slices.Contains(path, "") {
+		return nil, parameterError("Invalid identifier: '%s'", ref)
+	}
+	return path, nil
 }
 
 // clusterName returns the name that a cluster parameter means.

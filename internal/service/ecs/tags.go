@@ -179,7 +179,7 @@ func (p *Provider) tagged(r store.Reader, ref string) (taggedResource, error) {
 	case "capacity-provider":
 		return taggedResource{}, parameterError("Tagging is not supported for the capacity provider '%s'.", name)
 	}
-	return taggedResource{}, &ecsapi.ResourceNotFoundException{Message: new("The specified resource was not found: " + ref)}
+	return taggedResource{}, parameterError("The specified resource was not found: '%s'", ref)
 }
 
 func taggedCluster(c *model.Cluster) taggedResource {
