@@ -58,6 +58,11 @@ var unsupported = []struct {
 		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.DockerSecurityOptions) > 0 })},
 	{"enableFaultInjection", "Berth cannot inject faults yet.",
 		func(def *model.TaskDefinition) bool { return isTrue(def.EnableFaultInjection) }},
+	{"pidMode", "Berth cannot share process namespaces between containers or with the host yet.",
+		func(def *model.TaskDefinition) bool { return def.PIDMode != "" }},
+	// Without ipcMode, and with none, each container has a namespace of its own.
+	{"ipcMode", "Berth cannot share IPC namespaces between containers or with the host yet. The supported value is 'none'.",
+		func(def *model.TaskDefinition) bool { return def.IPCMode != "" && def.IPCMode != "none" }},
 	{"interactive", "Berth cannot keep a container's standard input open yet.",
 		anyContainer(func(c *model.ContainerDefinition) bool { return isTrue(c.Interactive) })},
 }

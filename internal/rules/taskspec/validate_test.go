@@ -275,6 +275,8 @@ var refusals = []refusal{
 	{"unsupported credential specs", ec2, func(_ def, c container) { c.CredentialSpecs = []string{"credentialspec:arn"} }, false},
 	{"unsupported security options", ec2, func(_ def, c container) { c.DockerSecurityOptions = []string{"label:x"} }, false},
 	{"unsupported faults", ec2, func(d def, _ container) { d.EnableFaultInjection = new(true) }, false},
+	{"unsupported pid mode", fargate, func(d def, _ container) { d.PIDMode = "task" }, false},
+	{"unsupported ipc mode", ec2, func(d def, _ container) { d.IPCMode = "task" }, false},
 	{"unsupported interactive", ec2, func(_ def, c container) { c.Interactive = new(true) }, false},
 }
 
@@ -356,6 +358,7 @@ func TestValidate_Accepts(t *testing.T) {
 		{"sysctl", fargate, func(_ def, c container) {
 			c.SystemControls = []model.SystemControl{{Namespace: "net.core.somaxconn", Value: "1024"}}
 		}},
+		{"no IPC", ec2, func(d def, _ container) { d.IPCMode = "none" }},
 		{"unlimited", ec2, func(_ def, c container) { c.Ulimits = []model.Ulimit{{Name: "memlock", SoftLimit: -1, HardLimit: -1}} }},
 		{"ARM", fargate, func(d def, _ container) { d.RuntimePlatform = &model.RuntimePlatform{CPUArchitecture: "ARM64"} }},
 		{"what make demo registers", fargate, func(d def, c container) {

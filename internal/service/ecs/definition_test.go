@@ -13,7 +13,7 @@ import (
 // maximal is a definition that sets every member that Berth accepts.
 func maximal() *ecsapi.RegisterTaskDefinitionInput {
 	return &ecsapi.RegisterTaskDefinitionInput{
-		Family: new("max"), NetworkMode: "awsvpc", Cpu: new("1 vCPU"), Memory: new("2GB"), PidMode: "task", IpcMode: "task",
+		Family: new("max"), NetworkMode: "awsvpc", Cpu: new("1 vCPU"), Memory: new("2GB"), IpcMode: "none",
 		TaskRoleArn: new("arn:aws:iam::123456789012:role/task"), ExecutionRoleArn: new("arn:aws:iam::123456789012:role/exec"),
 		RequiresCompatibilities: []ecsapi.Compatibility{"EC2"},
 		EphemeralStorage:        &ecsapi.EphemeralStorage{SizeInGiB: new(int32(30))},
