@@ -88,12 +88,7 @@ func Join(ctx context.Context, dir, server, token string, through Dialer) (*Iden
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dial(server, parsed.JoinTLS(), through)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close() //nolint:errcheck // nothing depends on it any more
-	answer, err := nodeapi.NewNodeClient(conn).Join(ctx, &nodeapi.JoinRequest{TokenSecret: parsed.Secret, CertificateRequest: request}, grpc.WaitForReady(true))
+	answer, err := askToJoin(ctx, server, parsed, request, through)
 	if err != nil {
 		return nil, fmt.Errorf("joining the control plane at %s: %w", server, err)
 	}
@@ -113,6 +108,32 @@ func Join(ctx context.Context, dir, server, token string, through Dialer) (*Iden
 		return nil, err
 	}
 	return LoadIdentity(dir)
+}
+
+// askToJoin waits for a control plane to answer, but not for another one to
+// take the place of an impostor.
+func askToJoin(ctx context.Context, server string, token nodeapi.JoinToken, request []byte, through Dialer) (*nodeapi.JoinResponse, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	config := token.JoinTLS()
+	verify := config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		err := verify(state)
+		if err != nil {
+			cancel(err)
+		}
+		return err
+	}
+	conn, err := dial(server, config, through)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close() //nolint:errcheck // nothing depends on it any more
+	answer, err := nodeapi.NewNodeClient(conn).Join(ctx, &nodeapi.JoinRequest{TokenSecret: token.Secret, CertificateRequest: request}, grpc.WaitForReady(true))
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return nil, cause
+	}
+	return answer, err
 }
 
 // LoadOrJoin is LoadIdentity, and Join for a node that has none yet.
@@ -148,7 +169,7 @@ func dial(server string, config *tls.Config, through Dialer) (*grpc.ClientConn, 
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithAuthority(nodeapi.ServerName),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
 		// A control plane that is back is found within two seconds.
 		grpc.WithConnectParams(grpc.ConnectParams{

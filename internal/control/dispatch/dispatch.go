@@ -164,13 +164,19 @@ func (d *Dispatcher) register(ctx context.Context, instanceID string, hello *nod
 	return session, err
 }
 
+// open makes s the session of its instance. Two that began at the same time
+// may come in the wrong order: the one that registered last counts.
 func (d *Dispatcher) open(s *session) {
 	d.mu.Lock()
-	old := d.sessions[s.instanceID]
-	d.sessions[s.instanceID] = s
+	older := d.sessions[s.instanceID]
+	if older != nil && older.number > s.number {
+		older = s
+	} else {
+		d.sessions[s.instanceID] = s
+	}
 	d.mu.Unlock()
-	if old != nil {
-		old.end()
+	if older != nil {
+		older.end()
 	}
 }
 
