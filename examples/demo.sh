@@ -80,7 +80,8 @@ else
 		[ "$((SECONDS - started))" -lt 60 ] || { tail -n 20 "$dir/up.log" >&2; fail "Berth is not ready after 60 s; its logs are in $dir"; }
 		sleep 0.05
 	done
-	grep -m 1 'Ready' "$dir/up.log" || echo "✓ Ready at http://127.0.0.1:$port"
+	await "berth up" 10 grep 'Ready' "$dir/up.log"
+	grep -m 1 'Ready' "$dir/up.log"
 fi
 
 say "2. An image, without any registry"
