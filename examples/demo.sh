@@ -126,12 +126,12 @@ say "Berth goes on running. What next?"
 hint=
 [ "$dir" = /var/lib/berth ] || hint=" --data-dir $dir"
 cat <<END
-  eval "\$(sudo bin/berth env$hint)"        point the aws CLI, SDKs and Terraform to it
+  eval "\$(sudo bin/berth env$hint)"    # points the aws CLI, SDKs and Terraform to it
   aws ecs describe-tasks --tasks $task
   aws logs filter-log-events --log-group-name /ecs/my-app
   sudo bin/berth ps$hint
   sudo bin/berth why $short$hint
   sudo bin/berth stop $short$hint
 
-  sudo bin/berth down --purge$hint    end it, and remove everything it made
+  sudo bin/berth down --purge$hint    # ends it, and removes everything it made
 END
