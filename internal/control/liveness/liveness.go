@@ -30,9 +30,10 @@ func New(s *store.Store, limit time.Duration, log *slog.Logger) *Loop {
 
 // Run watches until ctx ends.
 func (l *Loop) Run(ctx context.Context) error {
+	begun := time.Now()
 	watch := l.store.Watch(ctx, records.Instances)
 	for {
-		next, err := l.pass(ctx)
+		next, err := l.pass(ctx, begun)
 		if err != nil && ctx.Err() == nil {
 			l.log.WarnContext(ctx, "tasks of lost nodes were not ended; trying again", telemetry.Error, err)
 			next = time.Now().Add(time.Second)
@@ -52,14 +53,19 @@ func (l *Loop) Run(ctx context.Context) error {
 }
 
 // pass ends the tasks of every node that is lost now, and says when the next
-// one will be; zero when none is disconnected.
-func (l *Loop) pass(ctx context.Context) (next time.Time, err error) {
+// one will be; zero when none is disconnected. Nobody is lost for the time
+// before this loop began: then there was no control plane to come back to.
+func (l *Loop) pass(ctx context.Context, begun time.Time) (next time.Time, err error) {
 	snap, now := l.store.Snapshot(), time.Now()
 	for i := range records.Instances.All(snap) {
 		if i.Connected || i.DisconnectedAt == nil {
 			continue
 		}
-		due := i.DisconnectedAt.Add(l.limit)
+		since := *i.DisconnectedAt
+		if since.Before(begun) {
+			since = begun
+		}
+		due := since.Add(l.limit)
 		if now.Before(due) {
 			if next.IsZero() || due.Before(next) {
 				next = due
