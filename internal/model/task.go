@@ -274,3 +274,13 @@ func (t *Task) Lose(now time.Time, reason string) {
 	t.Lost = true
 	t.Version++
 }
+
+// Confirm takes the final report of a node that is back after its task was
+// lost: how the containers really ended. When the task ended stays what users
+// were told.
+func (t *Task) Confirm(report TaskObserved) {
+	t.Lost = false
+	t.Observed.Seq = max(t.Observed.Seq, report.Seq)
+	t.Observed.Containers = report.Containers
+	t.Version++
+}

@@ -45,7 +45,10 @@ type cluster struct {
 	ca      *nodeca.Authority
 	nodes   []*node
 	book    *addressBook
-	server  *server // nil while no control plane runs
+	truth   *truth
+	// unknowable tasks were in a journal that was lost: their exit codes too.
+	unknowable map[string]bool
+	server     *server // nil while no control plane runs
 
 	subnets []string
 	acked   map[string][]string // task ids by client token
@@ -62,7 +65,7 @@ type server struct {
 func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
 	c := &cluster{
 		t: t, random: rand.New(rand.NewPCG(seed, 1)), journal: &events{}, kv: memkv.New(10_000),
-		book: &addressBook{owner: map[string]string{}}, acked: map[string][]string{},
+		book: &addressBook{owner: map[string]string{}}, truth: &truth{exits: map[string]runtime.Exit{}}, unknowable: map[string]bool{}, acked: map[string][]string{},
 	}
 	dir := t.TempDir()
 	ca, err := nodeca.Open(filepath.Join(dir, "pki"), time.Now())

@@ -66,7 +66,7 @@ func (n *node) begin() {
 		n.c.t.Fatal(err)
 	}
 	engine := task.New(task.Config{
-		Runtime: mortal{Runtime: l.runtime, life: l}, Network: lifeNetwork{n.network, l}, Logs: noLogs{}, Endpoints: noEndpoints{},
+		Runtime: mortal{Runtime: l.runtime, truth: n.c.truth}, Network: lifeNetwork{n.network, l}, Logs: noLogs{}, Endpoints: noEndpoints{},
 		Journal: lifeJournal{n.disk, l}, Report: client.Report, Dir: n.dir, MaxOpenFiles: 65535, Limits: task.DefaultLimits(), Log: log,
 	})
 	n.life = l
@@ -94,6 +94,18 @@ func (n *node) kill() {
 	n.life = nil
 }
 
+// loseDisk is a host that comes back with nothing but its containers: the
+// journal is gone, and nobody knows what was in it.
+func (n *node) loseDisk() {
+	n.kill()
+	n.disk.mu.Lock()
+	defer n.disk.mu.Unlock()
+	for id := range n.disk.records {
+		n.c.unknowable[id] = true
+	}
+	clear(n.disk.records)
+}
+
 // crashed reports whether the agent is over: killed by a fault, or ended.
 func (n *node) crashed() bool {
 	if n.life == nil {
@@ -114,7 +126,7 @@ func (n *node) crashed() bool {
 // call never returns.
 type mortal struct {
 	runtime.Runtime
-	life *life
+	truth *truth
 }
 
 func die[T any](ctx context.Context, v T, err error) (T, error) {
@@ -160,7 +172,29 @@ func (m mortal) List(ctx context.Context) ([]runtime.Status, error) {
 
 func (m mortal) Wait(ctx context.Context, id string) (runtime.Exit, error) {
 	v, err := m.Runtime.Wait(ctx, id)
+	if err == nil {
+		m.truth.saw(id, v)
+	}
 	return die(ctx, v, err)
+}
+
+// truth remembers how containers really ended, for whoever waited.
+type truth struct {
+	mu    sync.Mutex
+	exits map[string]runtime.Exit
+}
+
+func (t *truth) saw(id string, exit runtime.Exit) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.exits[id] = exit
+}
+
+func (t *truth) exit(id string) (runtime.Exit, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	exit, ok := t.exits[id]
+	return exit, ok
 }
 
 func (m mortal) Remove(ctx context.Context, id string) error {

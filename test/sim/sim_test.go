@@ -60,7 +60,7 @@ func (c *cluster) script() {
 
 func (c *cluster) act() {
 	n := c.nodes[c.random.IntN(len(c.nodes))]
-	switch k := c.random.IntN(20); {
+	switch k := c.random.IntN(22); {
 	case k < 7:
 		c.runTask()
 	case k < 10:
@@ -82,10 +82,17 @@ func (c *cluster) act() {
 			c.journal.add("script exit %s", id)
 			n.world.Exit(id, uint32(c.random.IntN(3))) //nolint:gosec // small
 		}
-	default:
+	case k < 20:
 		c.journal.add("script reboot %s", n.name)
 		n.kill()
 		n.world.Reboot()
+	case k < 21:
+		c.journal.add("script %s loses its journal", n.name)
+		n.loseDisk()
+	default:
+		c.journal.add("script %s is out of reach for longer than nodes may be", n.name)
+		n.kill()
+		time.Sleep(90 * time.Second)
 	}
 }
 
@@ -218,6 +225,7 @@ func (c *cluster) check() {
 		}
 		c.checkContainers(t)
 	}
+	c.checkCapacity()
 	c.stopAll()
 	c.checkEmpty()
 	c.server.watch.mu.Lock()
@@ -245,8 +253,29 @@ func (c *cluster) checkContainers(t *model.Task) {
 		if t.Stopped() && running {
 			c.t.Errorf("container %s of the stopped task %s runs", container.Name, t.ID)
 		}
-		if o, ok := t.Observed.Container(container.Name); ok && !t.Stopped() && (o.Status == model.ContainerRunning) != running {
+		o, ok := t.Observed.Container(container.Name)
+		if exit, ended := c.truth.exit(container.RuntimeID); ok && ended && !t.Lost && o.ExitCode != nil && !exit.Lost && uint32(*o.ExitCode) != exit.Code { //nolint:gosec // both small
+			c.t.Errorf("container %s of task %s exited with %d, and is said to have exited with %d", container.Name, t.ID, exit.Code, *o.ExitCode)
+		}
+		if exit, ended := c.truth.exit(container.RuntimeID); ok && ended && t.Stopped() && o.ExitCode == nil && t.StopCode != model.StopTerminationNotice && !c.unknowable[t.ID] {
+			c.t.Errorf("container %s of task %s exited with %d, and nobody says so", container.Name, t.ID, exit.Code)
+		}
+		if ok && !t.Stopped() && (o.Status == model.ContainerRunning) != running {
 			c.t.Errorf("container %s of task %s is said to be %s, running is %v", container.Name, t.ID, o.Status, running)
+		}
+	}
+}
+
+// checkCapacity: no node holds more than it has.
+func (c *cluster) checkCapacity() {
+	snap := c.server.store.Snapshot()
+	for i := range records.Instances.All(snap) {
+		var cpu, memory int64
+		for t := range records.Tasks.By(snap, records.LiveTasksByInstance, i.ID) {
+			cpu, memory = cpu+t.ReservedCPU, memory+t.ReservedMemory
+		}
+		if cpu > i.CPU || memory > i.Memory {
+			c.t.Errorf("%s holds %d CPU units and %d MiB, and has %d and %d", i.Name, cpu, memory, i.CPU, i.Memory)
 		}
 	}
 }

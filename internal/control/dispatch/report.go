@@ -93,7 +93,7 @@ func observe(tx *store.Tx, instanceID, taskID string, o model.TaskObserved) erro
 	}
 	err := records.Tasks.Edit(tx, taskID, func(t *model.Task) error {
 		if confirmed {
-			t.Lost = false
+			t.Confirm(o)
 			return nil
 		}
 		t.Observe(tx.Now(), o)
