@@ -104,9 +104,9 @@ func (i Instance) Claim(role string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLK, wholeFile()); err != nil {
 		lock.Close() //nolint:errcheck,gosec // nothing was written
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, unix.EAGAIN) {
 			pid, _ := i.PID(role)
 			return nil, fmt.Errorf("the %s of %s (pid %d) %w", role, i.DataDir, pid, ErrRunning)
 		}
@@ -131,14 +131,20 @@ func (i Instance) PID(role string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(data)))
 }
 
-// Running reports whether a role runs, by its lock.
+// wholeFile asks for a role's lock. It belongs to an open file and not to a
+// process, and unlike flock(2)'s it can be looked at without taking it.
+func wholeFile() *unix.Flock_t { return &unix.Flock_t{Type: unix.F_WRLCK} }
+
+// Running reports whether a role runs, by its lock. Looking is not noticed by
+// a role that begins at the same moment.
 func (i Instance) Running(role string) bool {
 	lock, err := os.OpenFile(i.Path(role+".lock"), os.O_RDWR, 0o600)
 	if err != nil {
 		return false
 	}
 	defer lock.Close() //nolint:errcheck // only looked at
-	return errors.Is(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	held := wholeFile()
+	return unix.FcntlFlock(lock.Fd(), unix.F_OFD_GETLK, held) == nil && held.Type != unix.F_UNLCK
 }
 
 // Remove removes the data directory and the run directory.
@@ -156,7 +162,7 @@ func (i Instance) Wait(ctx context.Context, role string) error {
 	go func() {
 		// The kernel wakes this up when the role's process is gone. When ctx ends
 		// first it stays behind until then, and gives the lock back at once.
-		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+		err := unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLKW, wholeFile())
 		lock.Close() //nolint:errcheck,gosec // only the lock mattered
 		free <- err
 	}()
