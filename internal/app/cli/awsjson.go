@@ -19,7 +19,7 @@ func shapeOf(v reflect.Value) any {
 		}
 		return shapeOf(v.Elem())
 	case reflect.Struct:
-		if t, ok := v.Interface().(time.Time); ok {
+		if t, ok := reflect.TypeAssert[time.Time](v); ok {
 			return t
 		}
 		out := map[string]any{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -106,11 +107,11 @@ func explained(err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no Berth answers there; start it with `berth up`, or see `berth doctor`: %w", innermost(err))
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Addr != nil && errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no Berth answers at %s: start it with `berth up`, or see `berth doctor`", dial.Addr)
 	}
-	var api smithy.APIError
-	if !errors.As(err, &api) {
+	api, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
 		return err
 	}
 	switch api.ErrorCode() {
@@ -120,19 +121,4 @@ func explained(err error) error {
 		return fmt.Errorf("%s: %s (choose one with --cluster; `aws ecs list-clusters` lists them)", api.ErrorCode(), api.ErrorMessage())
 	}
 	return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
-}
-
-// innermost is the last error of a chain, which for a refused connection names the
-// address without the SDK's history of attempts.
-func innermost(err error) error {
-	var operation *smithy.OperationError
-	for errors.As(err, &operation) {
-		err = operation.Err
-		operation = nil
-	}
-	var sys syscall.Errno
-	if errors.As(err, &sys) {
-		return sys
-	}
-	return err
 }

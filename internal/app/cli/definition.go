@@ -61,8 +61,7 @@ func readDefinition(r io.Reader, name string) (*ecs.RegisterTaskDefinitionInput,
 
 // atLine adds the line to a syntax error.
 func atLine(data []byte, err error) error {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Errorf("line %d: %w", 1+bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n")), err)
 	}
 	return err
@@ -70,8 +69,7 @@ func atLine(data []byte, err error) error {
 
 // memberError says which member has the wrong type in the words of the file.
 func memberError(err error) error {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
+	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Errorf("%s is a %s and should be a %s", kind.Field, kind.Value, kindName(kind.Type.Kind().String()))
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))

@@ -250,8 +250,7 @@ func (s *streamLogs) read(ctx context.Context, from stream) ([]logLine, error) {
 			in.NextToken, in.Limit = &token, nil
 		}
 		out, err := s.client.GetLogEvents(ctx, in)
-		var missing *logtypes.ResourceNotFoundException
-		if errors.As(err, &missing) {
+		if _, missing := errors.AsType[*logtypes.ResourceNotFoundException](err); missing {
 			return nil, nil
 		}
 		if err != nil {

@@ -55,8 +55,7 @@ type story struct {
 // investigate finds the task and collects what is known about it.
 func (c *clients) investigate(ctx context.Context, cluster, typed string) (*story, error) {
 	arn, err := c.resolve(ctx, cluster, typed)
-	var none *noTask
-	if errors.As(err, &none) {
+	if none, ok := errors.AsType[*noTask](err); ok {
 		arn, err = c.newest(ctx, cluster, typed, none)
 	}
 	if err != nil {
