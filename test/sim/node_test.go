@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -279,12 +280,17 @@ type memDisk struct {
 	records map[string]task.Record
 }
 
+// diskLatency is long for a disk, so that much can happen before a write is
+// durable.
+const diskLatency = 60 * time.Millisecond
+
 type lifeJournal struct {
 	*memDisk
 	life *life
 }
 
 func (j lifeJournal) Put(records []task.Record) error {
+	time.Sleep(diskLatency) // in which an agent can die
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.life.alive() {
