@@ -292,3 +292,36 @@ func TestEngine_NothingNewBeforeContact(t *testing.T) {
 		h.stop()
 	})
 }
+
+// The agent dies just after it has restarted a container. What runs is asked
+// to stop like any other, although the journal says that it had ended.
+func TestEngine_DiesInARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		h.world.Behave(behaveSeed)
+		period := int32(0)
+		a := one("t1")
+		a.TaskDefinition.ContainerDefinitions[0].RestartPolicy = &model.ContainerRestartPolicy{Enabled: true, RestartAttemptPeriod: &period}
+		h.engine.Assign([]model.Assignment{a}, true)
+		h.last("t1")
+		h.world.Latency(func(verb fake.Verb, _ string) time.Duration {
+			if verb == fake.Restart {
+				return time.Second // in which the journal learns of the exit and of the stop
+			}
+			return 0
+		})
+		h.world.Inject(fake.Fault{Verb: fake.Restart, Mode: fake.CrashAfter})
+		h.world.Exit("t1-0", 1)
+		synctest.Wait()
+		h.engine.Assign([]model.Assignment{stopped(a)}, false)
+		<-h.crashed
+		h.restart(stopped(a))
+		time.Sleep(5 * time.Second)
+		o := h.last("t1")
+		if c := o.Containers[0]; o.Status != model.TaskStopped || *c.ExitCode != 143 || c.RestartCount != 1 || h.world.Starts("t1-0") != 2 {
+			t.Errorf("%d starts, ended as %+v", h.world.Starts("t1-0"), o)
+		}
+		h.checkGone()
+		h.stop()
+	})
+}
