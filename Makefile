@@ -13,7 +13,7 @@ HELPER  := internal/agent/helper/bin/berth-helper
 # Docker, iproute2), and what its race-detected tests build with (gcc).
 DEBIAN_RUN  := containerd runc nftables iptables iproute2 procps
 DEBIAN_TEST := gcc libc6-dev
-GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODELS      ?= ../shared/models
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -28,7 +28,7 @@ demo: run-deps build sample ## Start Berth here and watch it run a real task, fr
 .PHONY: build
 build: $(HELPER) ## Build bin/berth
 	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/berth ./cmd/berth
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/berth ./cmd/berth
 
 # The helper is embedded in berth: containers' output and init outlive the agent.
 .PHONY: $(HELPER)

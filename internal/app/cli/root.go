@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -53,9 +54,11 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 		return exitOK
 	}
 	fmt.Fprintf(errOut, "berth: %v\n", err)
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return f.code
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") { // cobra's own, without a type
+		return exitMisuse
 	}
 	return exitFailed
 }

@@ -38,7 +38,11 @@ func Open(dataDir string) (Instance, error) {
 	if err := createOnce(file, ident.Hex(8)); err != nil {
 		return Instance{}, fmt.Errorf("naming the instance: %w", err)
 	}
-	return Existing(dir)
+	i, err := Existing(dir)
+	if err != nil {
+		return Instance{}, err
+	}
+	return i, os.MkdirAll(i.RunDir(), 0o700)
 }
 
 // Existing finds the instance of a data directory; fs.ErrNotExist says that
@@ -56,7 +60,7 @@ func Existing(dataDir string) (Instance, error) {
 	if len(i.ID) != 8 {
 		return Instance{}, fmt.Errorf("%s is damaged: it holds no instance id", filepath.Join(dir, "instance"))
 	}
-	return i, os.MkdirAll(i.RunDir(), 0o700)
+	return i, nil
 }
 
 // createOnce makes a file with content unless it exists, whoever else tries

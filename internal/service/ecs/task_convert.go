@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"strconv"
+	"strings"
 
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
@@ -88,7 +89,7 @@ func (p *Provider) taskContainerOut(t *model.Task, c *model.TaskContainer) ecsap
 		return out
 	}
 	out.LastStatus = &o.Status
-	out.ImageDigest, out.ExitCode, out.Reason = optional(o.ImageDigest), o.ExitCode, optional(o.Reason)
+	out.ImageDigest, out.ExitCode, out.Reason = optional(o.ImageDigest), o.ExitCode, optional(reasonOf(o))
 	if o.HealthStatus != "" {
 		out.HealthStatus = ecsapi.HealthStatus(o.HealthStatus)
 	}
@@ -187,4 +188,13 @@ func overridesOf(t *model.Task) *ecsapi.TaskOverride {
 		out.ContainerOverrides = append(out.ContainerOverrides, entry)
 	}
 	return out
+}
+
+// reasonOf is the container's reason and, while AWS has none, why its health
+// check fails: users look for it here, and nothing else of the API carries it.
+func reasonOf(o *model.ContainerObserved) string {
+	if o.Reason == "" && o.HealthStatus == model.HealthUnhealthy && o.HealthOutput != "" {
+		return "Health check failed: " + strings.TrimSpace(o.HealthOutput)
+	}
+	return o.Reason
 }
