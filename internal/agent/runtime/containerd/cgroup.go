@@ -73,7 +73,9 @@ func (r *Runtime) PrepareTask(_ context.Context, task runtime.Task) (string, err
 	if err := m.Apply(-1); err != nil { // no process: it only makes the directories
 		return "", fmt.Errorf("task %q: make cgroup: %w", task.ID, err)
 	}
-	if err := m.Set(limits); err != nil {
+	r.quota.Lock()
+	defer r.quota.Unlock()
+	if err := errors.Join(r.noteQuota(task.ID, limits.CpuQuota), m.Set(limits)); err != nil {
 		return "", fmt.Errorf("task %q: set limits: %w", task.ID, err)
 	}
 	return path, nil
@@ -91,7 +93,7 @@ func (r *Runtime) RemoveTask(ctx context.Context, taskID string) error {
 	if len(records) > 0 {
 		return fmt.Errorf("remove task %q: container %q exists", taskID, records[0].ID)
 	}
-	if err := removeCgroup(r.taskCgroup(taskID)); err != nil {
+	if err := errors.Join(removeCgroup(r.taskCgroup(taskID)), r.noteQuota(taskID, unlimited)); err != nil {
 		return fmt.Errorf("remove task %q: %w", taskID, err)
 	}
 	return nil

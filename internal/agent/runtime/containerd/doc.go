@@ -11,7 +11,8 @@
 //   - the cgroup file system holds limits, counters and the fact that the OOM killer struck (read at exit, before the
 //     cgroup goes), by our own reading, so that it does not depend on containerd's version;
 //   - the state directory holds one small file per container that has been started, to tell a container that was never
-//     started from one whose run nobody saw end (the host restarted, its shim was killed).
+//     started from one whose run nobody saw end (the host restarted, its shim was killed), and one per task with a CPU
+//     quota, which is lifted while a container is made (quota.go).
 //
 // The engine is the containerd at the address given, or at its usual address when it answers there, or a private one
 // that is started with its own root, state and socket. A private one outlives the agent: it is a session of its own,

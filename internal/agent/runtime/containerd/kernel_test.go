@@ -416,3 +416,34 @@ func TestOutOfTaskMemory(t *testing.T) {
 		t.Errorf("exit %+v, %v, want 137 and OOMKilled", exit, err)
 	}
 }
+
+// TestQuotaWhileStarting is about the quota that is lifted while a container is made: it is in force when the container
+// runs, and one container's start does not lift it from under another.
+func TestQuotaWhileStarting(t *testing.T) {
+	s := newSandbox(t, runtime.Task{CPUUnits: 512})
+	quota := func() string {
+		return strings.Fields(cgroupFile(t, s.parent, "cpu", "cpu.cfs_quota_us", "cpu.max"))[0]
+	}
+	first := s.spec("sleep")
+	if err := s.liftQuota(first); err != nil {
+		t.Fatal(err)
+	}
+	if got := quota(); got != "-1" && got != "max" {
+		t.Errorf("quota while nothing of the task runs: %q", got)
+	}
+	s.run(first)
+	if got := quota(); got != "50000" {
+		t.Errorf("quota with a container: %q, want 50000", got)
+	}
+	second := s.spec("sleep")
+	if err := s.liftQuota(second); err != nil {
+		t.Fatal(err)
+	}
+	if got := quota(); got != "50000" {
+		t.Errorf("quota while a second container is made beside the first: %q, want 50000", got)
+	}
+	s.run(second)
+	if got := quota(); got != "50000" {
+		t.Errorf("quota with two containers: %q, want 50000", got)
+	}
+}

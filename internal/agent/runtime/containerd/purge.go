@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -31,6 +33,9 @@ func (r *Runtime) Purge(ctx context.Context) error {
 		return fmt.Errorf("purge: %w", err)
 	}
 	if err := r.purgeCgroups(); err != nil {
+		return fmt.Errorf("purge: %w", err)
+	}
+	if err := os.RemoveAll(filepath.Join(r.cfg.StateDir, quotaDir)); err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
 	if err := r.sweep(ctx); err != nil {

@@ -84,6 +84,8 @@ type Runtime struct {
 	cgroupRoot  string // of this instance: /berth/INSTANCE
 	silent      *log.Entry
 
+	quota sync.Mutex // held while a task's quota is looked at and changed
+
 	mu      sync.Mutex
 	entries map[string]*entry
 	oomed   map[string]bool // containers that containerd's events said the OOM killer struck

@@ -138,9 +138,15 @@ func (r *Runtime) start(ctx context.Context, c record) (runtime.Status, error) {
 		return status, nil
 	}
 	if p == nil {
+		if err := r.liftQuota(c.spec); err != nil {
+			r.cfg.Logger.WarnContext(ctx, "a container is made under its task's cpu quota", "container", c.ID, "error", err)
+		}
 		if err := r.newTask(ctx, c); err != nil {
 			return runtime.Status{}, startError(c.ID, err)
 		}
+	}
+	if err := r.setQuota(c.spec); err != nil {
+		return runtime.Status{}, err
 	}
 	// Before the process runs: what is marked and does not run was lost, what runs and is not marked would be forgotten.
 	m := mark{BootID: bootID(), StartedAt: time.Now()}
