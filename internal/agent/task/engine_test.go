@@ -84,3 +84,29 @@ func TestEngine_AdoptsAfterItsEnd(t *testing.T) {
 		h.stop()
 	})
 }
+
+// A host that is restarted has no namespaces: a task that had its interface
+// and was not started yet gets it again.
+func TestEngine_AttachesAgainAfterAReboot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		h.world.Behave(behaveSeed)
+		a := seed("t1")
+		h.engine.Assign([]model.Assignment{a}, true)
+		h.last("t1")
+		h.stop() // while init runs
+		h.world.Exit("t1-1", 0)
+		h.network.mu.Lock()
+		clear(h.network.attached)
+		h.network.mu.Unlock()
+		h.begin()
+		h.engine.Assign([]model.Assignment{a}, true)
+		if o := h.last("t1"); o.Status != model.TaskRunning {
+			t.Errorf("after the restart the task is %+v", o)
+		}
+		if h.network.empty() {
+			t.Error("the task runs without its interface")
+		}
+		h.stop()
+	})
+}

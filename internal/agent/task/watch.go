@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"berth.dev/berth/internal/agent/runtime"
@@ -20,11 +21,7 @@ type watchedRun struct {
 // adopt learns what became of the task while no agent looked: the runtime
 // knows which containers run and how the others ended.
 func (r *runner) adopt(ctx context.Context) {
-	if r.s.Attached && !r.s.Released && r.a.NetworkInterface != nil {
-		serveCtx, cancel := context.WithCancel(ctx)
-		r.serving = cancel
-		r.serve(serveCtx, r.s.NetNSPath)
-	}
+	defer r.adoptNetwork(ctx)
 	for i := range r.s.Containers {
 		c := r.s.Containers[i]
 		// What the journal says has ended may have been restarted just before
@@ -50,6 +47,24 @@ func (r *runner) adopt(ctx context.Context) {
 			r.apply(Event{Kind: EventExited, Container: c.Name, Exit: status.Exit})
 		}
 	}
+}
+
+// adoptNetwork answers in the namespace of a task that runs. The interface of
+// one that does not is made again, which changes nothing when it is there: it
+// is not when the host was restarted.
+func (r *runner) adoptNetwork(ctx context.Context) {
+	if !r.s.Attached || r.s.Released || r.a.NetworkInterface == nil {
+		return
+	}
+	if !slices.ContainsFunc(r.s.Containers, func(c ContainerState) bool { return c.Phase == PhaseRunning }) {
+		s := r.s.clone()
+		s.Attached = false
+		r.commit(s)
+		return
+	}
+	serveCtx, cancel := context.WithCancel(ctx)
+	r.serving = cancel
+	r.serve(serveCtx, r.s.NetNSPath)
 }
 
 func lostExit() *runtime.Exit {
