@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test of Berth, one line a package. Output of a package is shown only
-# when it fails. Needs root: the tests make containers and networks.
+# Every test of Berth. One line a package; what a package printed is shown only
+# when it failed. Needs root: tests make containers and networks.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -8,16 +8,32 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 
-echo "vet"
-go vet ./... || status=1
-(cd tools/apigen && go vet ./...) || status=1
+# step NAME COMMAND… runs a part of the suite and says how long it took.
+step() {
+	local name=$1 begun=$SECONDS
+	shift
+	echo "== $name"
+	"$@" >"$log" 2>&1 || status=1
+	grep -v 'no test files' "$log" | tail -n 300
+	passed=$((passed + $(grep -c '^ok ' "$log")))
+	failed=$((failed + $(grep -c '^FAIL	' "$log")))
+	echo "   $((SECONDS - begun)) s"
+}
+passed=0 failed=0
 
-# Two packages at a time: they share the host's containers and cores.
-go test -race -p 2 -timeout 20m ./... >"$log" 2>&1 || status=1
-(cd tools/apigen && go test ./...) >>"$log" 2>&1 || status=1
-grep -v 'no test files' "$log" | tail -n 400
+# Where goroutines meet, the race detector watches. Two packages at a time:
+# they share the host's containers and cores.
+concurrent=$(go list ./internal/agent/... ./internal/app/... ./internal/control/... ./internal/data/... ./internal/edge/...)
+# shellcheck disable=SC2046,SC2086 # lists of packages
+pure=$(comm -23 <(go list ./... | sort) <(printf '%s\n' $concurrent "$(go list ./test/e2e)" | sort))
 
-passed=$(grep -c '^ok ' "$log")
-failed=$(grep -cE '^(FAIL|---) *FAIL|^FAIL	' "$log")
+step "vet" go vet ./...
+# shellcheck disable=SC2086
+step "laws, rules, wire, services, simulation" go test -p 2 -timeout 15m $pure
+step "generator" env -C tools/apigen go test ./...
+# shellcheck disable=SC2086
+step "data, control, edge, agent, app (with the race detector)" go test -race -p 2 -timeout 15m $concurrent
+step "end to end" go test -timeout 15m ./test/e2e/...
+
 echo "$passed passed, $failed failed"
 exit $status
