@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
+	"berth.dev/berth/internal/base/atomicfile"
 	"berth.dev/berth/internal/base/ident"
 	"berth.dev/berth/internal/wire/nodeapi"
 )
@@ -104,7 +105,7 @@ func Join(ctx context.Context, dir, server, token string, through Dialer) (*Iden
 	} {
 		data = append(data, pem.EncodeToMemory(&block)...)
 	}
-	if err := save(filepath.Join(dir, identityFile), data); err != nil {
+	if err := atomicfile.WriteSecret(filepath.Join(dir, identityFile), data); err != nil {
 		return nil, err
 	}
 	return LoadIdentity(dir)
@@ -146,18 +147,6 @@ func LoadOrJoin(ctx context.Context, dir, server, token string, through Dialer) 
 		return nil, fmt.Errorf("the node has not joined: give it a join token")
 	}
 	return Join(ctx, dir, server, token, through)
-}
-
-func save(file string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), file)
 }
 
 // Dialer makes a connection to the control plane; nil is the host's network.

@@ -2,12 +2,10 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/base/atomicfile"
 	"berth.dev/berth/internal/base/fault"
 	"berth.dev/berth/internal/base/ident"
 	"berth.dev/berth/internal/data/records"
@@ -43,15 +41,7 @@ func ensureRootKey(ctx context.Context, s *store.Store, scope arn.Scope) (*model
 // writeCredentials writes a shared credentials file with one profile, default,
 // readable by its owner alone. The file is there whole or not at all.
 func writeCredentials(file string, key *model.AccessKey) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".credentials-")
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", key.ID, key.Secret)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), file)
+	return atomicfile.WriteSecret(file, fmt.Appendf(nil, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", key.ID, key.Secret))
 }
 
 // credentials finds the secret of an access key for the gateway.

@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"time"
 
+	"berth.dev/berth/internal/base/atomicfile"
 	"berth.dev/berth/internal/base/fault"
 	"berth.dev/berth/internal/base/ident"
 	"berth.dev/berth/internal/wire/nodeapi"
@@ -91,7 +92,7 @@ func create(keyFile, certFile, secretFile string, now time.Time) error {
 	if err := writePEM(keyFile, "EC PRIVATE KEY", der); err != nil {
 		return err
 	}
-	if err := writeFile(secretFile, []byte(ident.Token(26))); err != nil {
+	if err := atomicfile.WriteSecret(secretFile, []byte(ident.Token(26))); err != nil {
 		return err
 	}
 	return writePEM(certFile, "CERTIFICATE", cert)
@@ -182,18 +183,5 @@ func readPEM[T any](file string, parse func([]byte) (T, error)) (T, error) {
 }
 
 func writePEM(file, kind string, der []byte) error {
-	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-// writeFile writes a secret so that a crash leaves the old content or the new.
-func writeFile(file string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), file)
+	return atomicfile.WriteSecret(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
