@@ -171,6 +171,21 @@ func (p *Provider) setRetention(ctx context.Context, group string, days int) err
 	}))
 }
 
+// PutLogGroupDeletionProtection implements logsapi.Service.
+func (p *Provider) PutLogGroupDeletionProtection(ctx context.Context, in *logsapi.PutLogGroupDeletionProtectionInput) (*logsapi.PutLogGroupDeletionProtectionOutput, error) {
+	group, err := p.groupFromIdentifier(*in.LogGroupIdentifier)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.store.UpdateGroup(ctx, group, func(s *logstore.GroupSettings) error {
+		s.DeletionProtection = *in.DeletionProtectionEnabled
+		return nil
+	}); err != nil {
+		return nil, p.answer(err)
+	}
+	return &logsapi.PutLogGroupDeletionProtectionOutput{}, nil
+}
+
 // checkTags refuses keys that are AWS's own.
 func checkTags(tags map[string]string) error {
 	for key := range tags {

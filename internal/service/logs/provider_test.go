@@ -443,6 +443,23 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// A protected group can be deleted once its protection is taken away.
+func TestPutLogGroupDeletionProtection(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	must(t, b.CreateLogGroup, &logsapi.CreateLogGroupInput{LogGroupName: new("kept")})
+	must(t, b.PutLogGroupDeletionProtection, &logsapi.PutLogGroupDeletionProtectionInput{
+		LogGroupIdentifier: new("arn:aws:logs:us-east-1:123456789012:log-group:kept"), DeletionProtectionEnabled: new(true),
+	})
+	if _, err := b.DeleteLogGroup(t.Context(), &logsapi.DeleteLogGroupInput{LogGroupName: new("kept")}); err == nil {
+		t.Fatal("a protected group was deleted")
+	}
+	must(t, b.PutLogGroupDeletionProtection, &logsapi.PutLogGroupDeletionProtectionInput{
+		LogGroupIdentifier: new("kept"), DeletionProtectionEnabled: new(false),
+	})
+	must(t, b.DeleteLogGroup, &logsapi.DeleteLogGroupInput{LogGroupName: new("kept")})
+}
+
 var update = flag.Bool("update", false, "write testdata/errors.golden anew")
 
 // Every error text that a client can see is in testdata/errors.golden.

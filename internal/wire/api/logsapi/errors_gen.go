@@ -6,6 +6,42 @@ import (
 	"berth.dev/berth/internal/wire/smithy"
 )
 
+// AccessDeniedException is an error of CloudWatch Logs. Code AccessDeniedException, HTTP 400.
+type AccessDeniedException struct {
+	Message *string // not in the model
+}
+
+// Error implements error.
+func (v *AccessDeniedException) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*AccessDeniedException) ErrorCode() string { return "AccessDeniedException" }
+
+// ErrorMessage implements smithy.APIError.
+func (v *AccessDeniedException) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*AccessDeniedException) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*AccessDeniedException) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*AccessDeniedException) Schema() *smithy.Schema { return schemaAccessDeniedException }
+
+// Serialize implements smithy.Shape.
+func (*AccessDeniedException) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*AccessDeniedException) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAccessDeniedException, func(*smithy.Member) error { return nil })
+}
+
 // DataAlreadyAcceptedException is an error of CloudWatch Logs. Code DataAlreadyAcceptedException, HTTP 400.
 type DataAlreadyAcceptedException struct {
 	Message               *string // not in the model
@@ -52,6 +88,42 @@ func (v *DataAlreadyAcceptedException) Deserialize(d smithy.ShapeDeserializer) e
 		}
 		return nil
 	})
+}
+
+// InvalidOperationException is an error of CloudWatch Logs. Code InvalidOperationException, HTTP 400.
+type InvalidOperationException struct {
+	Message *string // not in the model
+}
+
+// Error implements error.
+func (v *InvalidOperationException) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*InvalidOperationException) ErrorCode() string { return "InvalidOperationException" }
+
+// ErrorMessage implements smithy.APIError.
+func (v *InvalidOperationException) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*InvalidOperationException) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*InvalidOperationException) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*InvalidOperationException) Schema() *smithy.Schema { return schemaInvalidOperationException }
+
+// Serialize implements smithy.Shape.
+func (*InvalidOperationException) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*InvalidOperationException) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaInvalidOperationException, func(*smithy.Member) error { return nil })
 }
 
 // InvalidParameterException is an error of CloudWatch Logs. Code InvalidParameterException, HTTP 400.

@@ -4,6 +4,12 @@ package logsapi
 
 import "berth.dev/berth/internal/wire/smithy"
 
+var schemaAccessDeniedException = &smithy.Schema{
+	Name:  "AccessDeniedException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "AccessDeniedException", Status: 400, Fault: smithy.FaultClient},
+}
+
 var schemaAccountId = &smithy.Schema{
 	Name:    "AccountId",
 	Kind:    smithy.KindString,
@@ -396,6 +402,12 @@ var schemaInterleaved = &smithy.Schema{
 	Kind: smithy.KindBoolean,
 }
 
+var schemaInvalidOperationException = &smithy.Schema{
+	Name:  "InvalidOperationException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "InvalidOperationException", Status: 400, Fault: smithy.FaultClient},
+}
+
 var schemaInvalidParameterException = &smithy.Schema{
 	Name:  "InvalidParameterException",
 	Kind:  smithy.KindStructure,
@@ -588,6 +600,20 @@ var schemaPutLogEventsResponse = &smithy.Schema{
 		{Name: "nextSequenceToken", Target: schemaSequenceToken},
 		{Name: "rejectedLogEventsInfo", Index: 1, Target: schemaRejectedLogEventsInfo},
 		{Name: "rejectedEntityInfo", Index: 2, Target: schemaRejectedEntityInfo},
+	},
+}
+
+var schemaPutLogGroupDeletionProtectionOutput = &smithy.Schema{
+	Name: "PutLogGroupDeletionProtectionOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaPutLogGroupDeletionProtectionRequest = &smithy.Schema{
+	Name: "PutLogGroupDeletionProtectionRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "logGroupIdentifier", Target: schemaLogGroupIdentifier, Required: true},
+		{Name: "deletionProtectionEnabled", Index: 1, Target: schemaDeletionProtectionEnabled, Required: true},
 	},
 }
 

@@ -23,6 +23,7 @@ type Service interface {
 	GetLogEvents(ctx context.Context, in *GetLogEventsInput) (*GetLogEventsOutput, error)
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
 	PutLogEvents(ctx context.Context, in *PutLogEventsInput) (*PutLogEventsOutput, error)
+	PutLogGroupDeletionProtection(ctx context.Context, in *PutLogGroupDeletionProtectionInput) (*PutLogGroupDeletionProtectionOutput, error)
 	PutRetentionPolicy(ctx context.Context, in *PutRetentionPolicyInput) (*PutRetentionPolicyOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
@@ -87,6 +88,11 @@ func (Unimplemented) ListTagsForResource(context.Context, *ListTagsForResourceIn
 // PutLogEvents implements Service.
 func (Unimplemented) PutLogEvents(context.Context, *PutLogEventsInput) (*PutLogEventsOutput, error) {
 	return nil, smithy.NotImplemented("logs", "PutLogEvents")
+}
+
+// PutLogGroupDeletionProtection implements Service.
+func (Unimplemented) PutLogGroupDeletionProtection(context.Context, *PutLogGroupDeletionProtectionInput) (*PutLogGroupDeletionProtectionOutput, error) {
+	return nil, smithy.NotImplemented("logs", "PutLogGroupDeletionProtection")
 }
 
 // PutRetentionPolicy implements Service.
@@ -224,6 +230,16 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(PutLogEventsOutput) },
 			Invoke:    smithy.Bind(Service.PutLogEvents),
 			Errors:    []*smithy.Schema{schemaDataAlreadyAcceptedException, schemaInvalidParameterException, schemaInvalidSequenceTokenException, schemaResourceNotFoundException, schemaServiceUnavailableException, schemaUnrecognizedClientException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "PutLogGroupDeletionProtection",
+			Input:     schemaPutLogGroupDeletionProtectionRequest,
+			Output:    schemaPutLogGroupDeletionProtectionOutput,
+			NewInput:  func() smithy.Shape { return new(PutLogGroupDeletionProtectionInput) },
+			NewOutput: func() smithy.Shape { return new(PutLogGroupDeletionProtectionOutput) },
+			Invoke:    smithy.Bind(Service.PutLogGroupDeletionProtection),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaInvalidOperationException, schemaInvalidParameterException, schemaOperationAbortedException, schemaResourceNotFoundException, schemaServiceUnavailableException},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{

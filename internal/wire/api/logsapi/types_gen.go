@@ -1012,6 +1012,54 @@ func (v *PutLogEventsOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// PutLogGroupDeletionProtectionInput is the input of PutLogGroupDeletionProtection.
+type PutLogGroupDeletionProtectionInput struct {
+	LogGroupIdentifier        *string // required
+	DeletionProtectionEnabled *bool   // required
+}
+
+// Schema implements smithy.Shape.
+func (*PutLogGroupDeletionProtectionInput) Schema() *smithy.Schema {
+	return schemaPutLogGroupDeletionProtectionRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *PutLogGroupDeletionProtectionInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaPutLogGroupDeletionProtectionRequest.Members
+	smithy.WritePtr(s, m[0], v.LogGroupIdentifier, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DeletionProtectionEnabled, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *PutLogGroupDeletionProtectionInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPutLogGroupDeletionProtectionRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.LogGroupIdentifier, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DeletionProtectionEnabled, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// PutLogGroupDeletionProtectionOutput is the output of PutLogGroupDeletionProtection.
+type PutLogGroupDeletionProtectionOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*PutLogGroupDeletionProtectionOutput) Schema() *smithy.Schema {
+	return schemaPutLogGroupDeletionProtectionOutput
+}
+
+// Serialize implements smithy.Shape.
+func (*PutLogGroupDeletionProtectionOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*PutLogGroupDeletionProtectionOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPutLogGroupDeletionProtectionOutput, func(*smithy.Member) error { return nil })
+}
+
 // PutRetentionPolicyInput is the input of PutRetentionPolicy.
 type PutRetentionPolicyInput struct {
 	LogGroupName    *string // required
