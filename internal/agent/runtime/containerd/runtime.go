@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"sync"
 	"time"
 
@@ -84,6 +85,8 @@ type Runtime struct {
 	cgroupRoot  string // of this instance: /berth/INSTANCE
 	silent      *log.Entry
 
+	starting chan struct{} // holds a value for each container that is being started
+
 	quota sync.Mutex // held while a task's quota is looked at and changed
 
 	mu      sync.Mutex
@@ -141,6 +144,7 @@ func open(ctx context.Context, cfg Config) (*Runtime, error) {
 		cfg: cfg, client: eng.client, engine: eng, namespace: "berth-" + cfg.Instance,
 		cgroupRoot: filepath.Join("/berth", cfg.Instance),
 		entries:    map[string]*entry{}, oomed: map[string]bool{}, silent: silentLogger(),
+		starting: make(chan struct{}, startsPerCore*goruntime.NumCPU()),
 	}
 	if err := r.choose(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())

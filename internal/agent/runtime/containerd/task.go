@@ -138,6 +138,11 @@ func (r *Runtime) start(ctx context.Context, c record) (runtime.Status, error) {
 		return status, nil
 	}
 	if p == nil {
+		done, err := r.turn(ctx)
+		if err != nil {
+			return runtime.Status{}, startError(c.ID, err)
+		}
+		defer done()
 		if err := r.liftQuota(c.spec); err != nil {
 			r.cfg.Logger.WarnContext(ctx, "a container is made under its task's cpu quota", "container", c.ID, "error", err)
 		}
@@ -161,6 +166,20 @@ func (r *Runtime) start(ctx context.Context, c record) (runtime.Status, error) {
 	status.State, status.StartedAt, status.PID = runtime.StateRunning, m.StartedAt, int(reply.Pid)
 	return status, nil
 }
+
+// turn waits until few enough containers are being started. A start is work of the CPU (the shim, the OCI runtime, the
+// seccomp filter): more of them at once than the cores can carry end later than the same number in turn, all of them.
+func (r *Runtime) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case r.starting <- struct{}{}:
+		return func() { <-r.starting }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// startsPerCore is where the rate of starts was highest (docs/BENCHMARKS.md).
+const startsPerCore = 2
 
 // startError has Fargate's words, unless the caller's time was up.
 func startError(id string, err error) error {
