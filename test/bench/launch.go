@@ -17,6 +17,10 @@ const (
 	markDockerRate    = 3    // Berth at least so many times Docker's rate
 )
 
+// settle is how long the machine is left alone before each launch: the kernel
+// takes namespaces and cgroups of the last one away in the background.
+const settle = 200 * time.Millisecond
+
 // way is one way to launch the image.
 type way struct {
 	name string
@@ -52,6 +56,7 @@ func (b *bench) launch(ctx context.Context, w *berth, bare *bare, docker *docker
 		b.say("launch: round %d of %d", round, b.n)
 		for i := range ways {
 			way := ways[(i+round)%len(ways)] // nobody is always first
+			time.Sleep(settle)
 			took, err := way.run(ctx)
 			if err != nil {
 				return fmt.Errorf("%s: %w", way.name, err)
@@ -62,9 +67,9 @@ func (b *bench) launch(ctx context.Context, w *berth, bare *bare, docker *docker
 		}
 	}
 	out := b.report.section("launch")
-	fmt.Fprintf(out, "## One launch on an idle node\n\n%d launches of each way in turn, after one to warm up. Berth's is RunTask until the client, "+
+	fmt.Fprintf(out, "## One launch on an idle node\n\n%d launches of each way in turn, after one to warm up, with a pause of %v before each. Berth's is RunTask until the client, "+
 		"which calls DescribeTasks with a pause of %v between calls, reads RUNNING. The bare launch is a network namespace with a veth, address and routes, "+
-		"a snapshot, NewContainer, NewTask, Start, on the same containerd with the same OCI runtime (`%s`) and Docker's seccomp profile.\n\n", b.n, pollEvery, bare.options.GetBinaryName())
+		"a snapshot, NewContainer, NewTask, Start, on the same containerd with the same OCI runtime (`%s`) and Docker's seccomp profile.\n\n", b.n, settle, pollEvery, bare.options.GetBinaryName())
 	var rows [][]string
 	for _, way := range ways {
 		rows = append(rows, []string{way.name, ms(median(way.took)), ms(quantile(way.took, 0.1)), ms(quantile(way.took, 0.9))})
