@@ -2,7 +2,6 @@ package task
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -148,7 +147,8 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // sweep removes containers and interfaces that no task of the journal owns: an
 // earlier agent died between making them and writing it down, or its journal
-// is lost.
+// is lost. What cannot be removed is said and left to the next start: one thing
+// that is stuck must not keep a whole node from running.
 func (e *Engine) sweep(ctx context.Context, records []Record) error {
 	tasks, enis := map[string]bool{}, map[string]bool{}
 	for _, r := range records {
@@ -161,31 +161,38 @@ func (e *Engine) sweep(ctx context.Context, records []Record) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	orphans := map[string]bool{}
-	for _, c := range containers {
-		if tasks[c.TaskID] {
-			continue
-		}
-		e.cfg.Log.WarnContext(ctx, "removing a container that no task owns", telemetry.TaskID, c.TaskID, telemetry.Container, c.ID)
-		errs = append(errs, e.cfg.Runtime.Remove(ctx, c.ID))
-		orphans[c.TaskID] = true
-	}
-	for id := range orphans {
-		errs = append(errs, e.cfg.Runtime.RemoveTask(ctx, id))
-	}
 	attached, err := e.cfg.Network.List(ctx)
 	if err != nil {
-		return errors.Join(append(errs, err)...)
+		return err
+	}
+	orphans := map[string]bool{}
+	for _, c := range containers {
+		if !tasks[c.TaskID] {
+			e.swept(ctx, "container", c.ID, e.cfg.Runtime.Remove(ctx, c.ID))
+			orphans[c.TaskID] = true
+		}
+	}
+	for id := range orphans {
+		e.swept(ctx, "control group", id, e.cfg.Runtime.RemoveTask(ctx, id))
 	}
 	for _, id := range attached {
 		if !enis[id] {
-			e.cfg.Log.WarnContext(ctx, "removing a network interface that no task owns", telemetry.ENI, id)
-			errs = append(errs, e.cfg.Network.Detach(ctx, id))
+			e.swept(ctx, "network interface", id, e.cfg.Network.Detach(ctx, id))
 		}
 	}
-	errs = append(errs, e.layout.sweep(tasks))
-	return errors.Join(errs...)
+	if err := e.layout.sweep(tasks); err != nil {
+		e.swept(ctx, "directory", e.cfg.Dir, err)
+	}
+	return nil
+}
+
+// swept says what became of a thing that no task owns.
+func (e *Engine) swept(ctx context.Context, kind, id string, err error) {
+	if err != nil {
+		e.cfg.Log.ErrorContext(ctx, "something that no task owns could not be removed", "kind", kind, "id", id, telemetry.Error, err)
+		return
+	}
+	e.cfg.Log.WarnContext(ctx, "removed something that no task owns", "kind", kind, "id", id)
 }
 
 // credentials finds a registry login.
