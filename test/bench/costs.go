@@ -14,7 +14,7 @@ import (
 var costs = []struct{ what, function string }{
 	{"the clients: the AWS SDK, signing included", "ecs.(*Client).RunTask"},
 	{"the server's handling of a request, all of it", "gateway.(*Gateway).ServeHTTP"},
-	{"of that: verifying the signature", "sigv4.(*Verifier).Verify"},
+	{"of that: verifying the signature", "sigv4.(*Claim).Verify"},
 	{"of that: the provider's RunTask", "ecs.(*Provider).RunTask"},
 	{"of that: choosing among the nodes", "ecs.(*Provider).candidates"},
 	{"of that: placement", "placement.Place"},
@@ -53,9 +53,20 @@ func (b *bench) costs(ctx context.Context, profile []byte) error {
 		rows = append(rows, []string{c.what, fmt.Sprintf("%.1f %%", share)})
 	}
 	out := b.report.section("accept")
-	fmt.Fprintf(out, "Where the cores' time goes with %d clients and nodes that report, by a CPU profile of the whole process:\n\n", clientCounts[len(clientCounts)-1])
+	fmt.Fprintf(out, "Where the cores' time goes with %d clients and nodes that report, by a CPU profile of the whole process (%s of one core):\n\n",
+		clientCounts[len(clientCounts)-1], duration(string(top)))
 	table(out, []string{"work", "CPU time"}, rows)
 	return nil
+}
+
+// duration is how long the profile took and how much of a core it used.
+func duration(top string) string {
+	for line := range strings.Lines(top) {
+		if strings.HasPrefix(line, "Duration:") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "of unknown length"
 }
 
 // cumulative reads the listing of `go tool pprof -top -cum`: flat, flat%,
