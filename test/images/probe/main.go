@@ -2,8 +2,9 @@
 //
 //	exit CODE              end with that code
 //	sleep                  until a signal ends it, with the kernel's default handling
+//	say WORD…              say it, and then sleep
 //	trap CODE              make /tmp/ready, and at SIGTERM or SIGQUIT say "caught NAME" and end with that code
-//	ignore                 until SIGKILL
+//	ignore                 say "ready" and sleep until SIGKILL
 //	echo WORD…             say it
 //	stderr WORD…           say it on standard error
 //	env                    show the environment
@@ -19,6 +20,12 @@
 //	init -- PROGRAM ARG…   be a container's init: say "init" and become the program
 //	serve PORT             answer HTTP with the host name
 //	seq N                  say N numbered lines
+//	exists FILE            end with 0 if the file is there, else with 1: a health check
+//	answer PORT CODE       answer HTTP that asks about this container or tells it what to do (answer.go), echo lines on the
+//	                       next port, and end with CODE at SIGTERM
+//	count PERIOD           say a numbered line each period until SIGTERM, then how many they were
+//	mark DIR               add a line to the file of DIR that is named after this container, and end at SIGTERM
+//	farewell NEED LEAVE    at SIGTERM end with 9 if the file NEED is not there, else make the file LEAVE; "-" is none
 //	logto FILE             be a container's log program: write "o LINE" and "e LINE" into FILE
 package main
 
@@ -34,6 +41,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -52,10 +60,14 @@ func main() {
 		os.Exit(number(arg()))
 	case "sleep":
 		sleep()
+	case "say":
+		fmt.Println(strings.Join(args, " "))
+		sleep()
 	case "trap":
 		trap(number(arg()))
 	case "ignore":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT)
+		fmt.Println("ready")
 		sleep()
 	case "echo":
 		fmt.Println(strings.Join(args, " "))
@@ -107,6 +119,20 @@ func main() {
 		for i := range number(arg()) {
 			fmt.Println("line", i)
 		}
+	case "exists":
+		_, err := os.Stat(arg())
+		check(err)
+		fmt.Println("it is there")
+	case "answer":
+		answer(number(arg()), number(args[1]))
+	case "count":
+		period, err := time.ParseDuration(arg())
+		check(err)
+		count(period)
+	case "mark":
+		mark(arg())
+	case "farewell":
+		farewell(arg(), args[1])
 	case "logto":
 		logTo(arg())
 	default:
