@@ -174,14 +174,14 @@ func TestEnvironment(t *testing.T) {
 func TestUser(t *testing.T) {
 	s := newSandbox(t, runtime.Task{})
 	for user, want := range map[string]string{
-		"":          "0 0 []",
-		"root":      "0 0 []",
-		"app":       "1000 1000 [2000]",
-		"1000":      "1000 1000 [2000]",
-		"app:extra": "1000 2000 []",
-		"1000:5":    "1000 5 []",
-		"4242":      "4242 0 []",
-		"nobody":    "65534 65534 []",
+		"":          "0 0 [0]",
+		"root":      "0 0 [0]",
+		"app":       "1000 1000 [1000 2000]",
+		"1000":      "1000 1000 [1000 2000]",
+		"app:extra": "1000 2000 [2000]",
+		"1000:5":    "1000 5 [5]",
+		"4242":      "4242 0 [0]",
+		"nobody":    "65534 65534 [65534]",
 	} {
 		spec := s.spec("id")
 		spec.User = user

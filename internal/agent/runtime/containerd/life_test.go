@@ -244,7 +244,7 @@ func TestExecOutputAndUser(t *testing.T) {
 		t.Errorf("long output: %d bytes, %v", len(res.Output), err)
 	}
 	res, err = s.Exec(t.Context(), spec.ID, runtime.ExecSpec{Args: []string{"/probe", "id"}, User: "app"})
-	if err != nil || string(res.Output) != "1000 1000 [2000]\n" {
+	if err != nil || string(res.Output) != "1000 1000 [1000 2000]\n" {
 		t.Errorf("user: %q, %v", res.Output, err)
 	}
 	res, err = s.Exec(t.Context(), spec.ID, runtime.ExecSpec{Args: []string{"/probe", "env"}, Env: []string{"B=exec"}})

@@ -44,8 +44,13 @@ func (r *Runtime) lookupUser(ctx context.Context, chainID, name string) (specs.U
 	if err != nil {
 		return specs.User{}, fmt.Errorf("user %q: %w: %w", name, err, runtime.ErrInvalid)
 	}
-	u := specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid)}
+	// The primary group is a supplementary one too, as Docker has it since CVE-2022-36109: a program that changes its
+	// primary group must not lose what the group is denied.
+	u := specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid), AdditionalGids: []uint32{uint32(found.Gid)}}
 	for _, gid := range found.Sgids {
+		if gid == found.Gid {
+			continue
+		}
 		u.AdditionalGids = append(u.AdditionalGids, uint32(gid))
 	}
 	return u, nil
