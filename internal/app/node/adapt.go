@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"berth.dev/berth/internal/agent/logdriver"
 	"berth.dev/berth/internal/agent/network"
@@ -117,8 +118,20 @@ type sink struct{ client *session.Client }
 
 var _ logdriver.Sink = sink{}
 
+// EnsureStream waits for a control plane that is away, as deliveries do: a
+// task whose start has begun does not fail because the server starts again.
 func (s sink) EnsureStream(ctx context.Context, group, stream string, createGroup bool) error {
-	return final(s.client.EnsureLogStream(ctx, group, stream, createGroup))
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := s.client.EnsureLogStream(ctx, group, stream, createGroup)
+		if err == nil || session.IsRefused(err) {
+			return final(err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func (s sink) Deliver(ctx context.Context, group, stream, source string, events []logdriver.Event) error {
