@@ -93,6 +93,9 @@ func (r *Runtime) RemoveTask(ctx context.Context, taskID string) error {
 	if len(records) > 0 {
 		return fmt.Errorf("remove task %q: container %q exists", taskID, records[0].ID)
 	}
+	if err := r.endForgottenShims(ctx); err != nil {
+		return fmt.Errorf("remove task %q: %w", taskID, err)
+	}
 	if err := errors.Join(removeCgroup(r.taskCgroup(taskID)), r.noteQuota(taskID, unlimited)); err != nil {
 		return fmt.Errorf("remove task %q: %w", taskID, err)
 	}

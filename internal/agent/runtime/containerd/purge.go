@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -32,6 +35,9 @@ func (r *Runtime) Purge(ctx context.Context) error {
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
+	if err := r.endShims(ctx, func(string, int) bool { return false }); err != nil {
+		return fmt.Errorf("purge: %w", err)
+	}
 	if err := r.purgeCgroups(); err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
@@ -49,6 +55,85 @@ func (r *Runtime) Purge(ctx context.Context) error {
 		return fmt.Errorf("purge: remove namespace: %w", err)
 	}
 	return nil
+}
+
+// endShims ends the instance's shims that nobody needs. containerd ends a shim in the call that deletes its last
+// container; when the agent that made the call dies before its end, nobody does, and containerd forgets the shim.
+func (r *Runtime) endShims(ctx context.Context, needed func(id string, pid int) bool) error {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		if err != nil {
+			continue // it has ended
+		}
+		args := strings.Split(string(line), "\x00")
+		if !strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") || option(args, "-namespace") != r.namespace || needed(option(args, "-id"), pid) {
+			continue
+		}
+		if err := terminate(ctx, pid); err != nil {
+			return fmt.Errorf("end shim: %w", err)
+		}
+	}
+	return nil
+}
+
+// option is the argument after the name, or nothing.
+func option(args []string, name string) string {
+	if at := slices.Index(args, name); at >= 0 && at+1 < len(args) {
+		return args[at+1]
+	}
+	return ""
+}
+
+// sweepShims ends shims without processes and of whose task no container is known.
+func (r *Runtime) sweepShims(ctx context.Context, known, knownTasks map[string]bool) error {
+	return r.endShims(ctx, func(id string, pid int) bool {
+		task := id // the shim has the name of its task's first container
+		if at := strings.LastIndexByte(id, '-'); at > 0 {
+			task = id[:at]
+		}
+		return known[id] || knownTasks[task] || hasChildren(pid)
+	})
+}
+
+// endForgottenShims sweeps shims if one may be left.
+func (r *Runtime) endForgottenShims(ctx context.Context) error {
+	if !r.forgotten.Swap(false) {
+		return nil
+	}
+	records, err := r.client.ContainerService().List(r.scoped(ctx))
+	if err == nil {
+		known, knownTasks := map[string]bool{}, map[string]bool{}
+		for _, c := range records {
+			known[c.ID], knownTasks[c.Labels[labelTask]] = true, true
+		}
+		err = r.sweepShims(ctx, known, knownTasks)
+	}
+	if err != nil {
+		r.forgotten.Store(true)
+	}
+	return err
+}
+
+// hasChildren: a process that cannot be looked at may have some.
+func hasChildren(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return true
+	}
+	for _, thread := range threads {
+		if children, err := os.ReadFile(thread); err == nil && len(children) > 0 {
+			return true
+		}
+	}
+	return len(threads) == 0
 }
 
 // purgeImages removes images and leases and has containerd collect what they held.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	client "github.com/containerd/containerd/v2/client"
@@ -86,6 +87,9 @@ type Runtime struct {
 	silent      *log.Entry
 
 	starting chan struct{} // holds a value for each container that is being started
+
+	// forgotten says that containerd lost a process, or the making of one, to an agent that was killed: a shim may be left.
+	forgotten atomic.Bool
 
 	quota sync.Mutex // held while a task's quota is looked at and changed
 
@@ -291,15 +295,18 @@ func (r *Runtime) next(e *entry) <-chan struct{} {
 	return e.changed
 }
 
-// sweep removes snapshots and marks that belong to no container.
+// sweep removes snapshots, marks and shims that belong to no container.
 func (r *Runtime) sweep(ctx context.Context) error {
 	records, err := r.client.ContainerService().List(ctx)
 	if err != nil {
 		return fmt.Errorf("containerd: list containers: %w", err)
 	}
-	known := map[string]bool{}
+	known, knownTasks := map[string]bool{}, map[string]bool{}
 	for _, c := range records {
-		known[c.ID] = true
+		known[c.ID], knownTasks[c.Labels[labelTask]] = true, true
+	}
+	if err := r.sweepShims(ctx, known, knownTasks); err != nil {
+		return err
 	}
 	service := r.client.SnapshotService(r.snapshotter)
 	var orphans []string

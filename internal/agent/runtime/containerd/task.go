@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -214,16 +215,39 @@ func (r *Runtime) newTask(ctx context.Context, c record) error {
 	for _, m := range mounts {
 		request.Rootfs = append(request.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
-	_, err = r.client.TaskService().Create(ctx, request)
-	if err = errgrpc.ToNative(err); errdefs.IsAlreadyExists(err) {
+	err = r.createTask(ctx, request)
+	if errdefs.IsAlreadyExists(err) {
 		// Left by a start that died in the shim, before containerd knew of it.
 		if err := r.deleteTask(ctx, c.ID); err != nil {
 			return err
 		}
-		_, err = r.client.TaskService().Create(ctx, request)
-		err = errgrpc.ToNative(err)
+		err = r.createTask(ctx, request)
 	}
 	return err
+}
+
+// createPatience is for how long containerd is asked to make a process; it takes up to 10 seconds to undo a call.
+const createPatience = 15 * time.Second
+
+// createTask insists when something around the OCI runtime fails: containerd goes on for a while with the call of an
+// agent that was killed, and then undoes it, directory and shim, under the hands of ours. What the OCI runtime itself
+// refuses is final.
+func (r *Runtime) createTask(ctx context.Context, request *tasks.CreateTaskRequest) error {
+	begun, wait := time.Now(), 10*time.Millisecond
+	for {
+		_, err := r.client.TaskService().Create(ctx, request)
+		err = errgrpc.ToNative(err)
+		if err == nil || errdefs.IsAlreadyExists(err) || strings.Contains(err.Error(), "OCI runtime") || time.Since(begun) > createPatience {
+			return err
+		}
+		r.forgotten.Store(true)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+		wait = min(2*wait, 500*time.Millisecond)
+	}
 }
 
 // Wait implements runtime.Runtime.
@@ -294,6 +318,11 @@ func (r *Runtime) Kill(ctx context.Context, id string, sig syscall.Signal) error
 // deleteTask ends the container's process and makes containerd, the shim and the OCI runtime forget it.
 func (r *Runtime) deleteTask(ctx context.Context, id string) error {
 	p, err := r.process(ctx, id)
+	if err == nil && p == nil {
+		if _, err := os.Stat(r.markPath(id)); err == nil {
+			r.forgotten.Store(true)
+		}
+	}
 	if err != nil || p == nil {
 		return err
 	}
