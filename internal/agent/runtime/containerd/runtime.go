@@ -308,6 +308,9 @@ func (r *Runtime) sweep(ctx context.Context) error {
 	if err := r.sweepShims(ctx, known, knownTasks); err != nil {
 		return err
 	}
+	if err := r.sweepViews(); err != nil {
+		return fmt.Errorf("containerd: remove views: %w", err)
+	}
 	service := r.client.SnapshotService(r.snapshotter)
 	var orphans []string
 	err = service.Walk(ctx, func(_ context.Context, info snapshots.Info) error {

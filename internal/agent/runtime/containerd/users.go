@@ -115,7 +115,29 @@ func (r *Runtime) view(ctx context.Context, chainID string, f func(root string) 
 			r.cfg.Logger.WarnContext(ctx, "view of an image could not be removed", "snapshot", key, "error", err)
 		}
 	}()
-	return mount.WithReadonlyTempMount(ctx, mounts, f)
+	// Below the state directory, where the next agent finds it if this one is killed.
+	root := filepath.Join(r.cfg.StateDir, viewsDir, key)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return fmt.Errorf("view image %s: %w", chainID, err)
+	}
+	if err := mount.All(mounts, root); err != nil {
+		return errors.Join(fmt.Errorf("view image %s: %w", chainID, err), os.Remove(root))
+	}
+	err = f(root)
+	// Detached, so that a file that f left open does not keep it.
+	return errors.Join(err, mount.UnmountAll(root, unix.MNT_DETACH), os.Remove(root))
+}
+
+// viewsDir is where images are mounted to be looked at, in the state directory.
+const viewsDir = "views"
+
+// sweepViews removes what was being looked at when an agent was killed.
+func (r *Runtime) sweepViews() error {
+	dir := filepath.Join(r.cfg.StateDir, viewsDir)
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 // copyUp fills empty volumes with what the image has in their place.
