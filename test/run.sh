@@ -21,6 +21,9 @@ step() {
 }
 passed=0 failed=0
 
+# As `make build` does; the race detector alone needs cgo.
+export CGO_ENABLED=0
+
 # Where goroutines meet, the race detector watches. Two packages at a time:
 # they share the host's containers and cores.
 concurrent=$(go list ./internal/agent/... ./internal/app/... ./internal/control/... ./internal/data/... ./internal/edge/...)
@@ -32,7 +35,7 @@ step "vet" go vet ./...
 step "laws, rules, wire, services, simulation" go test -p 2 -timeout 15m $pure
 step "generator" env -C tools/apigen go test ./...
 # shellcheck disable=SC2086
-step "data, control, edge, agent, app (with the race detector)" go test -race -p 2 -timeout 15m $concurrent
+step "data, control, edge, agent, app (with the race detector)" env CGO_ENABLED=1 go test -race -p 2 -timeout 15m $concurrent
 step "end to end" go test -timeout 15m ./test/e2e/...
 
 echo "$passed passed, $failed failed"

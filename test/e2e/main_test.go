@@ -96,7 +96,7 @@ func build(ctx context.Context, dir string) error {
 			{"-o", "internal/agent/helper/bin/berth-helper", "./cmd/berth-helper"},
 			{"-o", binary, "./cmd/berth"},
 		} {
-			cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-ldflags", "-s -w"}, args...)...)
+			cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-ldflags", "-s -w"}, args...)...)
 			cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("go build: %w: %s", err, out)

@@ -99,7 +99,7 @@ func (c *Client) Run(ctx context.Context, tasks Tasks) error {
 		case <-ctx.Done():
 			return nil
 		}
-		wait = min(2*wait, 5*time.Second)
+		wait = min(2*wait, time.Second)
 	}
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -221,7 +220,7 @@ container, network, rule, mount and file that this Berth made.`,
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(node.Purge(ctx, inst, containerd, log)); err != nil {
+			if err := node.Purge(cmd.Context(), inst, containerd, log); err != nil {
 				return fmt.Errorf("not everything could be removed; run it again: %w", err)
 			}
 			if err := inst.Remove(); err != nil {

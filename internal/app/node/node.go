@@ -9,6 +9,7 @@ import (
 	goruntime "runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -211,19 +212,36 @@ func hostMemoryMiB() (int64, error) {
 // must not run. Files are the caller's to remove.
 func Purge(ctx context.Context, i instance.Instance, containerdAddress string, log *slog.Logger) error {
 	cfg := Runtime(i, containerdAddress, "", log)
-	var errs []error
-	if containers, err := containerd.New(ctx, cfg); err != nil {
-		errs = append(errs, fmt.Errorf("opening the container runtime: %w", err))
-	} else {
-		errs = append(errs, containers.Purge(ctx), containers.Close())
+	// What one part cannot remove must not keep the next from its turn.
+	part := func(remove func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(ctx, purgePart)
+		defer cancel()
+		return remove(ctx)
 	}
-	errs = append(errs, containerd.StopPrivate(ctx, cfg))
+	return errors.Join(
+		part(func(ctx context.Context) error { return purgeContainers(ctx, cfg) }),
+		part(func(ctx context.Context) error { return containerd.StopPrivate(ctx, cfg) }),
+		part(func(ctx context.Context) error { return purgeNetworks(ctx, i, log) }),
+	)
+}
+
+// purgePart is how long each part of a purge may take.
+const purgePart = time.Minute
+
+func purgeContainers(ctx context.Context, cfg containerd.Config) error {
+	containers, err := containerd.New(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("opening the container runtime: %w", err)
+	}
+	return errors.Join(containers.Purge(ctx), containers.Close())
+}
+
+func purgeNetworks(ctx context.Context, i instance.Instance, log *slog.Logger) error {
 	manager, err := network.New(network.Config{Instance: i.ID, Log: room(log, "agent/network")})
 	if err != nil {
-		return errors.Join(append(errs, err)...)
+		return err
 	}
-	errs = append(errs, manager.Purge(ctx), network.ReleaseRanges(network.ClaimDir, i.DataDir))
-	return errors.Join(errs...)
+	return errors.Join(manager.Purge(ctx), network.ReleaseRanges(network.ClaimDir, i.DataDir))
 }
 
 func room(log *slog.Logger, name string) *slog.Logger { return log.With(telemetry.Room, name) }

@@ -190,6 +190,7 @@ func (d *Dispatcher) close(ctx context.Context, s *session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := d.disconnect(ctx, s.instanceID, s.number); err != nil {
-		d.cfg.Log.WarnContext(ctx, "a node's disconnection was not recorded", telemetry.InstanceID, s.instanceID, telemetry.Error, err)
+		// The next control plane records it when it begins.
+		d.cfg.Log.InfoContext(ctx, "a node's disconnection was not recorded", telemetry.InstanceID, s.instanceID, telemetry.Error, err)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
@@ -19,6 +21,9 @@ import (
 // purgeParallel is how many containers are removed at once.
 const purgeParallel = 4
 
+// purgePatience is how long containers may take to go before their shims are ended.
+const purgePatience = 20 * time.Second
+
 // Purge implements runtime.Runtime. The order is that of containerd's references: containers, their snapshots, images
 // with their content and snapshots, the namespace.
 func (r *Runtime) Purge(ctx context.Context) error {
@@ -27,12 +32,15 @@ func (r *Runtime) Purge(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(purgeParallel)
-	for _, c := range all {
-		group.Go(func() error { return r.Remove(groupCtx, c.ID) })
+	// A shim that is stuck would keep its containers, and so everything else:
+	// when they do not go in time, the shims go first.
+	first, cancel := context.WithTimeout(ctx, purgePatience)
+	err = r.removeAll(first, all)
+	cancel()
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(r.endShims(ctx, func(string, int) bool { return false }), r.removeAll(ctx, all))
 	}
-	if err := group.Wait(); err != nil {
+	if err != nil {
 		return fmt.Errorf("purge: %w", err)
 	}
 	if err := r.endShims(ctx, func(string, int) bool { return false }); err != nil {
@@ -55,6 +63,15 @@ func (r *Runtime) Purge(ctx context.Context) error {
 		return fmt.Errorf("purge: remove namespace: %w", err)
 	}
 	return nil
+}
+
+func (r *Runtime) removeAll(ctx context.Context, all []containers.Container) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(purgeParallel)
+	for _, c := range all {
+		group.Go(func() error { return r.Remove(ctx, c.ID) })
+	}
+	return group.Wait()
 }
 
 // endShims ends the instance's shims that nobody needs. containerd ends a shim in the call that deletes its last

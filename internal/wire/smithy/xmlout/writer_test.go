@@ -90,7 +90,9 @@ func TestWellFormed(t *testing.T) {
 				text.Write(chars)
 			}
 		}
-		holds := !strings.ContainsFunc(value, func(r rune) bool { return (r >= '\uFFFD' && r <= '\uFFFF') || (r < ' ' && r != '\n' && r != '\t' && r != '\r') })
+		holds := !strings.ContainsFunc(value, func(r rune) bool {
+			return (r >= '\uFFFD' && r <= '\uFFFF') || (r < ' ' && r != '\n' && r != '\t' && r != '\r')
+		})
 		if holds && text.String() != value {
 			t.Fatalf("%q came back as %q", value, text.String())
 		}
