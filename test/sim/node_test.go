@@ -242,6 +242,8 @@ type lifeNetwork struct {
 	life *life
 }
 
+func (n lifeNetwork) NetNSPath(eniID string) string { return "/run/netns/" + eniID }
+
 func (n lifeNetwork) Attach(_ context.Context, eni model.AssignedNetwork) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

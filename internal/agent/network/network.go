@@ -154,6 +154,9 @@ func parseENI(alias string) (e ENI, err error) {
 	return e, errors.Join(errs[:]...)
 }
 
+// NetNSPath is where Attach makes the namespace of an interface. It is known before the interface is made.
+func (m *Manager) NetNSPath(eniID string) string { return namespacePath(m.namespaceName(eniID)) }
+
 // Names. Those of namespaces carry the whole id, for people; link names have 15 characters at most, so they carry a hash.
 func (m *Manager) prefix() string                 { return "berth-" + m.cfg.Instance + "-" }
 func (m *Manager) namespaceName(id string) string { return m.prefix() + id }

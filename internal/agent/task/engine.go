@@ -14,6 +14,8 @@ import (
 
 // Network makes and removes the network interfaces of tasks.
 type Network interface {
+	// NetNSPath is where Attach makes an interface's namespace.
+	NetNSPath(eniID string) string
 	// Attach makes the interface and returns its namespace. It is idempotent.
 	Attach(ctx context.Context, eni model.AssignedNetwork) (netnsPath string, err error)
 	// Detach removes it; removing what is not there succeeds.
@@ -103,7 +105,7 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	e := &Engine{
 		cfg:    cfg,
-		layout: layout{dir: cfg.Dir, nofile: cfg.MaxOpenFiles},
+		layout: layout{dir: cfg.Dir, nofile: cfg.MaxOpenFiles, netns: cfg.Network.NetNSPath},
 		tasks:  map[string]*runner{},
 		spawn:  make(chan *runner, 1024),
 		loaded: make(chan struct{}),

@@ -205,6 +205,8 @@ type memNetwork struct {
 	err      error // of Attach
 }
 
+func (n *memNetwork) NetNSPath(eniID string) string { return "/run/netns/" + eniID }
+
 func (n *memNetwork) Attach(_ context.Context, eni model.AssignedNetwork) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -203,11 +203,15 @@ func (p *planner) planContainerStart(c *ContainerState, def *model.ContainerDefi
 	case PhaseNone:
 		p.step(Step{Kind: StepPull, Container: c.Name})
 	case PhasePulled:
-		if p.s.Prepared && (p.s.Attached || p.a.NetworkInterface == nil) {
+		// The container names the namespace that it will join; only its start
+		// needs it to be there.
+		if p.s.Prepared {
 			p.step(Step{Kind: StepCreate, Container: c.Name})
 		}
 	case PhaseCreated:
-		p.step(Step{Kind: StepStart, Container: c.Name})
+		if p.s.Attached || p.a.NetworkInterface == nil {
+			p.step(Step{Kind: StepStart, Container: c.Name})
+		}
 	}
 }
 

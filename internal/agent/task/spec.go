@@ -32,6 +32,15 @@ const (
 type layout struct {
 	dir    string
 	nofile int64 // the most open files that this host may allow a container
+	netns  func(eniID string) string
+}
+
+// netnsOf is the namespace that the task's containers join, or nothing.
+func (l layout) netnsOf(a *model.Assignment) string {
+	if a.NetworkInterface == nil {
+		return ""
+	}
+	return l.netns(a.NetworkInterface.ID)
 }
 
 func (l layout) task(taskID string) string      { return filepath.Join(l.dir, "tasks", taskID) }
@@ -63,7 +72,7 @@ func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime
 		User:         first(def.User, c.Image.User),
 		Hostname:     hostname(a, def),
 		Labels:       labels(a, def),
-		NetNSPath:    s.NetNSPath,
+		NetNSPath:    l.netnsOf(a),
 		CgroupParent: s.CgroupPath,
 		CPUShares:    int64(def.CPU),
 		MemoryBytes:  int64(value(def.Memory, 0)) * mib,

@@ -27,7 +27,7 @@ func TestBuildSpec(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := NewState(&a)
-	s.NetNSPath, s.CgroupPath = "/run/netns/eni-1", "/berth/0123"
+	s.CgroupPath = "/berth/0123"
 	s.container("app").Image = &runtime.Image{
 		Name: "docker.io/library/app:1", Entrypoint: []string{"/image-entry"}, Cmd: []string{"image-command"},
 		Env: []string{"PATH=/bin", "FROM_IMAGE=yes"}, WorkingDir: "/image", User: "image", Volumes: []string{"/anonymous"},
@@ -38,7 +38,7 @@ func TestBuildSpec(t *testing.T) {
 	}
 	for _, name := range []string{"app", "data"} {
 		t.Run(name, func(t *testing.T) {
-			spec, err := buildSpec(&a, &s, layout{dir: "/var/lib/berth", nofile: 1 << 20}, name, runtime.Log{Binary: "/logger"})
+			spec, err := buildSpec(&a, &s, layout{dir: "/var/lib/berth", nofile: 1 << 20, netns: func(string) string { return "/run/netns/eni-1" }}, name, runtime.Log{Binary: "/logger"})
 			if err != nil {
 				t.Fatal(err)
 			}

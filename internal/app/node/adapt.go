@@ -24,6 +24,8 @@ type networks struct{ manager *network.Manager }
 
 var _ task.Network = networks{}
 
+func (n networks) NetNSPath(eniID string) string { return n.manager.NetNSPath(eniID) }
+
 func (n networks) Attach(ctx context.Context, eni model.AssignedNetwork) (string, error) {
 	parsed, err := parseENI(eni)
 	if err != nil {
