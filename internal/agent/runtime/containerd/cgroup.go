@@ -93,7 +93,9 @@ func (r *Runtime) RemoveTask(ctx context.Context, taskID string) error {
 	if len(records) > 0 {
 		return fmt.Errorf("remove task %q: container %q exists", taskID, records[0].ID)
 	}
-	if err := r.endForgottenShims(ctx); err != nil {
+	// containerd ends the shim with the last container, unless it forgot it over the death of an agent.
+	err = r.endShims(ctx, func(id string, _ int) bool { return id != taskID && !strings.HasPrefix(id, taskID+"-") })
+	if err := errors.Join(err, r.endForgottenShims(ctx)); err != nil {
 		return fmt.Errorf("remove task %q: %w", taskID, err)
 	}
 	if err := errors.Join(removeCgroup(r.taskCgroup(taskID)), r.noteQuota(taskID, unlimited)); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // purgeParallel is how many containers are removed at once.
@@ -94,7 +95,7 @@ func (r *Runtime) endShims(ctx context.Context, needed func(id string, pid int) 
 		if !strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") || option(args, "-namespace") != r.namespace || needed(option(args, "-id"), pid) {
 			continue
 		}
-		if err := terminate(ctx, pid); err != nil {
+		if err := endShim(ctx, pid); err != nil {
 			return fmt.Errorf("end shim: %w", err)
 		}
 	}
@@ -109,14 +110,29 @@ func option(args []string, name string) string {
 	return ""
 }
 
-// sweepShims ends shims without processes and of whose task no container is known.
+// endShim ends a shim and what it holds of containers that nobody knows any more. The log binaries beside them end with
+// the pipes that the shim holds, and so may still write down what they have read.
+func endShim(ctx context.Context, pid int) error {
+	for _, child := range children(pid) {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child))
+		if err != nil || strings.Contains(string(line), "berth-helper-") {
+			continue
+		}
+		if err := unix.Kill(child, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return terminate(ctx, pid)
+}
+
+// sweepShims ends shims of whose task no container is known.
 func (r *Runtime) sweepShims(ctx context.Context, known, knownTasks map[string]bool) error {
-	return r.endShims(ctx, func(id string, pid int) bool {
+	return r.endShims(ctx, func(id string, _ int) bool {
 		task := id // the shim has the name of its task's first container
 		if at := strings.LastIndexByte(id, '-'); at > 0 {
 			task = id[:at]
 		}
-		return known[id] || knownTasks[task] || hasChildren(pid)
+		return known[id] || knownTasks[task]
 	})
 }
 
@@ -139,18 +155,25 @@ func (r *Runtime) endForgottenShims(ctx context.Context) error {
 	return err
 }
 
-// hasChildren: a process that cannot be looked at may have some.
-func hasChildren(pid int) bool {
+// children are the processes that a process has started and that run.
+func children(pid int) []int {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
-		return true
+		return nil // the pattern is right
 	}
+	var pids []int
 	for _, thread := range threads {
-		if children, err := os.ReadFile(thread); err == nil && len(children) > 0 {
-			return true
+		data, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has ended
+		}
+		for _, field := range strings.Fields(string(data)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, child)
+			}
 		}
 	}
-	return len(threads) == 0
+	return pids
 }
 
 // purgeImages removes images and leases and has containerd collect what they held.
