@@ -292,7 +292,11 @@ func (d *Driver) Adopt() ([]string, error) {
 		if !entry.IsDir() {
 			continue
 		}
-		if err := d.Follow(entry.Name()); err != nil {
+		if err := d.Follow(entry.Name()); errors.Is(err, ErrUnknown) {
+			// Its deletion was interrupted: what says whose it is went first.
+			failed = append(failed, d.discard(entry.Name()))
+			continue
+		} else if err != nil {
 			failed = append(failed, err)
 			continue
 		}

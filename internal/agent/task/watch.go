@@ -31,7 +31,7 @@ func (r *runner) adopt(ctx context.Context) {
 		if c.Phase != PhaseCreated && c.Phase != PhaseRunning && !restarted {
 			continue
 		}
-		status, err := r.e.cfg.Runtime.Status(ctx, runtimeID(&r.a, c.Name))
+		status, err := r.look(ctx, c.Name)
 		switch {
 		case errors.Is(err, runtime.ErrNotFound) && c.Phase == PhaseRunning:
 			r.apply(Event{Kind: EventExited, Container: c.Name, Exit: lostExit()})
@@ -47,6 +47,16 @@ func (r *runner) adopt(ctx context.Context) {
 			r.apply(Event{Kind: EventExited, Container: c.Name, Exit: status.Exit})
 		}
 	}
+}
+
+// adoptPatience is how long the runtime may take to say how one container is. A
+// runtime that hangs over one must not keep the task from going on.
+const adoptPatience = 10 * time.Second
+
+func (r *runner) look(ctx context.Context, name string) (runtime.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, adoptPatience)
+	defer cancel()
+	return r.e.cfg.Runtime.Status(ctx, runtimeID(&r.a, name))
 }
 
 // adoptNetwork answers in the namespace of a task that runs. The interface of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"berth.dev/berth/internal/agent/session"
 	"berth.dev/berth/internal/agent/task"
 	"berth.dev/berth/internal/base/fault"
+	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/nodeapi"
 )
@@ -95,10 +97,11 @@ func (l logs) Finish(ctx context.Context, runtimeID string) error {
 
 // adopt resumes the delivery of what earlier containers wrote. The spools of
 // containers that are gone go too, when everything in them is delivered.
-func (l logs) adopt(ctx context.Context, containers runtime.Runtime) error {
+// A spool that is damaged is said and left alone: it keeps no node from running.
+func (l logs) adopt(ctx context.Context, containers runtime.Runtime, log *slog.Logger) error {
 	ids, err := l.driver.Adopt()
 	if err != nil {
-		return err
+		log.ErrorContext(ctx, "some output of earlier containers cannot be delivered", telemetry.Error, err)
 	}
 	known, err := containers.List(ctx)
 	if err != nil {

@@ -105,7 +105,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	driver := logdriver.New(logdriver.Config{Dir: dir + "/logs", Helper: helperPath, Sink: sink{client}, Log: room(cfg.Log, "agent/logdriver")})
-	if err := (logs{driver}).adopt(ctx, containers); err != nil {
+	if err := (logs{driver}).adopt(ctx, containers, room(cfg.Log, "agent/logdriver")); err != nil {
 		return fmt.Errorf("resuming the delivery of logs: %w", err)
 	}
 	endpoints, connect := newEndpoints(cfg, containers)

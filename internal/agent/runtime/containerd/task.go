@@ -235,8 +235,15 @@ const createPatience = 15 * time.Second
 func (r *Runtime) createTask(ctx context.Context, request *tasks.CreateTaskRequest) error {
 	begun, wait := time.Now(), 10*time.Millisecond
 	for {
-		_, err := r.client.TaskService().Create(ctx, request)
+		tryCtx, cancel := context.WithTimeout(ctx, createPatience)
+		_, err := r.client.TaskService().Create(tryCtx, request)
+		hung := tryCtx.Err() != nil && ctx.Err() == nil
+		cancel()
 		err = errgrpc.ToNative(err)
+		if err != nil && hung {
+			// The shim has the name of its first container: when that is this one, no other needs it.
+			err = errors.Join(err, r.endShims(ctx, func(id string, _ int) bool { return id != request.ContainerID }))
+		}
 		if err == nil || errdefs.IsAlreadyExists(err) || strings.Contains(err.Error(), "OCI runtime") || time.Since(begun) > createPatience {
 			return err
 		}
