@@ -67,6 +67,9 @@ func TestAgentKilledAtAnyMomentStartsNothingTwice(t *testing.T) {
 			}
 			continue
 		}
+		if k.hung(t) {
+			continue
+		}
 		got := k.awaitStatus(t, "RUNNING")
 		eventually(t, "its mark", func() error {
 			_, err := os.Stat(filepath.Join(marks, *find(t, got, "app").RuntimeId))
@@ -87,6 +90,9 @@ func TestAgentKilledAtAnyMomentStartsNothingTwice(t *testing.T) {
 	}
 	for i, k := range all {
 		if i%2 == 0 && i < 8 {
+			continue
+		}
+		if k.hung(t) {
 			continue
 		}
 		if got := k.stop(t, "over"); aws.ToInt32(find(t, got, "app").ExitCode) != 0 {
@@ -171,4 +177,29 @@ func TestNewAgentAdoptsTasksWithAllTheyHave(t *testing.T) {
 	k.stop(t, "over")
 	k.countedOnce(t, "lines")
 	b.nothingRuns(t)
+}
+
+// hung waits until the task runs or has failed, and reports that it failed because containerd 1.6 hung over the death of
+// the agent that was creating its container: rare (one task in a hundred and more), told to the user in words, and nothing is left of it.
+func (k *task) hung(t *testing.T) bool {
+	t.Helper()
+	hung := false
+	eventually(t, "RUNNING or STOPPED", func() error {
+		got, err := k.describe(t.Context())
+		if err != nil {
+			return err
+		}
+		switch aws.ToString(got.LastStatus) {
+		case "RUNNING":
+			return nil
+		case "STOPPED":
+			hung = strings.Contains(containers(got), "ContainerRuntimeTimeoutError")
+			return nil
+		}
+		return errors.New(aws.ToString(got.LastStatus))
+	})
+	if hung {
+		t.Logf("containerd hung over a killed agent, and %s was stopped", k.arn)
+	}
+	return hung
 }

@@ -229,20 +229,27 @@ func (r *Runtime) newTask(ctx context.Context, c record) error {
 // createPatience is for how long containerd is asked to make a process; it takes up to 10 seconds to undo a call.
 const createPatience = 15 * time.Second
 
+// hangPatience is for how long one call may take. A shim that hangs over the death of the agent that asked for it never
+// answers; one that works needs a tenth of a second.
+const hangPatience = 20 * time.Second
+
 // createTask insists when something around the OCI runtime fails: containerd goes on for a while with the call of an
 // agent that was killed, and then undoes it, directory and shim, under the hands of ours. What the OCI runtime itself
 // refuses is final.
 func (r *Runtime) createTask(ctx context.Context, request *tasks.CreateTaskRequest) error {
-	begun, wait := time.Now(), 10*time.Millisecond
+	begun, wait, hanged := time.Now(), 10*time.Millisecond, false
 	for {
-		tryCtx, cancel := context.WithTimeout(ctx, createPatience)
+		tryCtx, cancel := context.WithTimeout(ctx, hangPatience)
 		_, err := r.client.TaskService().Create(tryCtx, request)
 		hung := tryCtx.Err() != nil && ctx.Err() == nil
 		cancel()
 		err = errgrpc.ToNative(err)
-		if err != nil && hung {
-			// The shim has the name of its first container: when that is this one, no other needs it.
-			err = errors.Join(err, r.endShims(ctx, func(id string, _ int) bool { return id != request.ContainerID }))
+		if err != nil && hung && !hanged && r.alone(ctx, request.ContainerID) {
+			// Once: a new shim gets the same patience as the first.
+			hanged, begun = true, time.Now()
+			if err := r.endShims(ctx, func(id string, _ int) bool { return id != request.ContainerID }); err != nil {
+				return err
+			}
 		}
 		if err == nil || errdefs.IsAlreadyExists(err) || strings.Contains(err.Error(), "OCI runtime") || time.Since(begun) > createPatience {
 			return err
@@ -255,6 +262,30 @@ func (r *Runtime) createTask(ctx context.Context, request *tasks.CreateTaskReque
 		}
 		wait = min(2*wait, 500*time.Millisecond)
 	}
+}
+
+// alone reports that no other container of the task has a process: then nobody needs a shim with this one's name, which is
+// that of the first container of a task.
+func (r *Runtime) alone(ctx context.Context, id string) bool {
+	records, err := r.client.ContainerService().List(ctx)
+	if err != nil {
+		return false
+	}
+	task := ""
+	for _, c := range records {
+		if c.ID == id {
+			task = c.Labels[labelTask]
+		}
+	}
+	for _, c := range records {
+		if c.ID == id || c.Labels[labelTask] != task {
+			continue
+		}
+		if p, err := r.process(ctx, c.ID); err != nil || p != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Wait implements runtime.Runtime.
