@@ -48,6 +48,8 @@ type cluster struct {
 	truth   *truth
 	// unknowable tasks were in a journal that was lost: their exit codes too.
 	unknowable map[string]bool
+	// unreported ones were lost before the control plane had heard of them.
+	unreported map[string]bool
 	server     *server // nil while no control plane runs
 
 	subnets []string
@@ -65,7 +67,7 @@ type server struct {
 func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
 	c := &cluster{
 		t: t, random: rand.New(rand.NewPCG(seed, 1)), journal: &events{}, kv: memkv.New(10_000),
-		book: &addressBook{owner: map[string]string{}}, truth: &truth{exits: map[string]runtime.Exit{}}, unknowable: map[string]bool{}, acked: map[string][]string{},
+		book: &addressBook{owner: map[string]string{}}, truth: &truth{exits: map[string]runtime.Exit{}}, unknowable: map[string]bool{}, unreported: map[string]bool{}, acked: map[string][]string{},
 	}
 	dir := t.TempDir()
 	ca, err := nodeca.Open(filepath.Join(dir, "pki"), time.Now())
@@ -294,4 +296,13 @@ func (h eventHandler) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&b, " %s", a); return true })
 	h.e.add("%-6s %s%s %v", h.who, r.Message, b.String(), h.attrs)
 	return nil
+}
+
+// reported tells whether the control plane has had a report about a task.
+func (c *cluster) reported(id string) bool {
+	if c.server == nil {
+		return false
+	}
+	t, ok := records.Tasks.Get(c.server.store.Snapshot(), id)
+	return ok && t.Observed.Seq > 0
 }

@@ -103,6 +103,7 @@ func (n *node) loseDisk() {
 	defer n.disk.mu.Unlock()
 	for id := range n.disk.records {
 		n.c.unknowable[id] = true
+		n.c.unreported[id] = n.c.unreported[id] || !n.c.reported(id)
 	}
 	clear(n.disk.records)
 }

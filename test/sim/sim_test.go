@@ -248,7 +248,7 @@ func (c *cluster) checkContainers(t *model.Task) {
 			running = running || slices.Contains(n.world.Inventory().Running, container.RuntimeID)
 		}
 		// A journal lost before its first report was heard leaves nobody who knows of the start.
-		if starts > 1 && !c.unknowable[t.ID] {
+		if starts > 1 && !c.unreported[t.ID] {
 			c.t.Errorf("container %s of task %s was started %d times", container.Name, t.ID, starts)
 		}
 		if t.Stopped() && running {
