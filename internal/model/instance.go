@@ -37,6 +37,12 @@ type Instance struct {
 	// so two that were decided on the same snapshot cannot both commit.
 	Placements uint64 `json:"placements,omitempty"`
 
+	// EC2InstanceID is what AWS would call the host: i-<17 hex digits>.
+	EC2InstanceID string `json:"ec2InstanceId,omitempty"`
+	// Address is the host's own IPv4 address, for targets of type instance and
+	// for names of tasks in bridge and host mode.
+	Address string `json:"address,omitempty"`
+
 	Tags []Tag `json:"tags,omitempty"`
 }
 

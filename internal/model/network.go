@@ -10,7 +10,15 @@ type VPC struct {
 	ID        string `json:"vpcId"`
 	CIDR      string `json:"cidrBlock"`
 	IsDefault bool   `json:"isDefault,omitempty"`
-	Tags      []Tag  `json:"tags,omitempty"`
+	// The attributes of ModifyVpcAttribute; NoDNSSupport is inverted because
+	// AWS's default is on.
+	NoDNSSupport    bool   `json:"noDnsSupport,omitempty"`
+	DNSHostnames    bool   `json:"enableDnsHostnames,omitempty"`
+	AddressMetrics  bool   `json:"enableNetworkAddressUsageMetrics,omitempty"`
+	InstanceTenancy string `json:"instanceTenancy,omitempty"`
+	// AssociationID names the association of CIDR with the VPC.
+	AssociationID string `json:"cidrAssociationId,omitempty"`
+	Tags          []Tag  `json:"tags,omitempty"`
 }
 
 // Key identifies the VPC in the store.
@@ -24,6 +32,8 @@ type Subnet struct {
 	AvailabilityZone string `json:"availabilityZone"`
 	DefaultForAZ     bool   `json:"defaultForAz,omitempty"`
 	MapPublicIP      bool   `json:"mapPublicIpOnLaunch,omitempty"`
+	// ACLAssociationID names the subnet's association with the VPC's network ACL.
+	ACLAssociationID string `json:"networkAclAssociationId,omitempty"`
 	Tags             []Tag  `json:"tags,omitempty"`
 }
 
@@ -47,16 +57,26 @@ func (g *SecurityGroup) Key() string { return g.ID }
 // SecurityGroupRule allows a protocol ("-1" is every one) from or to a range
 // or another group.
 type SecurityGroupRule struct {
+	ID          string `json:"securityGroupRuleId,omitempty"` // sgr-…
 	Protocol    string `json:"ipProtocol"`
 	FromPort    *int32 `json:"fromPort,omitempty"`
 	ToPort      *int32 `json:"toPort,omitempty"`
 	CIDR        string `json:"cidrIp,omitempty"`
 	GroupID     string `json:"groupId,omitempty"`
 	Description string `json:"description,omitempty"`
+	Tags        []Tag  `json:"tags,omitempty"`
 }
 
-// NetworkInterface is an elastic network interface of a task. It lives from
-// the transaction that accepts the task to the one that sees it stopped.
+// What a network interface belongs to.
+const (
+	InterfaceOfTask         = ""             // a task's; the zero value, because it was the only kind once
+	InterfaceOfLoadBalancer = "loadbalancer" // OwnerID is the load balancer's id
+	InterfaceOfNATGateway   = "nat"          // OwnerID is the NAT gateway's id
+	InterfaceOfUser         = "user"         // CreateNetworkInterface
+)
+
+// NetworkInterface is an elastic network interface. A task's lives from the
+// transaction that accepts the task to the one that sees it stopped.
 type NetworkInterface struct {
 	ID               string    `json:"networkInterfaceId"`
 	AttachmentID     string    `json:"attachmentId"` // UUID shown in the task's attachments
@@ -67,8 +87,20 @@ type NetworkInterface struct {
 	Address          string    `json:"privateIpAddress"`
 	MAC              string    `json:"macAddress"`
 	GroupIDs         []string  `json:"groupIds,omitempty"`
-	TaskARN          string    `json:"taskArn"`
+	TaskARN          string    `json:"taskArn,omitempty"`
 	CreatedAt        time.Time `json:"createdAt"`
+
+	Owner   string `json:"owner,omitempty"`
+	OwnerID string `json:"ownerId,omitempty"`
+	// InstanceID is the node that has the interface; empty for one that no
+	// node has.
+	InstanceID string `json:"instanceId,omitempty"`
+	// PublicAddress leads to the interface from outside its VPC; empty: none.
+	PublicAddress string `json:"publicIp,omitempty"`
+	Description   string `json:"description,omitempty"`
+	// NoSourceDestCheck is inverted because AWS's default is on.
+	NoSourceDestCheck bool  `json:"noSourceDestCheck,omitempty"`
+	Tags              []Tag `json:"tags,omitempty"`
 }
 
 // Key identifies the interface in the store.
@@ -96,3 +128,89 @@ func (a *AddressClaim) Key() string { return AddressClaimKey(a.SubnetID, a.Addre
 
 // AddressClaimKey is the store key of the claim on an address of a subnet.
 func AddressClaimKey(subnetID, address string) string { return subnetID + "/" + address }
+
+// PublicAddress is an address outside every VPC that leads to an interface.
+// Its key is the address, so that none is given twice.
+type PublicAddress struct {
+	Address string `json:"address"`
+	// AllocationID is set for an Elastic IP, which a user owns.
+	AllocationID  string `json:"allocationId,omitempty"`
+	AssociationID string `json:"associationId,omitempty"`
+	// ENIID, or LoadBalancerID, is what it leads to; both empty for an Elastic
+	// IP that is not associated.
+	ENIID          string    `json:"eniId,omitempty"`
+	LoadBalancerID string    `json:"loadBalancerId,omitempty"`
+	CreatedAt      time.Time `json:"createdAt"`
+	Tags           []Tag     `json:"tags,omitempty"`
+}
+
+// Key identifies the address in the store.
+func (a *PublicAddress) Key() string { return a.Address }
+
+// RouteTable says where packets of its subnets go. A VPC has one main table,
+// for the subnets that have none of their own.
+type RouteTable struct {
+	ID           string                  `json:"routeTableId"`
+	VPCID        string                  `json:"vpcId"`
+	Routes       []Route                 `json:"routes,omitempty"` // besides the local one
+	Associations []RouteTableAssociation `json:"associations,omitempty"`
+	Tags         []Tag                   `json:"tags,omitempty"`
+}
+
+// Key identifies the table in the store.
+func (r *RouteTable) Key() string { return r.ID }
+
+// Main reports whether the table is its VPC's main one.
+func (r *RouteTable) Main() bool {
+	for _, a := range r.Associations {
+		if a.Main {
+			return true
+		}
+	}
+	return false
+}
+
+// Route leads a range to exactly one of its targets.
+type Route struct {
+	DestinationCIDR string `json:"destinationCidrBlock"`
+	GatewayID       string `json:"gatewayId,omitempty"`    // igw-…
+	NATGatewayID    string `json:"natGatewayId,omitempty"` // nat-…
+	ENIID           string `json:"networkInterfaceId,omitempty"`
+}
+
+// RouteTableAssociation gives a subnet its table.
+type RouteTableAssociation struct {
+	ID       string `json:"routeTableAssociationId"`
+	SubnetID string `json:"subnetId,omitempty"` // empty for the main association
+	Main     bool   `json:"main,omitempty"`
+}
+
+// InternetGateway connects a VPC with the internet.
+type InternetGateway struct {
+	ID    string `json:"internetGatewayId"`
+	VPCID string `json:"vpcId,omitempty"` // empty: detached
+	Tags  []Tag  `json:"tags,omitempty"`
+}
+
+// Key identifies the gateway in the store.
+func (g *InternetGateway) Key() string { return g.ID }
+
+// NATGateway lets subnets without public addresses reach the internet.
+type NATGateway struct {
+	ID           string     `json:"natGatewayId"`
+	VPCID        string     `json:"vpcId"`
+	SubnetID     string     `json:"subnetId"`
+	Connectivity string     `json:"connectivityType"` // public or private
+	AllocationID string     `json:"allocationId,omitempty"`
+	ENIID        string     `json:"eniId"`
+	Address      string     `json:"privateIp"`
+	Public       string     `json:"publicIp,omitempty"`
+	State        string     `json:"state"`
+	ClientToken  string     `json:"clientToken,omitempty"`
+	CreatedAt    time.Time  `json:"createdAt"`
+	DeletedAt    *time.Time `json:"deletedAt,omitempty"`
+	Tags         []Tag      `json:"tags,omitempty"`
+}
+
+// Key identifies the gateway in the store.
+func (g *NATGateway) Key() string { return g.ID }

@@ -29,10 +29,11 @@ func TaskStatusRank(status string) int { return slices.Index(taskStatuses[:], st
 
 // Stop codes of a task.
 const (
-	StopTaskFailedToStart        = "TaskFailedToStart"
-	StopEssentialContainerExited = "EssentialContainerExited"
-	StopUserInitiated            = "UserInitiated"
-	StopTerminationNotice        = "TerminationNotice"
+	StopTaskFailedToStart         = "TaskFailedToStart"
+	StopEssentialContainerExited  = "EssentialContainerExited"
+	StopUserInitiated             = "UserInitiated"
+	StopServiceSchedulerInitiated = "ServiceSchedulerInitiated"
+	StopTerminationNotice         = "TerminationNotice"
 )
 
 // Launch types.
@@ -97,6 +98,26 @@ type Task struct {
 	// goes when the task has stopped; a stopped task still shows what it had.
 	NetworkInterface *NetworkInterface `json:"networkInterface,omitempty"`
 
+	// Service, for a task of one. What the service registers a task with is
+	// its own copy: the service may change.
+	ServiceID     string                `json:"serviceId,omitempty"`
+	ServiceName   string                `json:"serviceName,omitempty"`
+	LoadBalancers []ServiceLoadBalancer `json:"loadBalancers,omitempty"`
+	Registries    []ServiceRegistry     `json:"serviceRegistries,omitempty"`
+	// ProtectedUntil keeps scale-in and deployments from stopping the task.
+	ProtectedUntil *time.Time `json:"protectedUntil,omitempty"`
+	// Registered is set when the targets loop has registered the task with
+	// everything that it is to be registered with.
+	Registered bool `json:"registered,omitempty"`
+	// Released is set when a task that is to stop is in no load balancer and
+	// no name any more. Until then a task with LoadBalancers or Registries is
+	// not told to stop: see Ends.
+	Released bool `json:"released,omitempty"`
+
+	// HostPorts are the fixed ports that the task holds on its instance until
+	// it has stopped, such as "80/tcp".
+	HostPorts []string `json:"hostPorts,omitempty"`
+
 	// Desired.
 	DesiredStatus string     `json:"desiredStatus"` // RUNNING or STOPPED
 	StopCode      string     `json:"stopCode,omitempty"`
@@ -115,6 +136,45 @@ type Task struct {
 
 // Key identifies the task in the store.
 func (t *Task) Key() string { return t.ID }
+
+// Ends reports whether the node may end the task: it is to stop, and nothing
+// leads to it any more. Between the two it is DEACTIVATING for users.
+func (t *Task) Ends() bool {
+	return t.DesiredStatus == TaskStopped && (t.Released || len(t.LoadBalancers) == 0 && len(t.Registries) == 0)
+}
+
+// LastStatus is the status that users see.
+func (t *Task) LastStatus() string {
+	if t.DesiredStatus == TaskStopped && !t.Ends() && TaskStatusRank(t.Observed.Status) < TaskStatusRank(TaskDeactivating) {
+		return TaskDeactivating
+	}
+	return t.Observed.Status
+}
+
+// Health is the task's health: UNHEALTHY when an essential container is, else
+// UNKNOWN when one with a check has no answer yet or none has a check, else
+// HEALTHY.
+func (t *Task) Health() string {
+	health := HealthUnknown
+	for i := range t.Containers {
+		if !t.Containers[i].Essential {
+			continue
+		}
+		c, ok := t.Observed.Container(t.Containers[i].Name)
+		if !ok || c.HealthStatus == "" {
+			continue
+		}
+		switch c.HealthStatus {
+		case HealthUnhealthy:
+			return HealthUnhealthy
+		case HealthUnknown:
+			return HealthUnknown
+		default:
+			health = HealthHealthy
+		}
+	}
+	return health
+}
 
 // Stopped reports whether the task has reached its end.
 func (t *Task) Stopped() bool { return t.Observed.Status == TaskStopped }
@@ -194,6 +254,16 @@ type ContainerObserved struct {
 	RestartCount int        `json:"restartCount,omitempty"`
 	StartedAt    *time.Time `json:"startedAt,omitempty"`
 	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
+	// Bindings are the ports of the host that lead to the container.
+	Bindings []NetworkBinding `json:"networkBindings,omitempty"`
+}
+
+// NetworkBinding is a port of the host that leads to a container.
+type NetworkBinding struct {
+	BindIP        string `json:"bindIP"`
+	ContainerPort int32  `json:"containerPort"`
+	HostPort      int32  `json:"hostPort"`
+	Protocol      string `json:"protocol"`
 }
 
 // Container returns the observation of the container of that name.

@@ -27,7 +27,7 @@ var (
 var (
 	Tasks = store.NewTable("tasks", (*model.Task).Key,
 		TasksByCluster, TasksByFamily, TasksByStartedBy, TasksByStatus, TasksByDefinition,
-		TasksByInstance, LiveTasksByInstance, TasksByENI)
+		TasksByInstance, LiveTasksByInstance, TasksByENI, TasksByService, LiveTasksByGroup)
 	// TasksByCluster finds the tasks of a cluster, by its name, stopped ones
 	// included.
 	TasksByCluster = store.NewGuardedIndex("cluster", func(t *model.Task) []string { return []string{t.ClusterName} })
@@ -69,6 +69,23 @@ var (
 		return []string{t.ENIID}
 	})
 
+	// TasksByService finds the tasks of a service by its id, stopped ones
+	// included.
+	TasksByService = store.NewGuardedIndex("service", func(t *model.Task) []string {
+		if t.ServiceID == "" {
+			return nil
+		}
+		return []string{t.ServiceID}
+	})
+	// LiveTasksByGroup finds the tasks that have not stopped by
+	// InCluster(cluster, group).
+	LiveTasksByGroup = store.NewIndex("livegroup", func(t *model.Task) []string {
+		if t.Stopped() {
+			return nil
+		}
+		return []string{InCluster(t.ClusterName, t.Group)}
+	})
+
 	RunTaskTokens = store.NewTable("runtasktokens", (*model.RunTaskToken).Key)
 )
 
@@ -88,6 +105,117 @@ var (
 	})
 )
 
+// Services.
+var (
+	Services = store.NewTable("services", (*model.Service).Key, ServicesByName, ServicesByCluster, ServicesByTargetGroup)
+	// ServicesByName finds the services of a name, of which at most one is not
+	// INACTIVE, by InCluster(cluster, name).
+	ServicesByName = store.NewGuardedIndex("name", func(s *model.Service) []string { return []string{InCluster(s.ClusterName, s.Name)} })
+	// ServicesByCluster finds the services of a cluster that are not INACTIVE.
+	ServicesByCluster = store.NewGuardedIndex("cluster", func(s *model.Service) []string {
+		if s.Status == model.ServiceInactive {
+			return nil
+		}
+		return []string{s.ClusterName}
+	})
+	// ServicesByTargetGroup finds the services that are not INACTIVE by the
+	// ARNs of their target groups.
+	ServicesByTargetGroup = store.NewIndex("targetgroup", func(s *model.Service) []string {
+		if s.Status == model.ServiceInactive {
+			return nil
+		}
+		var arns []string
+		for _, lb := range s.Revision.LoadBalancers {
+			arns = append(arns, lb.TargetGroupARN)
+		}
+		return arns
+	})
+
+	// Deployments has those of a service next to each other, oldest first.
+	Deployments = store.NewTable("deployments", (*model.Deployment).Key, DeploymentsByID, DeploymentsByServiceDeployment)
+	// DeploymentsByID finds a deployment by its ecs-svc/… id.
+	DeploymentsByID = store.NewIndex("id", func(d *model.Deployment) []string { return []string{d.ID} })
+	// DeploymentsByServiceDeployment finds it by its service deployment's id;
+	// a rollback has the id of the deployment that it rolls back.
+	DeploymentsByServiceDeployment = store.NewIndex("servicedeployment", func(d *model.Deployment) []string { return []string{d.ServiceDeploymentID} })
+
+	ServiceRevisions = store.NewTable("servicerevisions", (*model.ServiceRevision).Key, ServiceRevisionsByService)
+	// ServiceRevisionsByService finds the revisions of a service by its id.
+	ServiceRevisionsByService = store.NewIndex("service", func(r *model.ServiceRevision) []string { return []string{r.ServiceID} })
+
+	// ServiceEvents has those of a service next to each other, oldest first.
+	ServiceEvents = store.NewTable("serviceevents", (*model.ServiceEvent).Key)
+)
+
+// Load balancers.
+var (
+	LoadBalancers = store.NewTable("loadbalancers", (*model.LoadBalancer).Key, LoadBalancersByName, LoadBalancersByInstance)
+	// LoadBalancersByName finds a load balancer by its name.
+	LoadBalancersByName = store.NewGuardedIndex("name", func(l *model.LoadBalancer) []string { return []string{l.Name} })
+	// LoadBalancersByInstance finds those that a node serves.
+	LoadBalancersByInstance = store.NewIndex("instance", func(l *model.LoadBalancer) []string { return []string{l.InstanceID} })
+
+	TargetGroups = store.NewTable("targetgroups", (*model.TargetGroup).Key, TargetGroupsByName)
+	// TargetGroupsByName finds a target group by its name.
+	TargetGroupsByName = store.NewGuardedIndex("name", func(g *model.TargetGroup) []string { return []string{g.Name} })
+
+	// Targets has those of a group next to each other.
+	Targets = store.NewTable("targets", (*model.Target).Key, TargetsByTask)
+	// TargetsByTask finds a task's targets by its id.
+	TargetsByTask = store.NewIndex("task", func(t *model.Target) []string {
+		if t.TaskID == "" {
+			return nil
+		}
+		return []string{t.TaskID}
+	})
+
+	Listeners = store.NewTable("listeners", (*model.Listener).Key, ListenersByLoadBalancer, ListenersByTargetGroup)
+	// ListenersByLoadBalancer finds the listeners of a load balancer by its id.
+	ListenersByLoadBalancer = store.NewGuardedIndex("loadbalancer", func(l *model.Listener) []string { return []string{l.LoadBalancerID} })
+	// ListenersByTargetGroup finds the listeners whose default action forwards
+	// to a target group, by its ARN.
+	ListenersByTargetGroup = store.NewGuardedIndex("targetgroup", func(l *model.Listener) []string { return targetsOf(l.DefaultActions) })
+
+	ListenerRules = store.NewTable("listenerrules", (*model.ListenerRule).Key, RulesByListener, RulesByTargetGroup)
+	// RulesByListener finds the rules of a listener by its id.
+	RulesByListener = store.NewGuardedIndex("listener", func(r *model.ListenerRule) []string { return []string{r.ListenerID} })
+	// RulesByTargetGroup finds the rules that forward to a target group, by
+	// its ARN.
+	RulesByTargetGroup = store.NewGuardedIndex("targetgroup", func(r *model.ListenerRule) []string { return targetsOf(r.Actions) })
+
+	Certificates = store.NewTable("certificates", (*model.Certificate).Key)
+)
+
+func targetsOf(actions []model.BalancerAction) []string {
+	var arns []string
+	for _, a := range actions {
+		for _, g := range a.TargetGroups {
+			arns = append(arns, g.TargetGroupARN)
+		}
+	}
+	return arns
+}
+
+// Service discovery.
+var (
+	Namespaces        = store.NewTable("namespaces", (*model.Namespace).Key)
+	DiscoveryServices = store.NewTable("discoveryservices", (*model.DiscoveryService).Key, DiscoveryServicesByNamespace)
+	// DiscoveryServicesByNamespace finds the services of a namespace by its id.
+	DiscoveryServicesByNamespace = store.NewGuardedIndex("namespace", func(s *model.DiscoveryService) []string { return []string{s.NamespaceID} })
+
+	// DiscoveryInstances has those of a service next to each other.
+	DiscoveryInstances = store.NewTable("discoveryinstances", (*model.DiscoveryInstance).Key, DiscoveryInstancesByTask)
+	// DiscoveryInstancesByTask finds a task's instances by its id.
+	DiscoveryInstancesByTask = store.NewIndex("task", func(i *model.DiscoveryInstance) []string {
+		if i.TaskID == "" {
+			return nil
+		}
+		return []string{i.TaskID}
+	})
+
+	DiscoveryOperations = store.NewTable("discoveryoperations", (*model.DiscoveryOperation).Key)
+)
+
 // Networks.
 var (
 	VPCs    = store.NewTable("vpcs", (*model.VPC).Key)
@@ -99,9 +227,30 @@ var (
 	// SecurityGroupsByVPC finds the groups of a VPC by its id.
 	SecurityGroupsByVPC = store.NewIndex("vpc", func(g *model.SecurityGroup) []string { return []string{g.VPCID} })
 
-	NetworkInterfaces = store.NewTable("networkinterfaces", (*model.NetworkInterface).Key, NetworkInterfacesBySubnet)
+	NetworkInterfaces = store.NewTable("networkinterfaces", (*model.NetworkInterface).Key,
+		NetworkInterfacesBySubnet, NetworkInterfacesByGroup, NetworkInterfacesByInstance, NetworkInterfacesByVPC)
 	// NetworkInterfacesBySubnet finds the interfaces in a subnet by its id.
 	NetworkInterfacesBySubnet = store.NewIndex("subnet", func(n *model.NetworkInterface) []string { return []string{n.SubnetID} })
+
+	// NetworkInterfacesByGroup finds the interfaces in a security group by its id.
+	NetworkInterfacesByGroup = store.NewGuardedIndex("group", func(n *model.NetworkInterface) []string { return n.GroupIDs })
+	// NetworkInterfacesByInstance finds the interfaces that a node has.
+	NetworkInterfacesByInstance = store.NewIndex("instance", func(n *model.NetworkInterface) []string {
+		if n.InstanceID == "" {
+			return nil
+		}
+		return []string{n.InstanceID}
+	})
+	// NetworkInterfacesByVPC finds the interfaces in a VPC by its id.
+	NetworkInterfacesByVPC = store.NewIndex("vpc", func(n *model.NetworkInterface) []string { return []string{n.VPCID} })
+
+	RouteTables = store.NewTable("routetables", (*model.RouteTable).Key, RouteTablesByVPC)
+	// RouteTablesByVPC finds the route tables of a VPC by its id.
+	RouteTablesByVPC = store.NewIndex("vpc", func(r *model.RouteTable) []string { return []string{r.VPCID} })
+
+	InternetGateways = store.NewTable("internetgateways", (*model.InternetGateway).Key)
+	NATGateways      = store.NewTable("natgateways", (*model.NATGateway).Key)
+	PublicAddresses  = store.NewTable("publicaddresses", (*model.PublicAddress).Key)
 
 	// AddressClaims are what makes an address unique: the key is the address.
 	AddressClaims = store.NewTable("addressclaims", (*model.AddressClaim).Key)
@@ -117,7 +266,11 @@ var (
 func All() []store.AnyTable {
 	return []store.AnyTable{
 		Clusters, TaskDefinitions, Families, Tasks, RunTaskTokens, Instances,
+		Services, Deployments, ServiceRevisions, ServiceEvents,
+		LoadBalancers, TargetGroups, Targets, Listeners, ListenerRules, Certificates,
+		Namespaces, DiscoveryServices, DiscoveryInstances, DiscoveryOperations,
 		VPCs, Subnets, SecurityGroups, NetworkInterfaces, AddressClaims,
+		RouteTables, InternetGateways, NATGateways, PublicAddresses,
 		AccessKeys, AccountSettings,
 	}
 }

@@ -143,6 +143,7 @@ type NodeMessage struct {
 	//
 	//	*NodeMessage_Hello
 	//	*NodeMessage_Report
+	//	*NodeMessage_Observation
 	Message       isNodeMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -203,6 +204,15 @@ func (x *NodeMessage) GetReport() *TaskReport {
 	return nil
 }
 
+func (x *NodeMessage) GetObservation() *Observation {
+	if x != nil {
+		if x, ok := x.Message.(*NodeMessage_Observation); ok {
+			return x.Observation
+		}
+	}
+	return nil
+}
+
 type isNodeMessage_Message interface {
 	isNodeMessage_Message()
 }
@@ -215,9 +225,77 @@ type NodeMessage_Report struct {
 	Report *TaskReport `protobuf:"bytes,2,opt,name=report,proto3,oneof"`
 }
 
+type NodeMessage_Observation struct {
+	Observation *Observation `protobuf:"bytes,3,opt,name=observation,proto3,oneof"`
+}
+
 func (*NodeMessage_Hello) isNodeMessage_Message() {}
 
 func (*NodeMessage_Report) isNodeMessage_Message() {}
+
+func (*NodeMessage_Observation) isNodeMessage_Message() {}
+
+// Observation is the whole of what a node knows of one thing besides its
+// tasks, such as a load balancer that it serves. The newest is all that counts.
+type Observation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // model.ObservedLoadBalancer
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Body          []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"` // JSON
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Observation) Reset() {
+	*x = Observation{}
+	mi := &file_node_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Observation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Observation) ProtoMessage() {}
+
+func (x *Observation) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Observation.ProtoReflect.Descriptor instead.
+func (*Observation) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Observation) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Observation) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Observation) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
 
 // Hello is the first message of a session.
 type Hello struct {
@@ -230,13 +308,14 @@ type Hello struct {
 	Attributes       map[string]string      `protobuf:"bytes,6,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	AgentVersion     string                 `protobuf:"bytes,7,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	Runtime          string                 `protobuf:"bytes,8,opt,name=runtime,proto3" json:"runtime,omitempty"` // such as "containerd 1.6.20, runc"
+	Address          string                 `protobuf:"bytes,9,opt,name=address,proto3" json:"address,omitempty"` // the host's own IPv4 address
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_node_proto_msgTypes[3]
+	mi := &file_node_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +327,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[3]
+	mi := &file_node_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +340,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{3}
+	return file_node_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetName() string {
@@ -320,6 +399,13 @@ func (x *Hello) GetRuntime() string {
 	return ""
 }
 
+func (x *Hello) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
 // TaskReport is the whole observed state of one task.
 type TaskReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -332,7 +418,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_node_proto_msgTypes[4]
+	mi := &file_node_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +430,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[4]
+	mi := &file_node_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +443,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{4}
+	return file_node_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TaskReport) GetTaskId() string {
@@ -388,6 +474,7 @@ type ServerMessage struct {
 	//	*ServerMessage_Welcome
 	//	*ServerMessage_Assignments
 	//	*ServerMessage_Ack
+	//	*ServerMessage_Documents
 	Message       isServerMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -395,7 +482,7 @@ type ServerMessage struct {
 
 func (x *ServerMessage) Reset() {
 	*x = ServerMessage{}
-	mi := &file_node_proto_msgTypes[5]
+	mi := &file_node_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +494,7 @@ func (x *ServerMessage) String() string {
 func (*ServerMessage) ProtoMessage() {}
 
 func (x *ServerMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[5]
+	mi := &file_node_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +507,7 @@ func (x *ServerMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerMessage.ProtoReflect.Descriptor instead.
 func (*ServerMessage) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{5}
+	return file_node_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ServerMessage) GetMessage() isServerMessage_Message {
@@ -457,6 +544,15 @@ func (x *ServerMessage) GetAck() *ReportAck {
 	return nil
 }
 
+func (x *ServerMessage) GetDocuments() *Documents {
+	if x != nil {
+		if x, ok := x.Message.(*ServerMessage_Documents); ok {
+			return x.Documents
+		}
+	}
+	return nil
+}
+
 type isServerMessage_Message interface {
 	isServerMessage_Message()
 }
@@ -473,11 +569,17 @@ type ServerMessage_Ack struct {
 	Ack *ReportAck `protobuf:"bytes,3,opt,name=ack,proto3,oneof"`
 }
 
+type ServerMessage_Documents struct {
+	Documents *Documents `protobuf:"bytes,4,opt,name=documents,proto3,oneof"`
+}
+
 func (*ServerMessage_Welcome) isServerMessage_Message() {}
 
 func (*ServerMessage_Assignments) isServerMessage_Message() {}
 
 func (*ServerMessage_Ack) isServerMessage_Message() {}
+
+func (*ServerMessage_Documents) isServerMessage_Message() {}
 
 type Welcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -490,7 +592,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_node_proto_msgTypes[6]
+	mi := &file_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +604,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[6]
+	mi := &file_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +617,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{6}
+	return file_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Welcome) GetInstanceArn() string {
@@ -552,7 +654,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_node_proto_msgTypes[7]
+	mi := &file_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +666,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[7]
+	mi := &file_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +679,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{7}
+	return file_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Assignments) GetComplete() bool {
@@ -604,7 +706,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_node_proto_msgTypes[8]
+	mi := &file_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +718,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[8]
+	mi := &file_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +731,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{8}
+	return file_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Assignment) GetTaskId() string {
@@ -646,6 +748,121 @@ func (x *Assignment) GetAssignment() []byte {
 	return nil
 }
 
+// Documents are the rest of what a node must make true (model.NodeVPC and its
+// neighbours). The first message of a session is complete: a document that the
+// node holds and that is not in it is gone. Later messages hold what changed.
+type Documents struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Complete      bool                   `protobuf:"varint,1,opt,name=complete,proto3" json:"complete,omitempty"`
+	Documents     []*Document            `protobuf:"bytes,2,rep,name=documents,proto3" json:"documents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Documents) Reset() {
+	*x = Documents{}
+	mi := &file_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Documents) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Documents) ProtoMessage() {}
+
+func (x *Documents) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Documents.ProtoReflect.Descriptor instead.
+func (*Documents) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Documents) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *Documents) GetDocuments() []*Document {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+type Document struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Key           string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Body          []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"` // JSON; empty: the document is gone
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Document) Reset() {
+	*x = Document{}
+	mi := &file_node_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Document) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Document) ProtoMessage() {}
+
+func (x *Document) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Document.ProtoReflect.Descriptor instead.
+func (*Document) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Document) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Document) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Document) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
 // ReportAck says that a report is durable; when it was the one of the task's
 // end, the node may forget the task.
 type ReportAck struct {
@@ -658,7 +875,7 @@ type ReportAck struct {
 
 func (x *ReportAck) Reset() {
 	*x = ReportAck{}
-	mi := &file_node_proto_msgTypes[9]
+	mi := &file_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +887,7 @@ func (x *ReportAck) String() string {
 func (*ReportAck) ProtoMessage() {}
 
 func (x *ReportAck) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[9]
+	mi := &file_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +900,7 @@ func (x *ReportAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportAck.ProtoReflect.Descriptor instead.
 func (*ReportAck) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{9}
+	return file_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReportAck) GetTaskId() string {
@@ -711,7 +928,7 @@ type EnsureLogStreamRequest struct {
 
 func (x *EnsureLogStreamRequest) Reset() {
 	*x = EnsureLogStreamRequest{}
-	mi := &file_node_proto_msgTypes[10]
+	mi := &file_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +940,7 @@ func (x *EnsureLogStreamRequest) String() string {
 func (*EnsureLogStreamRequest) ProtoMessage() {}
 
 func (x *EnsureLogStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[10]
+	mi := &file_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +953,7 @@ func (x *EnsureLogStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureLogStreamRequest.ProtoReflect.Descriptor instead.
 func (*EnsureLogStreamRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{10}
+	return file_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EnsureLogStreamRequest) GetGroup() string {
@@ -771,7 +988,7 @@ type EnsureLogStreamResponse struct {
 
 func (x *EnsureLogStreamResponse) Reset() {
 	*x = EnsureLogStreamResponse{}
-	mi := &file_node_proto_msgTypes[11]
+	mi := &file_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +1000,7 @@ func (x *EnsureLogStreamResponse) String() string {
 func (*EnsureLogStreamResponse) ProtoMessage() {}
 
 func (x *EnsureLogStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[11]
+	mi := &file_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +1013,7 @@ func (x *EnsureLogStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureLogStreamResponse.ProtoReflect.Descriptor instead.
 func (*EnsureLogStreamResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{11}
+	return file_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EnsureLogStreamResponse) GetRefusal() string {
@@ -818,7 +1035,7 @@ type DeliverLogsRequest struct {
 
 func (x *DeliverLogsRequest) Reset() {
 	*x = DeliverLogsRequest{}
-	mi := &file_node_proto_msgTypes[12]
+	mi := &file_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +1047,7 @@ func (x *DeliverLogsRequest) String() string {
 func (*DeliverLogsRequest) ProtoMessage() {}
 
 func (x *DeliverLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[12]
+	mi := &file_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +1060,7 @@ func (x *DeliverLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverLogsRequest.ProtoReflect.Descriptor instead.
 func (*DeliverLogsRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{12}
+	return file_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeliverLogsRequest) GetGroup() string {
@@ -885,7 +1102,7 @@ type LogEvent struct {
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_node_proto_msgTypes[13]
+	mi := &file_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1114,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[13]
+	mi := &file_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1127,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{13}
+	return file_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LogEvent) GetSeq() uint64 {
@@ -945,7 +1162,7 @@ type DeliverLogsResponse struct {
 
 func (x *DeliverLogsResponse) Reset() {
 	*x = DeliverLogsResponse{}
-	mi := &file_node_proto_msgTypes[14]
+	mi := &file_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1174,7 @@ func (x *DeliverLogsResponse) String() string {
 func (*DeliverLogsResponse) ProtoMessage() {}
 
 func (x *DeliverLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[14]
+	mi := &file_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1187,7 @@ func (x *DeliverLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverLogsResponse.ProtoReflect.Descriptor instead.
 func (*DeliverLogsResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{14}
+	return file_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeliverLogsResponse) GetRefusal() string {
@@ -991,11 +1208,16 @@ const file_node_proto_rawDesc = "" +
 	"\x13certificate_request\x18\x02 \x01(\fR\x12certificateRequest\"W\n" +
 	"\fJoinResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12%\n" +
-	"\x0eca_certificate\x18\x02 \x01(\fR\rcaCertificate\"{\n" +
+	"\x0eca_certificate\x18\x02 \x01(\fR\rcaCertificate\"\xbb\x01\n" +
 	"\vNodeMessage\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.berth.node.v1.HelloH\x00R\x05hello\x123\n" +
-	"\x06report\x18\x02 \x01(\v2\x19.berth.node.v1.TaskReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\xe2\x02\n" +
+	"\x06report\x18\x02 \x01(\v2\x19.berth.node.v1.TaskReportH\x00R\x06report\x12>\n" +
+	"\vobservation\x18\x03 \x01(\v2\x1a.berth.node.v1.ObservationH\x00R\vobservationB\t\n" +
+	"\amessage\"G\n" +
+	"\vObservation\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"\xfc\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12+\n" +
@@ -1007,7 +1229,8 @@ const file_node_proto_rawDesc = "" +
 	"attributes\x18\x06 \x03(\v2$.berth.node.v1.Hello.AttributesEntryR\n" +
 	"attributes\x12#\n" +
 	"\ragent_version\x18\a \x01(\tR\fagentVersion\x12\x18\n" +
-	"\aruntime\x18\b \x01(\tR\aruntime\x1a=\n" +
+	"\aruntime\x18\b \x01(\tR\aruntime\x12\x18\n" +
+	"\aaddress\x18\t \x01(\tR\aaddress\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"S\n" +
@@ -1015,11 +1238,12 @@ const file_node_proto_rawDesc = "" +
 	"TaskReport\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1a\n" +
-	"\bobserved\x18\x03 \x01(\fR\bobserved\"\xbc\x01\n" +
+	"\bobserved\x18\x03 \x01(\fR\bobserved\"\xf6\x01\n" +
 	"\rServerMessage\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.berth.node.v1.WelcomeH\x00R\awelcome\x12>\n" +
 	"\vassignments\x18\x02 \x01(\v2\x1a.berth.node.v1.AssignmentsH\x00R\vassignments\x12,\n" +
-	"\x03ack\x18\x03 \x01(\v2\x18.berth.node.v1.ReportAckH\x00R\x03ackB\t\n" +
+	"\x03ack\x18\x03 \x01(\v2\x18.berth.node.v1.ReportAckH\x00R\x03ack\x128\n" +
+	"\tdocuments\x18\x04 \x01(\v2\x18.berth.node.v1.DocumentsH\x00R\tdocumentsB\t\n" +
 	"\amessage\"c\n" +
 	"\aWelcome\x12!\n" +
 	"\finstance_arn\x18\x01 \x01(\tR\vinstanceArn\x12\x16\n" +
@@ -1034,7 +1258,14 @@ const file_node_proto_rawDesc = "" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1e\n" +
 	"\n" +
 	"assignment\x18\x02 \x01(\fR\n" +
-	"assignment\"6\n" +
+	"assignment\"^\n" +
+	"\tDocuments\x12\x1a\n" +
+	"\bcomplete\x18\x01 \x01(\bR\bcomplete\x125\n" +
+	"\tdocuments\x18\x02 \x03(\v2\x17.berth.node.v1.DocumentR\tdocuments\"D\n" +
+	"\bDocument\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\"6\n" +
 	"\tReportAck\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\"i\n" +
@@ -1073,47 +1304,53 @@ func file_node_proto_rawDescGZIP() []byte {
 	return file_node_proto_rawDescData
 }
 
-var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_node_proto_goTypes = []any{
 	(*JoinRequest)(nil),             // 0: berth.node.v1.JoinRequest
 	(*JoinResponse)(nil),            // 1: berth.node.v1.JoinResponse
 	(*NodeMessage)(nil),             // 2: berth.node.v1.NodeMessage
-	(*Hello)(nil),                   // 3: berth.node.v1.Hello
-	(*TaskReport)(nil),              // 4: berth.node.v1.TaskReport
-	(*ServerMessage)(nil),           // 5: berth.node.v1.ServerMessage
-	(*Welcome)(nil),                 // 6: berth.node.v1.Welcome
-	(*Assignments)(nil),             // 7: berth.node.v1.Assignments
-	(*Assignment)(nil),              // 8: berth.node.v1.Assignment
-	(*ReportAck)(nil),               // 9: berth.node.v1.ReportAck
-	(*EnsureLogStreamRequest)(nil),  // 10: berth.node.v1.EnsureLogStreamRequest
-	(*EnsureLogStreamResponse)(nil), // 11: berth.node.v1.EnsureLogStreamResponse
-	(*DeliverLogsRequest)(nil),      // 12: berth.node.v1.DeliverLogsRequest
-	(*LogEvent)(nil),                // 13: berth.node.v1.LogEvent
-	(*DeliverLogsResponse)(nil),     // 14: berth.node.v1.DeliverLogsResponse
-	nil,                             // 15: berth.node.v1.Hello.AttributesEntry
+	(*Observation)(nil),             // 3: berth.node.v1.Observation
+	(*Hello)(nil),                   // 4: berth.node.v1.Hello
+	(*TaskReport)(nil),              // 5: berth.node.v1.TaskReport
+	(*ServerMessage)(nil),           // 6: berth.node.v1.ServerMessage
+	(*Welcome)(nil),                 // 7: berth.node.v1.Welcome
+	(*Assignments)(nil),             // 8: berth.node.v1.Assignments
+	(*Assignment)(nil),              // 9: berth.node.v1.Assignment
+	(*Documents)(nil),               // 10: berth.node.v1.Documents
+	(*Document)(nil),                // 11: berth.node.v1.Document
+	(*ReportAck)(nil),               // 12: berth.node.v1.ReportAck
+	(*EnsureLogStreamRequest)(nil),  // 13: berth.node.v1.EnsureLogStreamRequest
+	(*EnsureLogStreamResponse)(nil), // 14: berth.node.v1.EnsureLogStreamResponse
+	(*DeliverLogsRequest)(nil),      // 15: berth.node.v1.DeliverLogsRequest
+	(*LogEvent)(nil),                // 16: berth.node.v1.LogEvent
+	(*DeliverLogsResponse)(nil),     // 17: berth.node.v1.DeliverLogsResponse
+	nil,                             // 18: berth.node.v1.Hello.AttributesEntry
 }
 var file_node_proto_depIdxs = []int32{
-	3,  // 0: berth.node.v1.NodeMessage.hello:type_name -> berth.node.v1.Hello
-	4,  // 1: berth.node.v1.NodeMessage.report:type_name -> berth.node.v1.TaskReport
-	15, // 2: berth.node.v1.Hello.attributes:type_name -> berth.node.v1.Hello.AttributesEntry
-	6,  // 3: berth.node.v1.ServerMessage.welcome:type_name -> berth.node.v1.Welcome
-	7,  // 4: berth.node.v1.ServerMessage.assignments:type_name -> berth.node.v1.Assignments
-	9,  // 5: berth.node.v1.ServerMessage.ack:type_name -> berth.node.v1.ReportAck
-	8,  // 6: berth.node.v1.Assignments.assignments:type_name -> berth.node.v1.Assignment
-	13, // 7: berth.node.v1.DeliverLogsRequest.events:type_name -> berth.node.v1.LogEvent
-	0,  // 8: berth.node.v1.Node.Join:input_type -> berth.node.v1.JoinRequest
-	2,  // 9: berth.node.v1.Node.Session:input_type -> berth.node.v1.NodeMessage
-	10, // 10: berth.node.v1.Node.EnsureLogStream:input_type -> berth.node.v1.EnsureLogStreamRequest
-	12, // 11: berth.node.v1.Node.DeliverLogs:input_type -> berth.node.v1.DeliverLogsRequest
-	1,  // 12: berth.node.v1.Node.Join:output_type -> berth.node.v1.JoinResponse
-	5,  // 13: berth.node.v1.Node.Session:output_type -> berth.node.v1.ServerMessage
-	11, // 14: berth.node.v1.Node.EnsureLogStream:output_type -> berth.node.v1.EnsureLogStreamResponse
-	14, // 15: berth.node.v1.Node.DeliverLogs:output_type -> berth.node.v1.DeliverLogsResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	4,  // 0: berth.node.v1.NodeMessage.hello:type_name -> berth.node.v1.Hello
+	5,  // 1: berth.node.v1.NodeMessage.report:type_name -> berth.node.v1.TaskReport
+	3,  // 2: berth.node.v1.NodeMessage.observation:type_name -> berth.node.v1.Observation
+	18, // 3: berth.node.v1.Hello.attributes:type_name -> berth.node.v1.Hello.AttributesEntry
+	7,  // 4: berth.node.v1.ServerMessage.welcome:type_name -> berth.node.v1.Welcome
+	8,  // 5: berth.node.v1.ServerMessage.assignments:type_name -> berth.node.v1.Assignments
+	12, // 6: berth.node.v1.ServerMessage.ack:type_name -> berth.node.v1.ReportAck
+	10, // 7: berth.node.v1.ServerMessage.documents:type_name -> berth.node.v1.Documents
+	9,  // 8: berth.node.v1.Assignments.assignments:type_name -> berth.node.v1.Assignment
+	11, // 9: berth.node.v1.Documents.documents:type_name -> berth.node.v1.Document
+	16, // 10: berth.node.v1.DeliverLogsRequest.events:type_name -> berth.node.v1.LogEvent
+	0,  // 11: berth.node.v1.Node.Join:input_type -> berth.node.v1.JoinRequest
+	2,  // 12: berth.node.v1.Node.Session:input_type -> berth.node.v1.NodeMessage
+	13, // 13: berth.node.v1.Node.EnsureLogStream:input_type -> berth.node.v1.EnsureLogStreamRequest
+	15, // 14: berth.node.v1.Node.DeliverLogs:input_type -> berth.node.v1.DeliverLogsRequest
+	1,  // 15: berth.node.v1.Node.Join:output_type -> berth.node.v1.JoinResponse
+	6,  // 16: berth.node.v1.Node.Session:output_type -> berth.node.v1.ServerMessage
+	14, // 17: berth.node.v1.Node.EnsureLogStream:output_type -> berth.node.v1.EnsureLogStreamResponse
+	17, // 18: berth.node.v1.Node.DeliverLogs:output_type -> berth.node.v1.DeliverLogsResponse
+	15, // [15:19] is the sub-list for method output_type
+	11, // [11:15] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_node_proto_init() }
@@ -1124,11 +1361,13 @@ func file_node_proto_init() {
 	file_node_proto_msgTypes[2].OneofWrappers = []any{
 		(*NodeMessage_Hello)(nil),
 		(*NodeMessage_Report)(nil),
+		(*NodeMessage_Observation)(nil),
 	}
-	file_node_proto_msgTypes[5].OneofWrappers = []any{
+	file_node_proto_msgTypes[6].OneofWrappers = []any{
 		(*ServerMessage_Welcome)(nil),
 		(*ServerMessage_Assignments)(nil),
 		(*ServerMessage_Ack)(nil),
+		(*ServerMessage_Documents)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1136,7 +1375,7 @@ func file_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_proto_rawDesc), len(file_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,133 @@
+package model
+
+import "time"
+
+// A node's state documents: besides its tasks, what a node must make true.
+// The control plane derives each from records and sends it whenever it
+// changes; a node keeps the newest of each on disk, so that it can go on
+// without a control plane. Each is complete in itself.
+
+// Kinds of documents that a node gets.
+const (
+	DocumentVPC           = "vpc"           // NodeVPC by VPC id
+	DocumentInterface     = "interface"     // NodeInterface by ENI id
+	DocumentSecurityGroup = "securitygroup" // NodeSecurityGroup by group id
+	DocumentLoadBalancer  = "loadbalancer"  // NodeLoadBalancer by load balancer id
+	DocumentZone          = "zone"          // NodeZone by namespace id
+)
+
+// Kinds of what a node reports besides its tasks.
+const (
+	ObservedLoadBalancer = "loadbalancer" // LoadBalancerObserved by load balancer id
+)
+
+// NodeVPC is a VPC of which the node has interfaces.
+type NodeVPC struct {
+	ID         string `json:"id"`
+	CIDR       string `json:"cidr"`
+	DNSSupport bool   `json:"dnsSupport"`
+}
+
+// NodeInterface is what a node must enforce on one of its interfaces. How to
+// make the interface comes with the task, or with the load balancer.
+type NodeInterface struct {
+	ID         string   `json:"id"`
+	VPCID      string   `json:"vpcId"`
+	SubnetID   string   `json:"subnetId"`
+	SubnetCIDR string   `json:"subnetCidr"`
+	Address    string   `json:"address"`
+	GroupIDs   []string `json:"groupIds"`
+	// PublicAddress leads from the host to the interface; empty: none.
+	PublicAddress string `json:"publicAddress,omitempty"`
+	// Internet is true when the subnet's route table leads to an internet
+	// gateway and the interface has a public address, or to a NAT gateway.
+	Internet bool `json:"internet"`
+	// Egress lists the destinations that the route table leads out of the VPC,
+	// such as 0.0.0.0/0; empty without a route.
+	Egress []string `json:"egress,omitempty"`
+}
+
+// NodeSecurityGroup is a security group that an interface of the node is in,
+// or that a rule of such a group refers to.
+type NodeSecurityGroup struct {
+	ID    string `json:"id"`
+	VPCID string `json:"vpcId"`
+	// Ingress and Egress are empty for a group that is only referred to.
+	Ingress []SecurityGroupRule `json:"ingress,omitempty"`
+	Egress  []SecurityGroupRule `json:"egress,omitempty"`
+	// Members are the private addresses of all interfaces in the group, sorted;
+	// only sent for groups that a rule refers to.
+	Members []string `json:"members,omitempty"`
+}
+
+// NodeLoadBalancer is a load balancer that the node serves.
+type NodeLoadBalancer struct {
+	LoadBalancer LoadBalancer `json:"loadBalancer"` // without tags
+	// Interfaces to make and to listen on, one a zone.
+	Interfaces   []AssignedNetwork     `json:"interfaces"`
+	Listeners    []Listener            `json:"listeners"`
+	Rules        []ListenerRule        `json:"rules,omitempty"` // of all listeners
+	TargetGroups []NodeTargetGroup     `json:"targetGroups,omitempty"`
+	Certificates map[string]NodeTLSKey `json:"certificates,omitempty"` // by ARN
+}
+
+// NodeTargetGroup is a target group with its targets, draining ones included.
+type NodeTargetGroup struct {
+	TargetGroup
+	Targets []NodeTarget `json:"targets,omitempty"`
+}
+
+// NodeTarget is one target as the node needs it.
+type NodeTarget struct {
+	Key          string    `json:"key"`
+	Address      string    `json:"address"`
+	Port         int32     `json:"port"`
+	RegisteredAt time.Time `json:"registeredAt"`
+	Draining     bool      `json:"draining,omitempty"`
+}
+
+// NodeTLSKey is a certificate with its chain and key, all PEM.
+type NodeTLSKey struct {
+	Certificate string `json:"certificate"`
+	Chain       string `json:"chain,omitempty"`
+	PrivateKey  string `json:"privateKey"`
+}
+
+// NodeZone is a DNS zone that tasks of some VPCs see.
+type NodeZone struct {
+	Name string `json:"name"` // without a final dot
+	// VPCIDs are those whose interfaces resolve it; empty: all, and the host.
+	VPCIDs  []string     `json:"vpcIds,omitempty"`
+	Public  bool         `json:"public,omitempty"` // also served on the host's resolver address
+	Names   []NodeRecord `json:"names,omitempty"`
+	SOATTL  uint32       `json:"soaTtl,omitempty"`
+	Serial  uint32       `json:"serial"`
+	Forward bool         `json:"forward,omitempty"` // names that are not here are asked upstream
+}
+
+// NodeRecord is one name's records of one type.
+type NodeRecord struct {
+	Name   string   `json:"name"` // relative to the zone, empty for its apex
+	Type   string   `json:"type"` // A AAAA SRV CNAME
+	TTL    uint32   `json:"ttl"`
+	Values []string `json:"values"` // addresses, or "priority weight port target" for SRV
+	// Policy chooses what is answered: MULTIVALUE gives up to eight in random
+	// order, WEIGHTED one at random, empty all.
+	Policy string `json:"policy,omitempty"`
+}
+
+// LoadBalancerObserved is all that a node knows of a load balancer it serves.
+type LoadBalancerObserved struct {
+	State   string           `json:"state"` // active or failed
+	Reason  string           `json:"reason,omitempty"`
+	Targets []TargetObserved `json:"targets,omitempty"`
+}
+
+// TargetObserved is a target's health as its load balancer sees it.
+type TargetObserved struct {
+	Key         string    `json:"key"`
+	Registered  time.Time `json:"registered"` // NodeTarget.RegisteredAt, to tell a target from an earlier one of the same key
+	State       string    `json:"state"`      // initial, healthy or unhealthy
+	Reason      string    `json:"reason,omitempty"`
+	Description string    `json:"description,omitempty"`
+}
