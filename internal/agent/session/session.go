@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"berth.dev/berth/internal/agent/documents"
 	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/nodeapi"
@@ -27,12 +28,19 @@ type Tasks interface {
 	Reports() map[string]model.TaskObserved
 }
 
+// Documents takes what the node must make true besides its tasks.
+type Documents interface {
+	Apply(changes []documents.Document, complete bool)
+}
+
 // Config is what a Client is made of.
 type Config struct {
 	Server   string // host:port or unix:path of the node protocol
 	Identity *Identity
 	Hello    *nodeapi.Hello
 	Log      *slog.Logger
+	// Documents may be nil: then they are ignored.
+	Documents Documents
 	// Dial makes the connection; nil is the host's network.
 	Dial Dialer
 }
@@ -45,8 +53,15 @@ type Client struct {
 
 	mu      sync.Mutex
 	pending map[string]model.TaskObserved // the newest report of each task that is not sent yet
-	arrived chan struct{}
+	// observed is the newest of each thing besides tasks, unsent those of it
+	// that the session has not sent.
+	observed map[thing][]byte
+	unsent   map[thing]bool
+	arrived  chan struct{}
 }
+
+// thing names what is observed.
+type thing struct{ kind, key string }
 
 // New returns a Client. Nothing is sent before Run.
 func New(cfg Config) (*Client, error) {
@@ -56,9 +71,34 @@ func New(cfg Config) (*Client, error) {
 	}
 	return &Client{
 		cfg: cfg, conn: conn, node: nodeapi.NewNodeClient(conn),
-		pending: map[string]model.TaskObserved{},
+		pending:  map[string]model.TaskObserved{},
+		observed: map[thing][]byte{}, unsent: map[thing]bool{},
 		arrived: make(chan struct{}, 1),
 	}, nil
+}
+
+// Observe tells the control plane all that is known of a thing besides tasks
+// (model.Observed… names the kinds), now and in every later session. A nil body
+// forgets the thing. It never blocks.
+func (c *Client) Observe(kind, key string, body []byte) {
+	t := thing{kind, key}
+	c.mu.Lock()
+	if body == nil {
+		delete(c.observed, t)
+		delete(c.unsent, t)
+	} else {
+		c.observed[t] = body
+		c.unsent[t] = true
+	}
+	c.mu.Unlock()
+	signal(c.arrived)
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Report tells the control plane what was observed of a task, now or when it
@@ -69,10 +109,7 @@ func (c *Client) Report(taskID string, observed model.TaskObserved) {
 		c.pending[taskID] = observed
 	}
 	c.mu.Unlock()
-	select {
-	case c.arrived <- struct{}{}:
-	default:
-	}
+	signal(c.arrived)
 }
 
 // Run holds a session with the control plane until ctx ends.
@@ -116,9 +153,36 @@ func (c *Client) session(ctx context.Context, tasks Tasks) error {
 	for id, o := range tasks.Reports() {
 		c.Report(id, o)
 	}
+	c.observeAgain()
 	g.Go(func() error { return c.send(ctx, stream) })
 	g.Go(func() error { return c.receive(ctx, stream, tasks) })
 	return g.Wait()
+}
+
+// observeAgain has everything sent that was ever observed.
+func (c *Client) observeAgain() {
+	c.mu.Lock()
+	for t := range c.observed {
+		c.unsent[t] = true
+	}
+	c.mu.Unlock()
+	signal(c.arrived)
+}
+
+func (c *Client) sendObserved(stream grpc.BidiStreamingClient[nodeapi.NodeMessage, nodeapi.ServerMessage]) error {
+	c.mu.Lock()
+	var out []*nodeapi.Observation
+	for t := range c.unsent {
+		out = append(out, &nodeapi.Observation{Kind: t.kind, Key: t.key, Body: c.observed[t]})
+	}
+	clear(c.unsent)
+	c.mu.Unlock()
+	for _, o := range out {
+		if err := stream.Send(&nodeapi.NodeMessage{Message: &nodeapi.NodeMessage_Observation{Observation: o}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *Client) send(ctx context.Context, stream grpc.BidiStreamingClient[nodeapi.NodeMessage, nodeapi.ServerMessage]) error {
@@ -127,6 +191,9 @@ func (c *Client) send(ctx context.Context, stream grpc.BidiStreamingClient[nodea
 		case <-c.arrived:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+		if err := c.sendObserved(stream); err != nil {
+			return err
 		}
 		c.mu.Lock()
 		reports := c.pending
@@ -159,6 +226,8 @@ func (c *Client) receive(ctx context.Context, stream grpc.BidiStreamingClient[no
 			c.cfg.Log.InfoContext(ctx, "connected to the control plane", telemetry.InstanceARN, m.GetWelcome().GetInstanceArn())
 		case m.GetAck() != nil:
 			tasks.Acknowledge(m.GetAck().GetTaskId(), m.GetAck().GetSeq())
+		case m.GetDocuments() != nil:
+			c.apply(m.GetDocuments())
 		case m.GetAssignments() != nil:
 			assignments, err := decode(m.GetAssignments().GetAssignments())
 			if err != nil {
@@ -167,6 +236,17 @@ func (c *Client) receive(ctx context.Context, stream grpc.BidiStreamingClient[no
 			tasks.Assign(assignments, m.GetAssignments().GetComplete())
 		}
 	}
+}
+
+func (c *Client) apply(in *nodeapi.Documents) {
+	if c.cfg.Documents == nil {
+		return
+	}
+	out := make([]documents.Document, len(in.GetDocuments()))
+	for i, d := range in.GetDocuments() {
+		out[i] = documents.Document{Kind: d.GetKind(), Key: d.GetKey(), Body: d.GetBody()}
+	}
+	c.cfg.Documents.Apply(out, in.GetComplete())
 }
 
 func decode(in []*nodeapi.Assignment) ([]model.Assignment, error) {

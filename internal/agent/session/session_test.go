@@ -105,6 +105,9 @@ func (s *server) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage, no
 		if r := m.GetReport(); r != nil {
 			s.heard = append(s.heard, fmt.Sprintf("report %s %d", r.GetTaskId(), r.GetSeq()))
 		}
+		if o := m.GetObservation(); o != nil {
+			s.heard = append(s.heard, fmt.Sprintf("observation %s %s %s", o.GetKind(), o.GetKey(), o.GetBody()))
+		}
 		s.mu.Unlock()
 	}
 }
@@ -202,7 +205,7 @@ func run(t *testing.T, s *server, k *tasks) *session.Client {
 		t.Fatal(err)
 	}
 	c, err := session.New(session.Config{
-		Server: "passthrough:///server", Identity: id, Hello: &nodeapi.Hello{Name: "host"}, Dial: s.dial,
+		Server: "passthrough:///server", Identity: id, Hello: &nodeapi.Hello{Name: "host"}, Dial: s.dial, Documents: k,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -20,6 +20,15 @@ import (
 	"berth.dev/berth/internal/wire/nodeapi"
 )
 
+// desired is what the node is told. A task that is to stop runs on for as long
+// as a load balancer or a name may still lead to it.
+func desired(t *model.Task) string {
+	if t.DesiredStatus == model.TaskStopped && !t.Ends() {
+		return model.TaskRunning
+	}
+	return t.DesiredStatus
+}
+
 // assignment gathers everything that the node needs, with the overrides
 // already applied to the definition.
 func (d *Dispatcher) assignment(snap *store.Snapshot, t *model.Task) (*model.Assignment, error) {
@@ -36,6 +45,7 @@ func (d *Dispatcher) assignment(snap *store.Snapshot, t *model.Task) (*model.Ass
 		Region: d.cfg.Scope.Region, AccountID: d.cfg.Scope.AccountID,
 		ClusterARN: d.cfg.Scope.Cluster(t.ClusterName),
 	}
+	a.Task.DesiredStatus = desired(t)
 	if t.ENIID == "" {
 		return a, nil
 	}

@@ -42,13 +42,19 @@ type Refusal struct{ Text string }
 // Error returns the text.
 func (r *Refusal) Error() string { return r.Text }
 
-// Config is what a Dispatcher is made of; all members are required.
+// Config is what a Dispatcher is made of. Sources and Sinks may be empty.
 type Config struct {
 	Store     *store.Store
 	Logs      LogSink
 	Authority *nodeca.Authority
 	Scope     arn.Scope
 	Log       *slog.Logger
+
+	// Sources derive the documents of nodes, in the order in which a node gets
+	// them.
+	Sources []Source
+	// Sinks take what nodes observe, by kind.
+	Sinks map[string]Sink
 }
 
 // Dispatcher serves the nodes.
@@ -91,17 +97,23 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if err := d.disconnectAll(ctx); err != nil {
 		return fmt.Errorf("marking the nodes of an earlier control plane as disconnected: %w", err)
 	}
-	watch := d.cfg.Store.Watch(ctx, records.Tasks)
-	for {
+	tables := []store.AnyTable{records.Tasks}
+	for _, source := range d.cfg.Sources {
+		tables = append(tables, source.Tables()...)
+	}
+	watch := d.cfg.Store.Watch(ctx, tables...)
+	for before := watch.Snapshot(); ; {
 		snap, changes, err := watch.Next(ctx)
 		if err != nil {
 			return nil //nolint:nilerr // Next only fails when ctx has ended
 		}
 		for _, change := range changes {
-			if t, ok := records.Tasks.Get(snap, change.Key); ok {
+			if t, ok := records.Tasks.Get(snap, change.Key); ok && change.Table == records.Tasks.Name() {
 				d.notify(t)
 			}
+			d.notifyDocuments(before, snap, change)
 		}
+		before = snap
 	}
 }
 
@@ -154,6 +166,10 @@ func (d *Dispatcher) register(ctx context.Context, instanceID string, hello *nod
 		i.Name, i.ClusterName, i.Zone = hello.GetName(), hello.GetCluster(), hello.GetAvailabilityZone()
 		i.CPU, i.Memory = hello.GetCpuUnits(), hello.GetMemoryMib()
 		i.Version, i.Runtime = hello.GetAgentVersion(), hello.GetRuntime()
+		i.Address = hello.GetAddress()
+		if i.EC2InstanceID == "" {
+			i.EC2InstanceID = "i-" + instanceID[:17]
+		}
 		i.Attributes = attributes(hello.GetAttributes())
 		i.Connected, i.DisconnectedAt = true, nil
 		i.Session++

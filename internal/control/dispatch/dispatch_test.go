@@ -38,7 +38,7 @@ const welcomeA = "welcome arn:aws:ecs:us-east-1:123456789012:container-instance/
 func TestSession_RegistersTheNode(t *testing.T) {
 	bubble(t, func(t *testing.T, p *plane) {
 		n := p.connect(nodeA)
-		expectSaid(t, n, welcomeA, "complete")
+		expectSaid(t, n, welcomeA, "all documents", "complete")
 		i := p.instance(nodeA)
 		if i.Name != "host" || i.ClusterName != "default" || i.Zone != "us-east-1a" || i.CPU != 2048 || i.Memory != 4096 ||
 			i.Status != model.InstanceActive || !i.Connected || i.Session != 1 || len(i.Attributes) != 2 || i.Attributes[0].Name != "a" {
@@ -63,7 +63,7 @@ func TestSession_SendsWhatChanges(t *testing.T) {
 		p.place("1", nodeA)
 		p.place("2", nodeB)
 		n := p.connect(nodeA)
-		expectSaid(t, n, welcomeA, "complete; 1 RUNNING at 172.31.0.1 in 172.31.0.0/20 of 172.31.0.0/16")
+		expectSaid(t, n, welcomeA, "all documents", "complete; 1 RUNNING at 172.31.0.1 in 172.31.0.0/20 of 172.31.0.0/16")
 		p.place("3", nodeA)
 		expectSaid(t, n, "changed; 3 RUNNING at 172.31.0.3 in 172.31.0.0/20 of 172.31.0.0/16")
 		n.report("1", model.TaskObserved{Seq: 1, Status: model.TaskRunning})
@@ -76,7 +76,7 @@ func TestSession_SendsWhatChanges(t *testing.T) {
 		expectSaid(t, n, "ack 1 2")
 		n.leave()
 		n = p.connect(nodeA)
-		expectSaid(t, n, welcomeA, "complete; 3 RUNNING at 172.31.0.3 in 172.31.0.0/20 of 172.31.0.0/16")
+		expectSaid(t, n, welcomeA, "all documents", "complete; 3 RUNNING at 172.31.0.3 in 172.31.0.0/20 of 172.31.0.0/16")
 	})
 }
 
@@ -165,7 +165,7 @@ func TestSession_ALostTaskIsConfirmed(t *testing.T) {
 			t.Fatal("the lost task may still run with its address")
 		}
 		n = p.connect(nodeA)
-		expectSaid(t, n, welcomeA, "complete; 1 STOPPED at 172.31.0.1 in 172.31.0.0/20 of 172.31.0.0/16")
+		expectSaid(t, n, welcomeA, "all documents", "complete; 1 STOPPED at 172.31.0.1 in 172.31.0.0/20 of 172.31.0.0/16")
 		n.report("1", model.TaskObserved{Seq: 6, Status: model.TaskStopping})
 		if tk := p.task("1"); !tk.Lost || !p.hasInterface("1") || tk.Observed.Status != model.TaskStopped {
 			t.Errorf("while it stops: %+v", tk)
@@ -194,7 +194,7 @@ func TestRun_AfterAnotherControlPlane(t *testing.T) {
 			t.Errorf("nobody has called yet: %+v", i)
 		}
 		n := p.connect(nodeA)
-		expectSaid(t, n, welcomeA, "complete; 1 RUNNING at 172.31.0.1 in 172.31.0.0/20 of 172.31.0.0/16")
+		expectSaid(t, n, welcomeA, "all documents", "complete; 1 RUNNING at 172.31.0.1 in 172.31.0.0/20 of 172.31.0.0/16")
 		if i := p.instance(nodeA); !i.Connected || i.Session != 2 {
 			t.Errorf("got %+v", i)
 		}

@@ -49,6 +49,8 @@ type plane struct {
 	kv   *gatedKV
 	ca   *nodeca.Authority
 	logs *sink
+	// observed is what nodes reported besides tasks: "node key body".
+	observed observations
 
 	store    *store.Store
 	listener *bufconn.Listener
@@ -82,7 +84,8 @@ func (p *plane) begin() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	d := dispatch.New(dispatch.Config{Store: s, Logs: p.logs, Authority: p.ca, Scope: scope, Log: log})
+	d := dispatch.New(dispatch.Config{Store: s, Logs: p.logs, Authority: p.ca, Scope: scope, Log: log,
+		Sources: []dispatch.Source{subnetNames{}}, Sinks: map[string]dispatch.Sink{"thing": &p.observed}})
 	server, err := d.Server(time.Now())
 	if err != nil {
 		p.t.Fatal(err)
@@ -263,6 +266,9 @@ func inShort(m *nodeapi.ServerMessage) []string {
 	case m.GetAck() != nil:
 		return []string{fmt.Sprintf("ack %s %d", m.GetAck().GetTaskId(), m.GetAck().GetSeq())}
 	}
+	if docs := m.GetDocuments(); docs != nil {
+		return []string{describeDocuments(docs)}
+	}
 	kind := "changed"
 	if m.GetAssignments().GetComplete() {
 		kind = "complete"
@@ -362,4 +368,62 @@ func (s *sink) Deliver(_ context.Context, _, _, source string, events []dispatch
 		s.sources = append(s.sources, fmt.Sprintf("%s %d %d %s", source, e.Seq, e.TimestampMS, e.Message))
 	}
 	return s.err
+}
+
+// subnetNames is a source: every node has a document with the tags of each
+// subnet whose zone is the node's id.
+type subnetNames struct{}
+
+func (subnetNames) Kind() string             { return "subnet" }
+func (subnetNames) Tables() []store.AnyTable { return []store.AnyTable{records.Subnets} }
+
+func (subnetNames) Keys(r store.Reader, instanceID string) []string {
+	var keys []string
+	for s := range records.Subnets.All(r) {
+		if s.AvailabilityZone == instanceID {
+			keys = append(keys, s.ID)
+		}
+	}
+	return keys
+}
+
+func (subnetNames) Affected(before, after store.Reader, change store.Change) map[string][]string {
+	affected := map[string][]string{}
+	for _, r := range []store.Reader{before, after} {
+		if s, ok := records.Subnets.Get(r, change.Key); ok {
+			affected[s.AvailabilityZone] = []string{s.ID}
+		}
+	}
+	return affected
+}
+
+func (subnetNames) Document(r store.Reader, instanceID, key string) (any, bool) {
+	s, ok := records.Subnets.Get(r, key)
+	if !ok || s.AvailabilityZone != instanceID {
+		return nil, false
+	}
+	return s.CIDR, true
+}
+
+func describeDocuments(docs *nodeapi.Documents) string {
+	said := "documents"
+	if docs.GetComplete() {
+		said = "all documents"
+	}
+	for _, d := range docs.GetDocuments() {
+		said += fmt.Sprintf("; %s %s=%s", d.GetKind(), d.GetKey(), d.GetBody())
+	}
+	return said
+}
+
+type observations struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (o *observations) Observed(_ context.Context, instanceID, key string, body []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.said = append(o.said, fmt.Sprintf("%s %s %s", instanceID, key, body))
+	return nil
 }

@@ -37,6 +37,11 @@ type session struct {
 	arrived chan struct{}                  // something is in reports
 	sent    map[string]string              // the desired status that the node was last sent, by task
 	acks    chan []*nodeapi.ServerMessage  // of reports that are durable
+
+	stale        map[documentKey]bool   // documents that may have changed; guarded by mu
+	documents    map[documentKey][]byte // what the node has; the sender's alone
+	observations map[documentKey][]byte // the newest of each thing; guarded by mu
+	noticed      chan struct{}          // something is in observations
 }
 
 func (s *session) changed(taskID string) {
@@ -82,6 +87,9 @@ func (d *Dispatcher) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage
 		touched: map[string]bool{}, reports: map[string]*nodeapi.TaskReport{}, sent: map[string]string{},
 		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
 		acks: make(chan []*nodeapi.ServerMessage),
+
+		stale: map[documentKey]bool{}, documents: map[documentKey][]byte{}, observations: map[documentKey][]byte{},
+		noticed: make(chan struct{}, 1),
 	}
 	// From here on every change of the node's tasks reaches the session, so
 	// the complete set below has no gap behind it.
@@ -98,6 +106,7 @@ func (d *Dispatcher) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage
 	go func() { received <- s.receive(stream) }()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.absorb(ctx, s) })
+	g.Go(func() error { return d.absorbObservations(ctx, s) })
 	g.Go(func() error { return d.send(ctx, s, hello, stream) })
 	g.Go(func() error {
 		select {
@@ -129,6 +138,9 @@ func (s *session) receive(stream grpc.BidiStreamingServer[nodeapi.NodeMessage, n
 		if r := m.GetReport(); r != nil {
 			s.reported(r)
 		}
+		if o := m.GetObservation(); o != nil {
+			s.observed(o)
+		}
 	}
 }
 
@@ -147,6 +159,11 @@ func (d *Dispatcher) send(ctx context.Context, s *session, hello *nodeapi.Hello,
 		if !t.Stopped() || t.Lost {
 			all = append(all, t)
 		}
+	}
+	// Documents come before the tasks that need them: a task's interface is
+	// filtered before anything runs behind it.
+	if err := d.sendDocuments(ctx, s, snap, d.allDocuments(snap, s.instanceID), true, stream); err != nil {
+		return err
 	}
 	if err := d.assign(ctx, s, snap, all, true, stream); err != nil {
 		return err
@@ -174,7 +191,11 @@ func (d *Dispatcher) sendChanged(ctx context.Context, s *session, stream grpc.Bi
 	touched := s.touched
 	s.touched = map[string]bool{}
 	s.mu.Unlock()
+	stale := s.takeStale()
 	snap := d.cfg.Store.Snapshot()
+	if err := d.sendDocuments(ctx, s, snap, stale, false, stream); err != nil {
+		return err
+	}
 	var changed []*model.Task
 	for _, id := range slices.Sorted(maps.Keys(touched)) {
 		t, ok := records.Tasks.Get(snap, id)
@@ -182,7 +203,7 @@ func (d *Dispatcher) sendChanged(ctx context.Context, s *session, stream grpc.Bi
 			delete(s.sent, id)
 			continue
 		}
-		if s.sent[id] != t.DesiredStatus {
+		if s.sent[id] != desired(t) {
 			changed = append(changed, t)
 		}
 	}
@@ -205,7 +226,7 @@ func (d *Dispatcher) assign(ctx context.Context, s *session, snap *store.Snapsho
 			return fmt.Errorf("encoding task %s: %w", t.ARN, err)
 		}
 		out.Assignments = append(out.Assignments, &nodeapi.Assignment{TaskId: t.ID, Assignment: data})
-		s.sent[t.ID] = t.DesiredStatus
+		s.sent[t.ID] = a.Task.DesiredStatus
 	}
 	return stream.Send(&nodeapi.ServerMessage{Message: &nodeapi.ServerMessage_Assignments{Assignments: out}})
 }
