@@ -11,9 +11,11 @@ const (
 
 // Namespace is a Cloud Map namespace: a zone of names.
 type Namespace struct {
-	ID               string    `json:"id"` // ns-<16>
-	ARN              string    `json:"arn"`
-	Name             string    `json:"name"`
+	ID   string `json:"id"` // ns-<16>
+	ARN  string `json:"arn"`
+	Name string `json:"name"`
+	// HTTPName is what DiscoverInstances calls it: unique, Name if that is free.
+	HTTPName         string    `json:"httpName"`
 	Type             string    `json:"type"`
 	Description      string    `json:"description,omitempty"`
 	VPCID            string    `json:"vpcId,omitempty"` // of a private one
@@ -26,6 +28,22 @@ type Namespace struct {
 
 // Key identifies the namespace in the store.
 func (n *Namespace) Key() string { return n.ID }
+
+// Routing policies: which of a service's instances a DNS answer has.
+const (
+	RoutingMultivalue = "MULTIVALUE" // up to eight that are healthy
+	RoutingWeighted   = "WEIGHTED"   // one of them, all alike
+)
+
+// Attributes of instances that have an effect on DNS.
+const (
+	AttributeIPv4       = "AWS_INSTANCE_IPV4"
+	AttributeIPv6       = "AWS_INSTANCE_IPV6"
+	AttributePort       = "AWS_INSTANCE_PORT"
+	AttributeCNAME      = "AWS_INSTANCE_CNAME"
+	AttributeAlias      = "AWS_ALIAS_DNS_NAME"
+	AttributeInitHealth = "AWS_INIT_HEALTH_STATUS"
+)
 
 // DiscoveryService is a Cloud Map service: a name in a namespace under which
 // instances are found.

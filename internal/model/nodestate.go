@@ -13,7 +13,7 @@ const (
 	DocumentInterface     = "interface"     // NodeInterface by ENI id
 	DocumentSecurityGroup = "securitygroup" // NodeSecurityGroup by group id
 	DocumentLoadBalancer  = "loadbalancer"  // NodeLoadBalancer by load balancer id
-	DocumentZone          = "zone"          // NodeZone by namespace id
+	DocumentZone          = "zone"          // NodeZone by namespace id, or by whose name it is
 )
 
 // Kinds of what a node reports besides its tasks.
@@ -93,24 +93,31 @@ type NodeTLSKey struct {
 	PrivateKey  string `json:"privateKey"`
 }
 
-// NodeZone is a DNS zone that tasks of some VPCs see.
+// NodeZone is a DNS zone that a node answers for.
 type NodeZone struct {
 	Name string `json:"name"` // without a final dot
-	// VPCIDs are those whose interfaces resolve it; empty: all, and the host.
-	VPCIDs  []string     `json:"vpcIds,omitempty"`
-	Public  bool         `json:"public,omitempty"` // also served on the host's resolver address
-	Names   []NodeRecord `json:"names,omitempty"`
-	SOATTL  uint32       `json:"soaTtl,omitempty"`
-	Serial  uint32       `json:"serial"`
-	Forward bool         `json:"forward,omitempty"` // names that are not here are asked upstream
+	// VPCIDs are those whose interfaces resolve it; they prefer it to one of
+	// the same name that every VPC resolves.
+	VPCIDs []string `json:"vpcIds,omitempty"`
+	// EveryVPC is true of one that all interfaces of the node resolve.
+	EveryVPC bool `json:"everyVpc,omitempty"`
+	// Public is true of one that is served on the host's resolver address.
+	Public bool         `json:"public,omitempty"`
+	Names  []NodeRecord `json:"names,omitempty"`
+	SOATTL uint32       `json:"soaTtl,omitempty"` // seconds; also how long it is remembered that a name does not exist
+	Serial uint32       `json:"serial"`
+	// Forward is true when names that are not listed are asked upstream.
+	Forward bool `json:"forward,omitempty"`
 }
 
 // NodeRecord is one name's records of one type.
 type NodeRecord struct {
-	Name   string   `json:"name"` // relative to the zone, empty for its apex
-	Type   string   `json:"type"` // A AAAA SRV CNAME
-	TTL    uint32   `json:"ttl"`
-	Values []string `json:"values"` // addresses, or "priority weight port target" for SRV
+	Name string `json:"name"` // relative to the zone, empty for its apex
+	Type string `json:"type"` // A AAAA SRV CNAME
+	TTL  uint32 `json:"ttl"`  // seconds
+	// Values are addresses, names, or "priority weight port target" for SRV.
+	// Without any the name does not exist, and is not asked upstream either.
+	Values []string `json:"values,omitempty"`
 	// Policy chooses what is answered: MULTIVALUE gives up to eight in random
 	// order, WEIGHTED one at random, empty all.
 	Policy string `json:"policy,omitempty"`
