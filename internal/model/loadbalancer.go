@@ -13,6 +13,9 @@ const (
 	LoadBalancerProvisioning = "provisioning"
 	LoadBalancerActive       = "active"
 	LoadBalancerFailed       = "failed"
+	// LoadBalancerDeleted is only observed: the node has taken down a load
+	// balancer that it has no document of any more, and its addresses are free.
+	LoadBalancerDeleted = "deleted"
 )
 
 // LoadBalancer takes connections and passes them to targets. The provider

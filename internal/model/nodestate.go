@@ -125,7 +125,7 @@ type NodeRecord struct {
 
 // LoadBalancerObserved is all that a node knows of a load balancer it serves.
 type LoadBalancerObserved struct {
-	State   string           `json:"state"` // active or failed
+	State   string           `json:"state"` // active, failed, or deleted once a document that is gone is served no more
 	Reason  string           `json:"reason,omitempty"`
 	Targets []TargetObserved `json:"targets,omitempty"`
 }
