@@ -5,6 +5,7 @@
 //
 //   - a range overlaps nothing that is in use;
 //   - the subnets of a VPC lie inside it and do not overlap;
+//   - a public address is one of the operator's pool and is in use by nobody;
 //   - an interface never gets one of the five addresses that AWS keeps in each subnet: the network address, the router
 //     (.1), the resolver (.2), one for future use (.3) and the last one.
 //

@@ -67,6 +67,11 @@ func NextAddress(subnet netip.Prefix, inUse func(netip.Addr) bool, hint netip.Ad
 	if !ok {
 		return netip.Addr{}, false
 	}
+	return next(first, last, inUse, hint)
+}
+
+// next finds the first address from first to last that is not in use, from hint upwards and around.
+func next(first, last uint64, inUse func(netip.Addr) bool, hint netip.Addr) (netip.Addr, bool) {
 	count := last - first + 1
 	var start uint64
 	if hint.Is4() {
@@ -117,14 +122,11 @@ func MAC(id string) string {
 
 // assignable returns the first and last address, as numbers, that interfaces of subnet may have.
 func assignable(subnet netip.Prefix) (first, last uint64, ok bool) {
-	if !subnet.IsValid() || !subnet.Addr().Is4() {
+	first, last, ok = bounds(subnet)
+	if !ok || last-first <= reservedFirst {
 		return 0, 0, false
 	}
-	base, size := number(subnet.Masked().Addr()), uint64(1)<<(32-subnet.Bits())
-	if size <= reservedFirst+1 {
-		return 0, 0, false
-	}
-	return base + reservedFirst, base + size - 2, true
+	return first + reservedFirst, last - 1, true
 }
 
 // number is an IPv4 address as a number; wide enough that arithmetic at the end of the space does not wrap.
