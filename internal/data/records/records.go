@@ -1,6 +1,8 @@
 package records
 
 import (
+	"strings"
+
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 )
@@ -27,7 +29,8 @@ var (
 var (
 	Tasks = store.NewTable("tasks", (*model.Task).Key,
 		TasksByCluster, TasksByFamily, TasksByStartedBy, TasksByStatus, TasksByDefinition,
-		TasksByInstance, LiveTasksByInstance, TasksByENI, TasksByService, LiveTasksByGroup)
+		TasksByInstance, LiveTasksByInstance, TasksByENI, TasksByService, LiveTasksByGroup, LiveTasksByHostPort).
+		WithTallies(TasksOnInstance, TasksOfGroup)
 	// TasksByCluster finds the tasks of a cluster, by its name, stopped ones
 	// included.
 	TasksByCluster = store.NewGuardedIndex("cluster", func(t *model.Task) []string { return []string{t.ClusterName} })
@@ -86,11 +89,74 @@ var (
 		return []string{InCluster(t.ClusterName, t.Group)}
 	})
 
+	// LiveTasksByHostPort finds the task that holds a fixed port of an
+	// instance, by HostPort(instance, port).
+	LiveTasksByHostPort = store.NewIndex("hostport", func(t *model.Task) []string {
+		if t.Stopped() {
+			return nil
+		}
+		var ports []string
+		for _, port := range t.HostPorts {
+			ports = append(ports, HostPort(t.InstanceID, port))
+		}
+		return ports
+	})
+
+	// TasksOnInstance sums, by instance, what tasks that have not stopped hold
+	// of it: CPU units, MiB of memory, and, Fargate's not counted, how many
+	// are running and how many are yet to.
+	TasksOnInstance = store.NewTally("oninstance", func(t *model.Task) (string, store.Amounts, bool) {
+		sum := store.Amounts{t.ReservedCPU, t.ReservedMemory}
+		if t.LaunchType != model.LaunchFargate {
+			switch rank := model.TaskStatusRank(t.Observed.Status); {
+			case rank == model.TaskStatusRank(model.TaskRunning):
+				sum[2] = 1
+			case rank < model.TaskStatusRank(model.TaskRunning):
+				sum[3] = 1
+			}
+		}
+		return t.InstanceID, sum, !t.Stopped()
+	})
+	// TasksOfGroup counts the tasks of a group that shall run, by
+	// GroupPlace(cluster, group, instance, zone).
+	TasksOfGroup = store.NewTally("ofgroup", func(t *model.Task) (string, store.Amounts, bool) {
+		return GroupPlace(t.ClusterName, t.Group, t.InstanceID, t.AvailabilityZone), store.Amounts{1},
+			t.DesiredStatus == model.TaskRunning && !t.Stopped()
+	})
+
 	RunTaskTokens = store.NewTable("runtasktokens", (*model.RunTaskToken).Key)
 )
 
 // InCluster is the value under which an index finds name within a cluster.
 func InCluster(cluster, name string) string { return cluster + "|" + name }
+
+// HostPort is the value under which LiveTasksByHostPort has a port such as
+// "80/tcp" of an instance.
+func HostPort(instance, port string) string { return instance + "|" + port }
+
+// GroupPlace is the value under which TasksOfGroup counts. A group may have
+// any character in its name but NUL, which therefore separates.
+func GroupPlace(cluster, group, instance, zone string) string {
+	return GroupPlaces(cluster, group) + instance + "\x00" + zone
+}
+
+// GroupPlaces begins every GroupPlace of a group.
+func GroupPlaces(cluster, group string) string { return InCluster(cluster, group) + "\x00" }
+
+// PlaceOf takes a GroupPlace apart.
+func PlaceOf(value string) (instance, zone string) {
+	rest, zone := cutLast(value)
+	_, instance = cutLast(rest)
+	return instance, zone
+}
+
+func cutLast(s string) (before, after string) {
+	i := strings.LastIndexByte(s, 0)
+	if i < 0 {
+		return "", s
+	}
+	return s[:i], s[i+1:]
+}
 
 // Nodes.
 var (

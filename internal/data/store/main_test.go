@@ -29,7 +29,12 @@ var (
 		return []string{a.Owner}
 	})
 	byTag    = store.NewIndex("tag", func(a *account) []string { return a.Tags })
-	accounts = store.NewTable("account", func(a *account) string { return a.Name }, byOwner, byTag)
+	accounts = store.NewTable("account", func(a *account) string { return a.Name }, byOwner, byTag).WithTallies(wealth)
+
+	// wealth sums the balances of an owner, and counts his accounts.
+	wealth = store.NewTally("wealth", func(a *account) (string, store.Amounts, bool) {
+		return a.Owner, store.Amounts{int64(a.Balance), 1}, a.Owner != ""
+	})
 
 	notes = store.NewTable("note", func(n *note) string { return n.ID })
 )

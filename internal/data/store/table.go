@@ -18,6 +18,7 @@ type Table[T any] struct {
 	name    string
 	key     func(*T) string
 	indexes []*Index[T]
+	tallies []*Tally[T]
 	version int
 	upgrade func(version int, data []byte) ([]byte, error)
 }
@@ -77,6 +78,12 @@ func (t *Table[T]) valid() error {
 			return fmt.Errorf("store: table %s: bad or repeated index name %q", t.name, ix.name)
 		}
 		seen[ix.name] = true
+	}
+	for _, tally := range t.tallies {
+		if tally.name == "" || seen[tally.name] {
+			return fmt.Errorf("store: table %s: bad or repeated tally name %q", t.name, tally.name)
+		}
+		seen[tally.name] = true
 	}
 	return nil
 }
@@ -143,6 +150,16 @@ func (t *Table[T]) By(r Reader, ix *Index[T], value string) iter.Seq[*T] {
 			return e.value == value && yield(e.row.val)
 		})
 	}
+}
+
+// HasBy tells whether any record has the value in the index.
+func (t *Table[T]) HasBy(r Reader, ix *Index[T], value string) bool {
+	found := false
+	t.in(r).index[t.slot(ix)].Ascend(entry[T]{value: value}, func(e entry[T]) bool {
+		found = e.value == value
+		return false
+	})
+	return found
 }
 
 // slot is the position of the index in its table; an index of another table is a mistake in the program.

@@ -35,6 +35,7 @@ type view[T any] struct {
 	mu    sync.Mutex
 	rows  *btree.BTreeG[*row[T]]
 	index []*btree.BTreeG[entry[T]]
+	sums  []*btree.BTreeG[sum]
 }
 
 // row is a record as stored. Rows never change; a new version of the record is a new row.
@@ -67,6 +68,9 @@ func newView[T any](t *Table[T], check bool) *view[T] {
 			return a.key < b.key
 		}, none))
 	}
+	for range t.tallies {
+		v.sums = append(v.sums, newSums())
+	}
 	return v
 }
 
@@ -75,9 +79,15 @@ func (v *view[T]) fork() tableView { return v.forkView() }
 func (v *view[T]) forkView() *view[T] {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	f := &view[T]{table: v.table, check: v.check, rows: v.rows.Copy(), index: make([]*btree.BTreeG[entry[T]], len(v.index))}
+	f := &view[T]{
+		table: v.table, check: v.check, rows: v.rows.Copy(),
+		index: make([]*btree.BTreeG[entry[T]], len(v.index)), sums: make([]*btree.BTreeG[sum], len(v.sums)),
+	}
 	for i := range v.index {
 		f.index[i] = v.index[i].Copy()
+	}
+	for i := range v.sums {
+		f.sums[i] = v.sums[i].Copy()
 	}
 	return f
 }
@@ -117,7 +127,9 @@ func (v *view[T]) set(key string, mod int64, rec *T) {
 	}
 	old, existed := v.rows.Set(next)
 	if existed {
-		old.read()
+		v.retally(old.read(), rec)
+	} else {
+		v.retally(nil, rec)
 	}
 	for i, ix := range v.table.indexes {
 		values := ix.values(rec)
@@ -139,7 +151,7 @@ func (v *view[T]) drop(key string) bool {
 	if !existed {
 		return false
 	}
-	old.read()
+	v.retally(old.read(), nil)
 	for i, ix := range v.table.indexes {
 		for _, value := range ix.values(old.val) {
 			v.index[i].Delete(entry[T]{value: value, key: key})
