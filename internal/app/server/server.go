@@ -151,7 +151,7 @@ func (p *controlPlane) serve(ctx context.Context, api net.Listener) error {
 		return ended(ctx, "liveness", liveness.New(p.store, p.cfg.NodeLostAfter, room(p.cfg.Log, "control/liveness")).Run(ctx))
 	})
 	g.Go(func() error {
-		return ended(ctx, "reaper", reaper.New(p.store, p.cfg.Retention, room(p.cfg.Log, "control/reaper")).Run(ctx))
+		return ended(ctx, "reaper", reaper.New(p.store, history{p.logs}, p.cfg.Retention, room(p.cfg.Log, "control/reaper")).Run(ctx))
 	})
 	g.Go(func() error { return p.serveNodes(ctx) })
 	g.Go(func() error { return p.serveAPI(ctx, api) })

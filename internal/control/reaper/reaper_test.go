@@ -2,6 +2,7 @@ package reaper_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,12 +26,13 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		history := &history{}
 		ctx, cancel := context.WithCancel(context.Background())
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return s.Run(ctx) })
 		<-s.Ready()
 		g.Go(func() error {
-			return reaper.New(s, time.Hour, slog.New(slog.NewTextHandler(io.Discard, nil))).Run(ctx)
+			return reaper.New(s, history, time.Hour, slog.New(slog.NewTextHandler(io.Discard, nil))).Run(ctx)
 		})
 
 		_, err = s.Update(ctx, func(tx *store.Tx) error {
@@ -49,6 +51,16 @@ func TestRun(t *testing.T) {
 				records.TaskDefinitions.Put(tx, &model.TaskDefinition{Family: "f", Revision: i + 1, Status: status, ARN: []string{"kept", "used", "unused"}[i]})
 			}
 			records.RunTaskTokens.Put(tx, &model.RunTaskToken{Token: "token", CreatedAt: now})
+			for _, id := range []string{"gone", "here"} {
+				service := &model.Service{ID: id, Status: model.ServiceActive}
+				if id == "gone" {
+					service.Status, service.EndedAt = model.ServiceInactive, &now
+				}
+				records.Services.Put(tx, service)
+				records.Deployments.Put(tx, &model.Deployment{ServiceID: id, Number: 1})
+				records.ServiceRevisions.Put(tx, &model.ServiceRevision{ID: "revision of " + id, ServiceID: id})
+				records.ServiceEvents.Put(tx, &model.ServiceEvent{ServiceID: id, Seq: 1})
+			}
 			return nil
 		})
 		if err != nil {
@@ -78,6 +90,8 @@ func TestRun(t *testing.T) {
 		time.Sleep(59 * time.Minute) // AWS promises the whole hour
 		expect("stopped", "lost", "running", "kept", "used", "1 tokens")
 		time.Sleep(time.Minute)
+		expect("stopped", "lost", "running", "kept", "used", "1 tokens") // the history was not to be had
+		time.Sleep(time.Minute)
 		expect("lost", "running", "kept", "used", "1 tokens")
 		_, err = s.Update(ctx, func(tx *store.Tx) error {
 			return records.Tasks.Edit(tx, "running", func(tk *model.Task) error {
@@ -91,11 +105,39 @@ func TestRun(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		expect("lost", "running", "kept", "1 tokens")
+		services := func(want int) {
+			t.Helper()
+			snap := s.Snapshot()
+			for _, n := range []int{records.Services.Len(snap), records.Deployments.Len(snap), records.ServiceRevisions.Len(snap), records.ServiceEvents.Len(snap)} {
+				if n != want {
+					t.Errorf("after %s %d records of services, want %d", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), n, want)
+				}
+			}
+		}
+		services(2)
 		time.Sleep(24 * time.Hour)
 		expect("lost", "kept", "0 tokens")
+		services(1)
+		if want := []string{"failed", "stopped", "running"}; !slices.Equal(history.kept, want) {
+			t.Errorf("the history has %q, want %q", history.kept, want)
+		}
 		cancel()
 		if err := g.Wait(); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// history fails once and then remembers tasks.
+type history struct{ kept []string }
+
+func (h *history) Keep(_ context.Context, tasks []*model.Task) error {
+	if len(h.kept) == 0 {
+		h.kept = append(h.kept, "failed")
+		return errors.New("disk full")
+	}
+	for _, t := range tasks {
+		h.kept = append(h.kept, t.ID)
+	}
+	return nil
 }
