@@ -54,14 +54,16 @@ type SecurityGroup struct {
 // Key identifies the group in the store.
 func (g *SecurityGroup) Key() string { return g.ID }
 
-// SecurityGroupRule allows a protocol ("-1" is every one) from or to a range
-// or another group.
+// SecurityGroupRule allows a protocol ("-1" is every one) from or to exactly
+// one of a range, an IPv6 range and another group. No interface has an IPv6
+// address, so a rule with an IPv6 range matches nothing and no node gets it.
 type SecurityGroupRule struct {
 	ID          string `json:"securityGroupRuleId,omitempty"` // sgr-…
 	Protocol    string `json:"ipProtocol"`
 	FromPort    *int32 `json:"fromPort,omitempty"`
 	ToPort      *int32 `json:"toPort,omitempty"`
 	CIDR        string `json:"cidrIp,omitempty"`
+	CIDRIPv6    string `json:"cidrIpv6,omitempty"`
 	GroupID     string `json:"groupId,omitempty"`
 	Description string `json:"description,omitempty"`
 	Tags        []Tag  `json:"tags,omitempty"`
@@ -99,8 +101,10 @@ type NetworkInterface struct {
 	PublicAddress string `json:"publicIp,omitempty"`
 	Description   string `json:"description,omitempty"`
 	// NoSourceDestCheck is inverted because AWS's default is on.
-	NoSourceDestCheck bool  `json:"noSourceDestCheck,omitempty"`
-	Tags              []Tag `json:"tags,omitempty"`
+	NoSourceDestCheck bool `json:"noSourceDestCheck,omitempty"`
+	// ClientToken is that of the call that made a user's interface.
+	ClientToken string `json:"clientToken,omitempty"`
+	Tags        []Tag  `json:"tags,omitempty"`
 }
 
 // Key identifies the interface in the store.
@@ -154,6 +158,7 @@ type RouteTable struct {
 	VPCID        string                  `json:"vpcId"`
 	Routes       []Route                 `json:"routes,omitempty"` // besides the local one
 	Associations []RouteTableAssociation `json:"associations,omitempty"`
+	ClientToken  string                  `json:"clientToken,omitempty"` // of the call that made it
 	Tags         []Tag                   `json:"tags,omitempty"`
 }
 
@@ -195,21 +200,31 @@ type InternetGateway struct {
 // Key identifies the gateway in the store.
 func (g *InternetGateway) Key() string { return g.ID }
 
+// States of a NAT gateway.
+const (
+	NATAvailable = "available"
+	NATFailed    = "failed"
+	NATDeleted   = "deleted"
+)
+
 // NATGateway lets subnets without public addresses reach the internet.
 type NATGateway struct {
-	ID           string     `json:"natGatewayId"`
-	VPCID        string     `json:"vpcId"`
-	SubnetID     string     `json:"subnetId"`
-	Connectivity string     `json:"connectivityType"` // public or private
-	AllocationID string     `json:"allocationId,omitempty"`
-	ENIID        string     `json:"eniId"`
-	Address      string     `json:"privateIp"`
-	Public       string     `json:"publicIp,omitempty"`
-	State        string     `json:"state"`
-	ClientToken  string     `json:"clientToken,omitempty"`
-	CreatedAt    time.Time  `json:"createdAt"`
-	DeletedAt    *time.Time `json:"deletedAt,omitempty"`
-	Tags         []Tag      `json:"tags,omitempty"`
+	ID           string `json:"natGatewayId"`
+	VPCID        string `json:"vpcId"`
+	SubnetID     string `json:"subnetId"`
+	Connectivity string `json:"connectivityType"` // public or private
+	AllocationID string `json:"allocationId,omitempty"`
+	ENIID        string `json:"eniId"`
+	Address      string `json:"privateIp"`
+	Public       string `json:"publicIp,omitempty"`
+	State        string `json:"state"`
+	// FailureCode and FailureMessage say why State is failed.
+	FailureCode    string     `json:"failureCode,omitempty"`
+	FailureMessage string     `json:"failureMessage,omitempty"`
+	ClientToken    string     `json:"clientToken,omitempty"`
+	CreatedAt      time.Time  `json:"createdAt"`
+	DeletedAt      *time.Time `json:"deletedAt,omitempty"`
+	Tags           []Tag      `json:"tags,omitempty"`
 }
 
 // Key identifies the gateway in the store.

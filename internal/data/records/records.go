@@ -1,6 +1,8 @@
 package records
 
 import (
+	"slices"
+
 	"strings"
 
 	"berth.dev/berth/internal/data/store"
@@ -287,14 +289,28 @@ var (
 	VPCs    = store.NewTable("vpcs", (*model.VPC).Key)
 	Subnets = store.NewTable("subnets", (*model.Subnet).Key, SubnetsByVPC)
 	// SubnetsByVPC finds the subnets of a VPC by its id.
-	SubnetsByVPC = store.NewIndex("vpc", func(s *model.Subnet) []string { return []string{s.VPCID} })
+	SubnetsByVPC = store.NewGuardedIndex("vpc", func(s *model.Subnet) []string { return []string{s.VPCID} })
 
-	SecurityGroups = store.NewTable("securitygroups", (*model.SecurityGroup).Key, SecurityGroupsByVPC)
+	SecurityGroups = store.NewTable("securitygroups", (*model.SecurityGroup).Key, SecurityGroupsByVPC, SecurityGroupsByReference)
 	// SecurityGroupsByVPC finds the groups of a VPC by its id.
-	SecurityGroupsByVPC = store.NewIndex("vpc", func(g *model.SecurityGroup) []string { return []string{g.VPCID} })
+	SecurityGroupsByVPC = store.NewGuardedIndex("vpc", func(g *model.SecurityGroup) []string { return []string{g.VPCID} })
+
+	// SecurityGroupsByReference finds the groups with a rule that refers to a
+	// group, by the id of that; a group may refer to itself.
+	SecurityGroupsByReference = store.NewIndex("reference", func(g *model.SecurityGroup) []string {
+		var ids []string
+		for _, rules := range [][]model.SecurityGroupRule{g.Ingress, g.Egress} {
+			for _, r := range rules {
+				if r.GroupID != "" && !slices.Contains(ids, r.GroupID) {
+					ids = append(ids, r.GroupID)
+				}
+			}
+		}
+		return ids
+	})
 
 	NetworkInterfaces = store.NewTable("networkinterfaces", (*model.NetworkInterface).Key,
-		NetworkInterfacesBySubnet, NetworkInterfacesByGroup, NetworkInterfacesByInstance, NetworkInterfacesByVPC)
+		NetworkInterfacesBySubnet, NetworkInterfacesByGroup, NetworkInterfacesByInstance, NetworkInterfacesByVPC, NetworkInterfacesByClientToken)
 	// NetworkInterfacesBySubnet finds the interfaces in a subnet by its id.
 	NetworkInterfacesBySubnet = store.NewIndex("subnet", func(n *model.NetworkInterface) []string { return []string{n.SubnetID} })
 
@@ -310,13 +326,33 @@ var (
 	// NetworkInterfacesByVPC finds the interfaces in a VPC by its id.
 	NetworkInterfacesByVPC = store.NewIndex("vpc", func(n *model.NetworkInterface) []string { return []string{n.VPCID} })
 
+	// NetworkInterfacesByClientToken finds the interface that a call of
+	// CreateNetworkInterface made.
+	NetworkInterfacesByClientToken = store.NewGuardedIndex("clienttoken", func(n *model.NetworkInterface) []string {
+		if n.ClientToken == "" {
+			return nil
+		}
+		return []string{n.ClientToken}
+	})
+
 	RouteTables = store.NewTable("routetables", (*model.RouteTable).Key, RouteTablesByVPC)
 	// RouteTablesByVPC finds the route tables of a VPC by its id.
-	RouteTablesByVPC = store.NewIndex("vpc", func(r *model.RouteTable) []string { return []string{r.VPCID} })
+	RouteTablesByVPC = store.NewGuardedIndex("vpc", func(r *model.RouteTable) []string { return []string{r.VPCID} })
 
-	InternetGateways = store.NewTable("internetgateways", (*model.InternetGateway).Key)
-	NATGateways      = store.NewTable("natgateways", (*model.NATGateway).Key)
-	PublicAddresses  = store.NewTable("publicaddresses", (*model.PublicAddress).Key)
+	InternetGateways = store.NewTable("internetgateways", (*model.InternetGateway).Key, InternetGatewaysByVPC)
+	// InternetGatewaysByVPC finds the gateway that is attached to a VPC.
+	InternetGatewaysByVPC = store.NewGuardedIndex("vpc", func(g *model.InternetGateway) []string {
+		if g.VPCID == "" {
+			return nil
+		}
+		return []string{g.VPCID}
+	})
+
+	NATGateways = store.NewTable("natgateways", (*model.NATGateway).Key, NATGatewaysByVPC)
+	// NATGatewaysByVPC finds the gateways of a VPC by its id.
+	NATGatewaysByVPC = store.NewIndex("vpc", func(g *model.NATGateway) []string { return []string{g.VPCID} })
+
+	PublicAddresses = store.NewTable("publicaddresses", (*model.PublicAddress).Key)
 
 	// AddressClaims are what makes an address unique: the key is the address.
 	AddressClaims = store.NewTable("addressclaims", (*model.AddressClaim).Key)
