@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -21,6 +23,11 @@ const (
 	inFlight = 256
 	// ttl, in seconds, is that of Amazon's resolver for private names.
 	ttl = 60
+	// ednsSize is the longest message that we offer to take by UDP: one that needs no fragments.
+	ednsSize = 1232
+	// sameQuestion is how often the host's resolver asks the same of others at once. If one of those sends what it does
+	// not know to us, a query would go round until everybody had given up.
+	sameQuestion = 8
 )
 
 // Config is what a Resolver needs to know.
@@ -33,6 +40,8 @@ type Config struct {
 	Fallback []string
 	// Address is where tasks find their resolver; empty means 169.254.169.253:53.
 	Address string
+	// HostAddress is where the host finds what is public, with port 53 if none is given, for [Resolver.OpenHost].
+	HostAddress string
 }
 
 // A Resolver answers for all tasks of a host.
@@ -40,6 +49,16 @@ type Resolver struct {
 	cfg       Config
 	log       *slog.Logger
 	upstreams upstreams
+	table     atomic.Pointer[table]
+
+	applying sync.Mutex       // held by Apply
+	zones    map[string]*zone // of the newest table by the keys of their documents
+}
+
+// VPC is the network that a task is in.
+type VPC struct {
+	ID   string
+	CIDR netip.Prefix
 }
 
 // New returns a Resolver for tasks in cfg.Region.
@@ -53,42 +72,57 @@ func New(cfg Config) *Resolver {
 	if cfg.Address == "" {
 		cfg.Address = net.JoinHostPort(network.ResolverAddress, "53")
 	}
-	return &Resolver{cfg: cfg, log: cfg.Log.With("component", "dns"),
-		upstreams: upstreams{file: cfg.ResolvConf, fallback: cfg.Fallback}}
+	if cfg.HostAddress != "" {
+		cfg.HostAddress = withPorts([]string{cfg.HostAddress}, "53")[0]
+	}
+	r := &Resolver{cfg: cfg, log: cfg.Log.With("component", "dns"),
+		upstreams: upstreams{file: cfg.ResolvConf, fallback: cfg.Fallback, own: cfg.HostAddress}}
+	r.table.Store(new(table))
+	return r
 }
 
-// An Endpoint is one task's resolver: sockets that are open, and Run, which answers on them.
+// An Endpoint is one task's resolver, or the host's: sockets that are open, and Run, which answers on them.
 type Endpoint struct {
 	resolver *Resolver
-	vpc      netip.Prefix
+	viewer   viewer
+	vpc      netip.Prefix // invalid for the host's
 	udp      net.PacketConn
 	tcp      net.Listener
 	slots    chan struct{}
+	asking   questions // the host's only
 }
 
 // Open opens the sockets in the task's network namespace. From then on queries wait in them, so containers may start.
 // The caller must call Run, which closes them, or Close.
-func (r *Resolver) Open(ctx context.Context, netnsPath string, vpc netip.Prefix) (*Endpoint, error) {
-	udp, err := network.ListenUDP(ctx, netnsPath, r.cfg.Address)
+func (r *Resolver) Open(ctx context.Context, netnsPath string, vpc VPC) (*Endpoint, error) {
+	return r.open(ctx, netnsPath, r.cfg.Address, viewer{vpcID: vpc.ID}, vpc.CIDR)
+}
+
+// OpenHost opens the sockets of the host's resolver, which tells what is public: the names of public namespaces and of
+// load balancers with an address outside their VPC. Names of private namespaces it does not know.
+func (r *Resolver) OpenHost(ctx context.Context) (*Endpoint, error) {
+	return r.open(ctx, "", r.cfg.HostAddress, viewer{host: true}, netip.Prefix{})
+}
+
+func (r *Resolver) open(ctx context.Context, netnsPath, address string, v viewer, vpc netip.Prefix) (*Endpoint, error) {
+	udp, err := network.ListenUDP(ctx, netnsPath, address)
 	if err != nil {
-		return nil, fmt.Errorf("open resolver in %s: %w", netnsPath, err)
+		return nil, fmt.Errorf("open resolver in %s: %w", place(netnsPath), err)
 	}
 	// The same port as UDP's, which a test leaves to the kernel.
 	tcp, err := network.ListenTCP(ctx, netnsPath, udp.LocalAddr().String())
 	if err != nil {
 		udp.Close()
-		return nil, fmt.Errorf("open resolver in %s: %w", netnsPath, err)
+		return nil, fmt.Errorf("open resolver in %s: %w", place(netnsPath), err)
 	}
-	return &Endpoint{resolver: r, vpc: vpc, udp: udp, tcp: tcp, slots: make(chan struct{}, inFlight)}, nil
+	return &Endpoint{resolver: r, viewer: v, vpc: vpc, udp: udp, tcp: tcp, slots: make(chan struct{}, inFlight)}, nil
 }
 
-// Serve is Open and Run.
-func (r *Resolver) Serve(ctx context.Context, netnsPath string, vpc netip.Prefix) error {
-	e, err := r.Open(ctx, netnsPath, vpc)
-	if err != nil {
-		return err
+func place(netnsPath string) string {
+	if netnsPath == "" {
+		return "the host's namespace"
 	}
-	return e.Run(ctx)
+	return netnsPath
 }
 
 // Addr is the address on which the Endpoint answers, by UDP and by TCP.
@@ -138,12 +172,16 @@ func (e *Endpoint) Run(ctx context.Context) error {
 
 // serve answers one query.
 func (e *Endpoint) serve(ctx context.Context, w dns.ResponseWriter, query *dns.Msg) {
-	answer := e.answer(ctx, query, w.RemoteAddr().Network())
-	if w.RemoteAddr().Network() == "udp" {
-		size := dns.MinMsgSize
-		if opt := query.IsEdns0(); opt != nil {
-			size = max(size, int(opt.UDPSize()))
+	transport := w.RemoteAddr().Network()
+	answer := e.answer(ctx, query, transport)
+	size := dns.MinMsgSize
+	if opt := query.IsEdns0(); opt != nil {
+		size = max(size, int(opt.UDPSize()))
+		if answer.IsEdns0() == nil { // a forwarded answer has the resolver's
+			answer.SetEdns0(ednsSize, opt.Do())
 		}
+	}
+	if transport == "udp" {
 		answer.Truncate(size)
 	}
 	if err := w.WriteMsg(answer); err != nil && ctx.Err() == nil {
@@ -158,14 +196,34 @@ func (e *Endpoint) answer(ctx context.Context, query *dns.Msg, transport string)
 	if len(query.Question) != 1 {
 		return new(dns.Msg).SetRcode(query, dns.RcodeFormatError)
 	}
-	if answer, ours := private(query, e.vpc, e.resolver.cfg.Region); ours {
+	if opt := query.IsEdns0(); opt != nil && opt.Version() != 0 {
+		return new(dns.Msg).SetRcode(query, dns.RcodeBadVers)
+	}
+	if !e.viewer.host {
+		if answer, ours := private(query, e.vpc, e.resolver.cfg.Region); ours {
+			return answer
+		}
+	}
+	if answer, ours := e.answerFromZones(ctx, query, transport); ours {
 		return answer
 	}
+	return e.forward(ctx, query, transport)
+}
+
+// forward asks the host's resolvers, unless this endpoint asks too much of them already.
+func (e *Endpoint) forward(ctx context.Context, query *dns.Msg, transport string) *dns.Msg {
 	select {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
 	default:
 		return new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
+	}
+	if e.viewer.host {
+		done, ok := e.asking.begin(query.Question[0])
+		if !ok {
+			return new(dns.Msg).SetRcode(query, dns.RcodeServerFailure)
+		}
+		defer done()
 	}
 	return e.resolver.forward(ctx, query, transport)
 }

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var vpc = netip.MustParsePrefix("172.31.0.0/16")
+var vpc = dns.VPC{ID: "vpc-1", CIDR: netip.MustParsePrefix("172.31.0.0/16")}
 
 // start runs a resolver in the test's own namespace on a port of the kernel's choice and returns its address.
 func start(t *testing.T, cfg dns.Config) string {
@@ -47,12 +47,18 @@ func start(t *testing.T, cfg dns.Config) string {
 	return e.Addr()
 }
 
-// open opens an endpoint on a port that is free for both transports: the kernel chooses UDP's, and another process may
-// have the same one for TCP.
+// open opens an endpoint on a port that is free for both transports.
 func open(t *testing.T, cfg dns.Config) *dns.Endpoint {
 	t.Helper()
+	return retry(t, func() (*dns.Endpoint, error) { return dns.New(cfg).Open(t.Context(), "", vpc) })
+}
+
+// retry opens until the port is free for both transports: the kernel chooses UDP's, and another process may have the
+// same one for TCP.
+func retry(t *testing.T, open func() (*dns.Endpoint, error)) *dns.Endpoint {
+	t.Helper()
 	for {
-		e, err := dns.New(cfg).Open(t.Context(), "", vpc)
+		e, err := open()
 		if err == nil {
 			return e
 		}
@@ -71,7 +77,7 @@ type upstream struct {
 func startUpstream(t *testing.T, rcode int) *upstream {
 	t.Helper()
 	u := new(upstream)
-	handler := mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+	u.serve(t, mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
 		u.asked.Add(1)
 		answer := new(mdns.Msg).SetRcode(q, rcode)
 		if rcode == mdns.RcodeSuccess {
@@ -85,7 +91,34 @@ func startUpstream(t *testing.T, rcode int) *upstream {
 			}
 		}
 		_ = w.WriteMsg(answer)
-	})
+	}))
+	return u
+}
+
+// A forwarder is a resolver of the host that asks another one.
+type forwarder struct {
+	upstream
+	to atomic.Pointer[string]
+}
+
+func startForwarder(t *testing.T) *forwarder {
+	t.Helper()
+	f := new(forwarder)
+	f.serve(t, mdns.HandlerFunc(func(w mdns.ResponseWriter, q *mdns.Msg) {
+		f.asked.Add(1)
+		client := mdns.Client{Net: "tcp", Timeout: 30 * time.Second}
+		answer, _, err := client.Exchange(q.Copy(), *f.to.Load())
+		if err != nil {
+			answer = new(mdns.Msg).SetRcode(q, mdns.RcodeServerFailure)
+		}
+		_ = w.WriteMsg(answer)
+	}))
+	return f
+}
+
+// serve answers on a free port until the test ends.
+func (u *upstream) serve(t *testing.T, handler mdns.Handler) {
+	t.Helper()
 	var pc net.PacketConn
 	var ln net.Listener
 	for ln == nil {
@@ -105,7 +138,6 @@ func startUpstream(t *testing.T, rcode int) *upstream {
 		<-started
 		t.Cleanup(func() { _ = s.Shutdown(); <-done })
 	}
-	return u
 }
 
 // ask sends one query and returns the answer.

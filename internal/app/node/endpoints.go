@@ -39,7 +39,7 @@ func (e *endpoints) Serve(ctx context.Context, a *model.Assignment, netnsPath st
 	if err != nil {
 		return fmt.Errorf("reading the VPC's range: %w", err)
 	}
-	resolver, err := e.resolver.Open(ctx, netnsPath, vpc)
+	resolver, err := e.resolver.Open(ctx, netnsPath, dns.VPC{ID: a.NetworkInterface.VPCID, CIDR: vpc})
 	if err != nil {
 		return err
 	}
