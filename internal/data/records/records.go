@@ -2,7 +2,6 @@ package records
 
 import (
 	"slices"
-
 	"strings"
 
 	"berth.dev/berth/internal/data/store"
@@ -78,6 +77,14 @@ var (
 	// included.
 	TasksByService = store.NewGuardedIndex("service", func(t *model.Task) []string {
 		if t.ServiceID == "" {
+			return nil
+		}
+		return []string{t.ServiceID}
+	})
+	// OpenTasksByService finds the tasks of a service that have not stopped, or
+	// whose end the deployment loop has not taken notice of yet.
+	OpenTasksByService = store.NewIndex("openservice", func(t *model.Task) []string {
+		if t.ServiceID == "" || t.Settled {
 			return nil
 		}
 		return []string{t.ServiceID}
