@@ -4,10 +4,214 @@ package ec2api
 
 import "berth.dev/berth/internal/wire/smithy"
 
+var schemaAccountAttribute = &smithy.Schema{
+	Name: "AccountAttribute",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AttributeName", Target: schemaString, Location: "attributeName"},
+		{Name: "AttributeValues", Index: 1, Target: schemaAccountAttributeValueList, Location: "attributeValueSet"},
+	},
+}
+
+var schemaAccountAttributeList = &smithy.Schema{
+	Name: "AccountAttributeList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAccountAttribute, Location: "item"},
+}
+
+var schemaAccountAttributeName = &smithy.Schema{
+	Name: "AccountAttributeName",
+	Kind: smithy.KindString,
+	Enum: []string{"supported-platforms", "default-vpc"},
+}
+
+var schemaAccountAttributeNameStringList = &smithy.Schema{
+	Name: "AccountAttributeNameStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAccountAttributeName, Location: "attributeName"},
+}
+
+var schemaAccountAttributeValue = &smithy.Schema{
+	Name: "AccountAttributeValue",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AttributeValue", Target: schemaString, Location: "attributeValue"},
+	},
+}
+
+var schemaAccountAttributeValueList = &smithy.Schema{
+	Name: "AccountAttributeValueList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAccountAttributeValue, Location: "item"},
+}
+
+var schemaAddress = &smithy.Schema{
+	Name: "Address",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AllocationId", Target: schemaString, Location: "allocationId"},
+		{Name: "AssociationId", Index: 1, Target: schemaString, Location: "associationId"},
+		{Name: "Domain", Index: 2, Target: schemaDomainType, Location: "domain"},
+		{Name: "NetworkInterfaceId", Index: 3, Target: schemaString, Location: "networkInterfaceId"},
+		{Name: "NetworkInterfaceOwnerId", Index: 4, Target: schemaString, Location: "networkInterfaceOwnerId"},
+		{Name: "PrivateIpAddress", Index: 5, Target: schemaString, Location: "privateIpAddress"},
+		{Name: "Tags", Index: 6, Target: schemaTagList, Location: "tagSet"},
+		{Name: "PublicIpv4Pool", Index: 7, Target: schemaString, Location: "publicIpv4Pool"},
+		{Name: "NetworkBorderGroup", Index: 8, Target: schemaString, Location: "networkBorderGroup"},
+		{Name: "CustomerOwnedIp", Index: 9, Target: schemaString, Location: "customerOwnedIp"},
+		{Name: "CustomerOwnedIpv4Pool", Index: 10, Target: schemaString, Location: "customerOwnedIpv4Pool"},
+		{Name: "CarrierIp", Index: 11, Target: schemaString, Location: "carrierIp"},
+		{Name: "SubnetId", Index: 12, Target: schemaString, Location: "subnetId"},
+		{Name: "ServiceManaged", Index: 13, Target: schemaServiceManaged, Location: "serviceManaged"},
+		{Name: "InstanceId", Index: 14, Target: schemaString, Location: "instanceId"},
+		{Name: "PublicIp", Index: 15, Target: schemaString, Location: "publicIp"},
+	},
+}
+
+var schemaAddressAttribute = &smithy.Schema{
+	Name: "AddressAttribute",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "PublicIp", Target: schemaPublicIpAddress, Location: "publicIp"},
+		{Name: "AllocationId", Index: 1, Target: schemaAllocationId, Location: "allocationId"},
+		{Name: "PtrRecord", Index: 2, Target: schemaString, Location: "ptrRecord"},
+		{Name: "PtrRecordUpdate", Index: 3, Target: schemaPtrUpdateStatus, Location: "ptrRecordUpdate"},
+	},
+}
+
+var schemaAddressAttributeName = &smithy.Schema{
+	Name: "AddressAttributeName",
+	Kind: smithy.KindString,
+	Enum: []string{"domain-name"},
+}
+
+var schemaAddressList = &smithy.Schema{
+	Name: "AddressList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAddress, Location: "item"},
+}
+
+var schemaAddressMaxResults = &smithy.Schema{
+	Name:   "AddressMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 1000},
+}
+
+var schemaAddressSet = &smithy.Schema{
+	Name: "AddressSet",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAddressAttribute, Location: "item"},
+}
+
+var schemaAllocateAddressRequest = &smithy.Schema{
+	Name: "AllocateAddressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Domain", Target: schemaDomainType},
+		{Name: "Address", Index: 1, Target: schemaPublicIpAddress},
+		{Name: "PublicIpv4Pool", Index: 2, Target: schemaIpv4PoolEc2Id},
+		{Name: "NetworkBorderGroup", Index: 3, Target: schemaString},
+		{Name: "CustomerOwnedIpv4Pool", Index: 4, Target: schemaString},
+		{Name: "TagSpecifications", Index: 5, Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "IpamPoolId", Index: 6, Target: schemaIpamPoolId},
+		{Name: "DryRun", Index: 7, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaAllocateAddressResult = &smithy.Schema{
+	Name: "AllocateAddressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AllocationId", Target: schemaString, Location: "allocationId"},
+		{Name: "PublicIpv4Pool", Index: 1, Target: schemaString, Location: "publicIpv4Pool"},
+		{Name: "NetworkBorderGroup", Index: 2, Target: schemaString, Location: "networkBorderGroup"},
+		{Name: "Domain", Index: 3, Target: schemaDomainType, Location: "domain"},
+		{Name: "CustomerOwnedIp", Index: 4, Target: schemaString, Location: "customerOwnedIp"},
+		{Name: "CustomerOwnedIpv4Pool", Index: 5, Target: schemaString, Location: "customerOwnedIpv4Pool"},
+		{Name: "CarrierIp", Index: 6, Target: schemaString, Location: "carrierIp"},
+		{Name: "PublicIp", Index: 7, Target: schemaString, Location: "publicIp"},
+	},
+}
+
+var schemaAllocationId = &smithy.Schema{
+	Name: "AllocationId",
+	Kind: smithy.KindString,
+}
+
+var schemaAllocationIdList = &smithy.Schema{
+	Name: "AllocationIdList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAllocationId, Location: "AllocationId"},
+}
+
+var schemaAllocationIds = &smithy.Schema{
+	Name: "AllocationIds",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAllocationId, Location: "item"},
+}
+
+var schemaAssociateAddressRequest = &smithy.Schema{
+	Name: "AssociateAddressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AllocationId", Target: schemaAllocationId},
+		{Name: "InstanceId", Index: 1, Target: schemaInstanceId},
+		{Name: "PublicIp", Index: 2, Target: schemaEipAllocationPublicIp},
+		{Name: "DryRun", Index: 3, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "NetworkInterfaceId", Index: 4, Target: schemaNetworkInterfaceId, Location: "networkInterfaceId"},
+		{Name: "PrivateIpAddress", Index: 5, Target: schemaString, Location: "privateIpAddress"},
+		{Name: "AllowReassociation", Index: 6, Target: schemaBoolean, Location: "allowReassociation"},
+	},
+}
+
+var schemaAssociateAddressResult = &smithy.Schema{
+	Name: "AssociateAddressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AssociationId", Target: schemaString, Location: "associationId"},
+	},
+}
+
+var schemaAssociateRouteTableRequest = &smithy.Schema{
+	Name: "AssociateRouteTableRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "GatewayId", Target: schemaRouteGatewayId},
+		{Name: "PublicIpv4Pool", Index: 1, Target: schemaIpv4PoolEc2Id},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "SubnetId", Index: 3, Target: schemaSubnetId, Location: "subnetId"},
+		{Name: "RouteTableId", Index: 4, Target: schemaRouteTableId, Required: true, Location: "routeTableId"},
+	},
+}
+
+var schemaAssociateRouteTableResult = &smithy.Schema{
+	Name: "AssociateRouteTableResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AssociationId", Target: schemaString, Location: "associationId"},
+		{Name: "AssociationState", Index: 1, Target: schemaRouteTableAssociationState, Location: "associationState"},
+	},
+}
+
 var schemaAssociatedSubnetList = &smithy.Schema{
 	Name: "AssociatedSubnetList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaSubnetId, Location: "item"},
+}
+
+var schemaAttachInternetGatewayOutput = &smithy.Schema{
+	Name: "AttachInternetGatewayOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaAttachInternetGatewayRequest = &smithy.Schema{
+	Name: "AttachInternetGatewayRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "InternetGatewayId", Index: 1, Target: schemaInternetGatewayId, Required: true, Location: "internetGatewayId"},
+		{Name: "VpcId", Index: 2, Target: schemaVpcId, Required: true, Location: "vpcId"},
+	},
 }
 
 var schemaAttachmentEnaSrdSpecification = &smithy.Schema{
@@ -33,6 +237,93 @@ var schemaAttachmentStatus = &smithy.Schema{
 	Enum: []string{"attaching", "attached", "detaching", "detached"},
 }
 
+var schemaAttributeBooleanValue = &smithy.Schema{
+	Name: "AttributeBooleanValue",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Value", Target: schemaBoolean, Location: "value"},
+	},
+}
+
+var schemaAttributeValue = &smithy.Schema{
+	Name: "AttributeValue",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Value", Target: schemaString, Location: "value"},
+	},
+}
+
+var schemaAuthorizeSecurityGroupEgressRequest = &smithy.Schema{
+	Name: "AuthorizeSecurityGroupEgressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "TagSpecifications", Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "GroupId", Index: 2, Target: schemaSecurityGroupId, Required: true, Location: "groupId"},
+		{Name: "SourceSecurityGroupName", Index: 3, Target: schemaString, Location: "sourceSecurityGroupName"},
+		{Name: "SourceSecurityGroupOwnerId", Index: 4, Target: schemaString, Location: "sourceSecurityGroupOwnerId"},
+		{Name: "IpProtocol", Index: 5, Target: schemaString, Location: "ipProtocol"},
+		{Name: "FromPort", Index: 6, Target: schemaInteger, Location: "fromPort"},
+		{Name: "ToPort", Index: 7, Target: schemaInteger, Location: "toPort"},
+		{Name: "CidrIp", Index: 8, Target: schemaString, Location: "cidrIp"},
+		{Name: "IpPermissions", Index: 9, Target: schemaIpPermissionList, Location: "ipPermissions"},
+	},
+}
+
+var schemaAuthorizeSecurityGroupEgressResult = &smithy.Schema{
+	Name: "AuthorizeSecurityGroupEgressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+		{Name: "SecurityGroupRules", Index: 1, Target: schemaSecurityGroupRuleList, Location: "securityGroupRuleSet"},
+	},
+}
+
+var schemaAuthorizeSecurityGroupIngressRequest = &smithy.Schema{
+	Name: "AuthorizeSecurityGroupIngressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "CidrIp", Target: schemaString},
+		{Name: "FromPort", Index: 1, Target: schemaInteger},
+		{Name: "GroupId", Index: 2, Target: schemaSecurityGroupId},
+		{Name: "GroupName", Index: 3, Target: schemaSecurityGroupName},
+		{Name: "IpPermissions", Index: 4, Target: schemaIpPermissionList},
+		{Name: "IpProtocol", Index: 5, Target: schemaString},
+		{Name: "SourceSecurityGroupName", Index: 6, Target: schemaString},
+		{Name: "SourceSecurityGroupOwnerId", Index: 7, Target: schemaString},
+		{Name: "ToPort", Index: 8, Target: schemaInteger},
+		{Name: "TagSpecifications", Index: 9, Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "DryRun", Index: 10, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaAuthorizeSecurityGroupIngressResult = &smithy.Schema{
+	Name: "AuthorizeSecurityGroupIngressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+		{Name: "SecurityGroupRules", Index: 1, Target: schemaSecurityGroupRuleList, Location: "securityGroupRuleSet"},
+	},
+}
+
+var schemaAutoProvisionZonesState = &smithy.Schema{
+	Name: "AutoProvisionZonesState",
+	Kind: smithy.KindString,
+	Enum: []string{"enabled", "disabled"},
+}
+
+var schemaAutoScalingIpsState = &smithy.Schema{
+	Name: "AutoScalingIpsState",
+	Kind: smithy.KindString,
+	Enum: []string{"enabled", "disabled"},
+}
+
+var schemaAvailabilityMode = &smithy.Schema{
+	Name: "AvailabilityMode",
+	Kind: smithy.KindString,
+	Enum: []string{"zonal", "regional"},
+}
+
 var schemaAvailabilityZone = &smithy.Schema{
 	Name: "AvailabilityZone",
 	Kind: smithy.KindStructure,
@@ -54,6 +345,22 @@ var schemaAvailabilityZone = &smithy.Schema{
 	},
 }
 
+var schemaAvailabilityZoneAddress = &smithy.Schema{
+	Name: "AvailabilityZoneAddress",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AvailabilityZone", Target: schemaAvailabilityZoneName},
+		{Name: "AvailabilityZoneId", Index: 1, Target: schemaAvailabilityZoneId},
+		{Name: "AllocationIds", Index: 2, Target: schemaAllocationIdList, Location: "AllocationId"},
+	},
+}
+
+var schemaAvailabilityZoneAddresses = &smithy.Schema{
+	Name: "AvailabilityZoneAddresses",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAvailabilityZoneAddress, Location: "AvailabilityZoneAddress"},
+}
+
 var schemaAvailabilityZoneGeography = &smithy.Schema{
 	Name: "AvailabilityZoneGeography",
 	Kind: smithy.KindStructure,
@@ -66,6 +373,11 @@ var schemaAvailabilityZoneGeographyList = &smithy.Schema{
 	Name: "AvailabilityZoneGeographyList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaAvailabilityZoneGeography, Location: "item"},
+}
+
+var schemaAvailabilityZoneId = &smithy.Schema{
+	Name: "AvailabilityZoneId",
+	Kind: smithy.KindString,
 }
 
 var schemaAvailabilityZoneList = &smithy.Schema{
@@ -86,6 +398,11 @@ var schemaAvailabilityZoneMessageList = &smithy.Schema{
 	Name: "AvailabilityZoneMessageList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaAvailabilityZoneMessage, Location: "item"},
+}
+
+var schemaAvailabilityZoneName = &smithy.Schema{
+	Name: "AvailabilityZoneName",
+	Kind: smithy.KindString,
 }
 
 var schemaAvailabilityZoneOptInStatus = &smithy.Schema{
@@ -133,6 +450,11 @@ var schemaBoolean = &smithy.Schema{
 	Kind: smithy.KindBoolean,
 }
 
+var schemaCarrierGatewayId = &smithy.Schema{
+	Name: "CarrierGatewayId",
+	Kind: smithy.KindString,
+}
+
 var schemaCoipPoolId = &smithy.Schema{
 	Name: "CoipPoolId",
 	Kind: smithy.KindString,
@@ -148,9 +470,451 @@ var schemaConnectionTrackingConfiguration = &smithy.Schema{
 	},
 }
 
+var schemaConnectionTrackingSpecificationRequest = &smithy.Schema{
+	Name: "ConnectionTrackingSpecificationRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "TcpEstablishedTimeout", Target: schemaInteger},
+		{Name: "UdpStreamTimeout", Index: 1, Target: schemaInteger},
+		{Name: "UdpTimeout", Index: 2, Target: schemaInteger},
+	},
+}
+
+var schemaConnectivityType = &smithy.Schema{
+	Name: "ConnectivityType",
+	Kind: smithy.KindString,
+	Enum: []string{"private", "public"},
+}
+
+var schemaCoreNetworkArn = &smithy.Schema{
+	Name: "CoreNetworkArn",
+	Kind: smithy.KindString,
+}
+
+var schemaCreateInternetGatewayRequest = &smithy.Schema{
+	Name: "CreateInternetGatewayRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "TagSpecifications", Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaCreateInternetGatewayResult = &smithy.Schema{
+	Name: "CreateInternetGatewayResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "InternetGateway", Target: schemaInternetGateway, Location: "internetGateway"},
+	},
+}
+
+var schemaCreateNatGatewayRequest = &smithy.Schema{
+	Name: "CreateNatGatewayRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AvailabilityMode", Target: schemaAvailabilityMode},
+		{Name: "AllocationId", Index: 1, Target: schemaAllocationId},
+		{Name: "ClientToken", Index: 2, Target: schemaString, Token: true},
+		{Name: "DryRun", Index: 3, Target: schemaBoolean},
+		{Name: "SubnetId", Index: 4, Target: schemaSubnetId},
+		{Name: "VpcId", Index: 5, Target: schemaVpcId},
+		{Name: "AvailabilityZoneAddresses", Index: 6, Target: schemaAvailabilityZoneAddresses, Location: "AvailabilityZoneAddress"},
+		{Name: "TagSpecifications", Index: 7, Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "ConnectivityType", Index: 8, Target: schemaConnectivityType},
+		{Name: "PrivateIpAddress", Index: 9, Target: schemaString},
+		{Name: "SecondaryAllocationIds", Index: 10, Target: schemaAllocationIdList, Location: "SecondaryAllocationId"},
+		{Name: "SecondaryPrivateIpAddresses", Index: 11, Target: schemaIpList, Location: "SecondaryPrivateIpAddress"},
+		{Name: "SecondaryPrivateIpAddressCount", Index: 12, Target: schemaPrivateIpAddressCount},
+	},
+}
+
+var schemaCreateNatGatewayResult = &smithy.Schema{
+	Name: "CreateNatGatewayResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "ClientToken", Target: schemaString, Location: "clientToken"},
+		{Name: "NatGateway", Index: 1, Target: schemaNatGateway, Location: "natGateway"},
+	},
+}
+
+var schemaCreateNetworkInterfaceRequest = &smithy.Schema{
+	Name: "CreateNetworkInterfaceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Ipv4Prefixes", Target: schemaIpv4PrefixList, Location: "Ipv4Prefix"},
+		{Name: "Ipv4PrefixCount", Index: 1, Target: schemaInteger},
+		{Name: "Ipv6Prefixes", Index: 2, Target: schemaIpv6PrefixList, Location: "Ipv6Prefix"},
+		{Name: "Ipv6PrefixCount", Index: 3, Target: schemaInteger},
+		{Name: "InterfaceType", Index: 4, Target: schemaNetworkInterfaceCreationType},
+		{Name: "TagSpecifications", Index: 5, Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "ClientToken", Index: 6, Target: schemaString, Token: true},
+		{Name: "EnablePrimaryIpv6", Index: 7, Target: schemaBoolean},
+		{Name: "ConnectionTrackingSpecification", Index: 8, Target: schemaConnectionTrackingSpecificationRequest},
+		{Name: "Operator", Index: 9, Target: schemaOperatorRequest},
+		{Name: "SubnetId", Index: 10, Target: schemaSubnetId, Required: true, Location: "subnetId"},
+		{Name: "Description", Index: 11, Target: schemaString, Location: "description"},
+		{Name: "PrivateIpAddress", Index: 12, Target: schemaString, Location: "privateIpAddress"},
+		{Name: "Groups", Index: 13, Target: schemaSecurityGroupIdStringList, Location: "SecurityGroupId"},
+		{Name: "PrivateIpAddresses", Index: 14, Target: schemaPrivateIpAddressSpecificationList, Location: "privateIpAddresses"},
+		{Name: "SecondaryPrivateIpAddressCount", Index: 15, Target: schemaInteger, Location: "secondaryPrivateIpAddressCount"},
+		{Name: "Ipv6Addresses", Index: 16, Target: schemaInstanceIpv6AddressList, Location: "ipv6Addresses"},
+		{Name: "Ipv6AddressCount", Index: 17, Target: schemaInteger, Location: "ipv6AddressCount"},
+		{Name: "DryRun", Index: 18, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaCreateNetworkInterfaceResult = &smithy.Schema{
+	Name: "CreateNetworkInterfaceResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NetworkInterface", Target: schemaNetworkInterface, Location: "networkInterface"},
+		{Name: "ClientToken", Index: 1, Target: schemaString, Location: "clientToken"},
+	},
+}
+
+var schemaCreateRouteRequest = &smithy.Schema{
+	Name: "CreateRouteRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DestinationPrefixListId", Target: schemaPrefixListResourceId},
+		{Name: "VpcEndpointId", Index: 1, Target: schemaVpcEndpointId},
+		{Name: "TransitGatewayId", Index: 2, Target: schemaTransitGatewayId},
+		{Name: "LocalGatewayId", Index: 3, Target: schemaLocalGatewayId},
+		{Name: "CarrierGatewayId", Index: 4, Target: schemaCarrierGatewayId},
+		{Name: "CoreNetworkArn", Index: 5, Target: schemaCoreNetworkArn},
+		{Name: "OdbNetworkArn", Index: 6, Target: schemaOdbNetworkArn},
+		{Name: "DryRun", Index: 7, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "RouteTableId", Index: 8, Target: schemaRouteTableId, Required: true, Location: "routeTableId"},
+		{Name: "DestinationCidrBlock", Index: 9, Target: schemaString, Location: "destinationCidrBlock"},
+		{Name: "GatewayId", Index: 10, Target: schemaRouteGatewayId, Location: "gatewayId"},
+		{Name: "DestinationIpv6CidrBlock", Index: 11, Target: schemaString, Location: "destinationIpv6CidrBlock"},
+		{Name: "EgressOnlyInternetGatewayId", Index: 12, Target: schemaEgressOnlyInternetGatewayId, Location: "egressOnlyInternetGatewayId"},
+		{Name: "InstanceId", Index: 13, Target: schemaInstanceId, Location: "instanceId"},
+		{Name: "NetworkInterfaceId", Index: 14, Target: schemaNetworkInterfaceId, Location: "networkInterfaceId"},
+		{Name: "VpcPeeringConnectionId", Index: 15, Target: schemaVpcPeeringConnectionId, Location: "vpcPeeringConnectionId"},
+		{Name: "NatGatewayId", Index: 16, Target: schemaNatGatewayId, Location: "natGatewayId"},
+	},
+}
+
+var schemaCreateRouteResult = &smithy.Schema{
+	Name: "CreateRouteResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+	},
+}
+
+var schemaCreateRouteTableRequest = &smithy.Schema{
+	Name: "CreateRouteTableRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "TagSpecifications", Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "ClientToken", Index: 1, Target: schemaString, Token: true},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "VpcId", Index: 3, Target: schemaVpcId, Required: true, Location: "vpcId"},
+	},
+}
+
+var schemaCreateRouteTableResult = &smithy.Schema{
+	Name: "CreateRouteTableResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "RouteTable", Target: schemaRouteTable, Location: "routeTable"},
+		{Name: "ClientToken", Index: 1, Target: schemaString, Location: "clientToken"},
+	},
+}
+
+var schemaCreateSecurityGroupRequest = &smithy.Schema{
+	Name: "CreateSecurityGroupRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Description", Target: schemaString, Required: true, Location: "GroupDescription"},
+		{Name: "GroupName", Index: 1, Target: schemaString, Required: true},
+		{Name: "VpcId", Index: 2, Target: schemaVpcId},
+		{Name: "TagSpecifications", Index: 3, Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "DryRun", Index: 4, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaCreateSecurityGroupResult = &smithy.Schema{
+	Name: "CreateSecurityGroupResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "GroupId", Target: schemaString, Location: "groupId"},
+		{Name: "Tags", Index: 1, Target: schemaTagList, Location: "tagSet"},
+		{Name: "SecurityGroupArn", Index: 2, Target: schemaString, Location: "securityGroupArn"},
+	},
+}
+
+var schemaCreateSubnetRequest = &smithy.Schema{
+	Name: "CreateSubnetRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "TagSpecifications", Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "AvailabilityZone", Index: 1, Target: schemaString},
+		{Name: "AvailabilityZoneId", Index: 2, Target: schemaString},
+		{Name: "CidrBlock", Index: 3, Target: schemaString},
+		{Name: "Ipv6CidrBlock", Index: 4, Target: schemaString},
+		{Name: "OutpostArn", Index: 5, Target: schemaString},
+		{Name: "VpcId", Index: 6, Target: schemaVpcId, Required: true},
+		{Name: "Ipv6Native", Index: 7, Target: schemaBoolean},
+		{Name: "Ipv4IpamPoolId", Index: 8, Target: schemaIpamPoolId},
+		{Name: "Ipv4NetmaskLength", Index: 9, Target: schemaNetmaskLength},
+		{Name: "Ipv6IpamPoolId", Index: 10, Target: schemaIpamPoolId},
+		{Name: "Ipv6NetmaskLength", Index: 11, Target: schemaNetmaskLength},
+		{Name: "DryRun", Index: 12, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaCreateSubnetResult = &smithy.Schema{
+	Name: "CreateSubnetResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Subnet", Target: schemaSubnet, Location: "subnet"},
+	},
+}
+
+var schemaCreateTagsOutput = &smithy.Schema{
+	Name: "CreateTagsOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaCreateTagsRequest = &smithy.Schema{
+	Name: "CreateTagsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "Resources", Index: 1, Target: schemaResourceIdList, Required: true, Location: "ResourceId"},
+		{Name: "Tags", Index: 2, Target: schemaTagList, Required: true, Location: "Tag"},
+	},
+}
+
+var schemaCreateVpcRequest = &smithy.Schema{
+	Name: "CreateVpcRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "CidrBlock", Target: schemaString},
+		{Name: "Ipv6Pool", Index: 1, Target: schemaIpv6PoolEc2Id},
+		{Name: "Ipv6CidrBlock", Index: 2, Target: schemaString},
+		{Name: "Ipv4IpamPoolId", Index: 3, Target: schemaIpamPoolId},
+		{Name: "Ipv4NetmaskLength", Index: 4, Target: schemaNetmaskLength},
+		{Name: "Ipv6IpamPoolId", Index: 5, Target: schemaIpamPoolId},
+		{Name: "Ipv6NetmaskLength", Index: 6, Target: schemaNetmaskLength},
+		{Name: "Ipv6CidrBlockNetworkBorderGroup", Index: 7, Target: schemaString},
+		{Name: "VpcEncryptionControl", Index: 8, Target: schemaVpcEncryptionControlConfiguration},
+		{Name: "TagSpecifications", Index: 9, Target: schemaTagSpecificationList, Location: "TagSpecification"},
+		{Name: "DryRun", Index: 10, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "InstanceTenancy", Index: 11, Target: schemaTenancy, Location: "instanceTenancy"},
+		{Name: "AmazonProvidedIpv6CidrBlock", Index: 12, Target: schemaBoolean, Location: "amazonProvidedIpv6CidrBlock"},
+	},
+}
+
+var schemaCreateVpcResult = &smithy.Schema{
+	Name: "CreateVpcResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Vpc", Target: schemaVpc, Location: "vpc"},
+	},
+}
+
 var schemaDateTime = &smithy.Schema{
 	Name: "DateTime",
 	Kind: smithy.KindTimestamp,
+}
+
+var schemaDeleteInternetGatewayOutput = &smithy.Schema{
+	Name: "DeleteInternetGatewayOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteInternetGatewayRequest = &smithy.Schema{
+	Name: "DeleteInternetGatewayRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "InternetGatewayId", Index: 1, Target: schemaInternetGatewayId, Required: true, Location: "internetGatewayId"},
+	},
+}
+
+var schemaDeleteNatGatewayRequest = &smithy.Schema{
+	Name: "DeleteNatGatewayRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean},
+		{Name: "NatGatewayId", Index: 1, Target: schemaNatGatewayId, Required: true},
+	},
+}
+
+var schemaDeleteNatGatewayResult = &smithy.Schema{
+	Name: "DeleteNatGatewayResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NatGatewayId", Target: schemaString, Location: "natGatewayId"},
+	},
+}
+
+var schemaDeleteNetworkInterfaceOutput = &smithy.Schema{
+	Name: "DeleteNetworkInterfaceOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteNetworkInterfaceRequest = &smithy.Schema{
+	Name: "DeleteNetworkInterfaceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "NetworkInterfaceId", Index: 1, Target: schemaNetworkInterfaceId, Required: true, Location: "networkInterfaceId"},
+	},
+}
+
+var schemaDeleteRouteOutput = &smithy.Schema{
+	Name: "DeleteRouteOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteRouteRequest = &smithy.Schema{
+	Name: "DeleteRouteRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DestinationPrefixListId", Target: schemaPrefixListResourceId},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "RouteTableId", Index: 2, Target: schemaRouteTableId, Required: true, Location: "routeTableId"},
+		{Name: "DestinationCidrBlock", Index: 3, Target: schemaString, Location: "destinationCidrBlock"},
+		{Name: "DestinationIpv6CidrBlock", Index: 4, Target: schemaString, Location: "destinationIpv6CidrBlock"},
+	},
+}
+
+var schemaDeleteRouteTableOutput = &smithy.Schema{
+	Name: "DeleteRouteTableOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteRouteTableRequest = &smithy.Schema{
+	Name: "DeleteRouteTableRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "RouteTableId", Index: 1, Target: schemaRouteTableId, Required: true, Location: "routeTableId"},
+	},
+}
+
+var schemaDeleteSecurityGroupRequest = &smithy.Schema{
+	Name: "DeleteSecurityGroupRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "GroupId", Target: schemaSecurityGroupId},
+		{Name: "GroupName", Index: 1, Target: schemaSecurityGroupName},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaDeleteSecurityGroupResult = &smithy.Schema{
+	Name: "DeleteSecurityGroupResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+		{Name: "GroupId", Index: 1, Target: schemaSecurityGroupId, Location: "groupId"},
+	},
+}
+
+var schemaDeleteSubnetOutput = &smithy.Schema{
+	Name: "DeleteSubnetOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteSubnetRequest = &smithy.Schema{
+	Name: "DeleteSubnetRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SubnetId", Target: schemaSubnetId, Required: true},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaDeleteTagsOutput = &smithy.Schema{
+	Name: "DeleteTagsOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteTagsRequest = &smithy.Schema{
+	Name: "DeleteTagsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "Resources", Index: 1, Target: schemaResourceIdList, Required: true, Location: "resourceId"},
+		{Name: "Tags", Index: 2, Target: schemaTagList, Location: "tag"},
+	},
+}
+
+var schemaDeleteVpcOutput = &smithy.Schema{
+	Name: "DeleteVpcOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteVpcRequest = &smithy.Schema{
+	Name: "DeleteVpcRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "VpcId", Target: schemaVpcId, Required: true},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaDescribeAccountAttributesRequest = &smithy.Schema{
+	Name: "DescribeAccountAttributesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "AttributeNames", Index: 1, Target: schemaAccountAttributeNameStringList, Location: "attributeName"},
+	},
+}
+
+var schemaDescribeAccountAttributesResult = &smithy.Schema{
+	Name: "DescribeAccountAttributesResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AccountAttributes", Target: schemaAccountAttributeList, Location: "accountAttributeSet"},
+	},
+}
+
+var schemaDescribeAddressesAttributeRequest = &smithy.Schema{
+	Name: "DescribeAddressesAttributeRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AllocationIds", Target: schemaAllocationIds, Location: "AllocationId"},
+		{Name: "Attribute", Index: 1, Target: schemaAddressAttributeName},
+		{Name: "NextToken", Index: 2, Target: schemaNextToken},
+		{Name: "MaxResults", Index: 3, Target: schemaAddressMaxResults},
+		{Name: "DryRun", Index: 4, Target: schemaBoolean},
+	},
+}
+
+var schemaDescribeAddressesAttributeResult = &smithy.Schema{
+	Name: "DescribeAddressesAttributeResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Addresses", Target: schemaAddressSet, Location: "addressSet"},
+		{Name: "NextToken", Index: 1, Target: schemaNextToken, Location: "nextToken"},
+	},
+}
+
+var schemaDescribeAddressesRequest = &smithy.Schema{
+	Name: "DescribeAddressesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "PublicIps", Target: schemaPublicIpStringList, Location: "PublicIp"},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "Filters", Index: 2, Target: schemaFilterList, Location: "Filter"},
+		{Name: "AllocationIds", Index: 3, Target: schemaAllocationIdList, Location: "AllocationId"},
+	},
+}
+
+var schemaDescribeAddressesResult = &smithy.Schema{
+	Name: "DescribeAddressesResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Addresses", Target: schemaAddressList, Location: "addressesSet"},
+	},
 }
 
 var schemaDescribeAvailabilityZonesRequest = &smithy.Schema{
@@ -170,6 +934,114 @@ var schemaDescribeAvailabilityZonesResult = &smithy.Schema{
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "AvailabilityZones", Target: schemaAvailabilityZoneList, Location: "availabilityZoneInfo"},
+	},
+}
+
+var schemaDescribeDhcpOptionsMaxResults = &smithy.Schema{
+	Name:   "DescribeDhcpOptionsMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 5, HasMax: true, Max: 1000},
+}
+
+var schemaDescribeDhcpOptionsRequest = &smithy.Schema{
+	Name: "DescribeDhcpOptionsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DhcpOptionsIds", Target: schemaDhcpOptionsIdStringList, Location: "DhcpOptionsId"},
+		{Name: "NextToken", Index: 1, Target: schemaString},
+		{Name: "MaxResults", Index: 2, Target: schemaDescribeDhcpOptionsMaxResults},
+		{Name: "DryRun", Index: 3, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "Filters", Index: 4, Target: schemaFilterList, Location: "Filter"},
+	},
+}
+
+var schemaDescribeDhcpOptionsResult = &smithy.Schema{
+	Name: "DescribeDhcpOptionsResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NextToken", Target: schemaString, Location: "nextToken"},
+		{Name: "DhcpOptions", Index: 1, Target: schemaDhcpOptionsList, Location: "dhcpOptionsSet"},
+	},
+}
+
+var schemaDescribeInternetGatewaysMaxResults = &smithy.Schema{
+	Name:   "DescribeInternetGatewaysMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 5, HasMax: true, Max: 1000},
+}
+
+var schemaDescribeInternetGatewaysRequest = &smithy.Schema{
+	Name: "DescribeInternetGatewaysRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NextToken", Target: schemaString},
+		{Name: "MaxResults", Index: 1, Target: schemaDescribeInternetGatewaysMaxResults},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "InternetGatewayIds", Index: 3, Target: schemaInternetGatewayIdList, Location: "internetGatewayId"},
+		{Name: "Filters", Index: 4, Target: schemaFilterList, Location: "Filter"},
+	},
+}
+
+var schemaDescribeInternetGatewaysResult = &smithy.Schema{
+	Name: "DescribeInternetGatewaysResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "InternetGateways", Target: schemaInternetGatewayList, Location: "internetGatewaySet"},
+		{Name: "NextToken", Index: 1, Target: schemaString, Location: "nextToken"},
+	},
+}
+
+var schemaDescribeNatGatewaysMaxResults = &smithy.Schema{
+	Name:   "DescribeNatGatewaysMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 5, HasMax: true, Max: 1000},
+}
+
+var schemaDescribeNatGatewaysRequest = &smithy.Schema{
+	Name: "DescribeNatGatewaysRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean},
+		{Name: "Filter", Index: 1, Target: schemaFilterList},
+		{Name: "MaxResults", Index: 2, Target: schemaDescribeNatGatewaysMaxResults},
+		{Name: "NatGatewayIds", Index: 3, Target: schemaNatGatewayIdStringList, Location: "NatGatewayId"},
+		{Name: "NextToken", Index: 4, Target: schemaString},
+	},
+}
+
+var schemaDescribeNatGatewaysResult = &smithy.Schema{
+	Name: "DescribeNatGatewaysResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NatGateways", Target: schemaNatGatewayList, Location: "natGatewaySet"},
+		{Name: "NextToken", Index: 1, Target: schemaString, Location: "nextToken"},
+	},
+}
+
+var schemaDescribeNetworkAclsMaxResults = &smithy.Schema{
+	Name:   "DescribeNetworkAclsMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 5, HasMax: true, Max: 1000},
+}
+
+var schemaDescribeNetworkAclsRequest = &smithy.Schema{
+	Name: "DescribeNetworkAclsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NextToken", Target: schemaString},
+		{Name: "MaxResults", Index: 1, Target: schemaDescribeNetworkAclsMaxResults},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "NetworkAclIds", Index: 3, Target: schemaNetworkAclIdStringList, Location: "NetworkAclId"},
+		{Name: "Filters", Index: 4, Target: schemaFilterList, Location: "Filter"},
+	},
+}
+
+var schemaDescribeNetworkAclsResult = &smithy.Schema{
+	Name: "DescribeNetworkAclsResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NetworkAcls", Target: schemaNetworkAclList, Location: "networkAclSet"},
+		{Name: "NextToken", Index: 1, Target: schemaString, Location: "nextToken"},
 	},
 }
 
@@ -197,6 +1069,81 @@ var schemaDescribeNetworkInterfacesResult = &smithy.Schema{
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "NetworkInterfaces", Target: schemaNetworkInterfaceList, Location: "networkInterfaceSet"},
+		{Name: "NextToken", Index: 1, Target: schemaString, Location: "nextToken"},
+	},
+}
+
+var schemaDescribePrefixListsRequest = &smithy.Schema{
+	Name: "DescribePrefixListsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean},
+		{Name: "Filters", Index: 1, Target: schemaFilterList, Location: "Filter"},
+		{Name: "MaxResults", Index: 2, Target: schemaInteger},
+		{Name: "NextToken", Index: 3, Target: schemaString},
+		{Name: "PrefixListIds", Index: 4, Target: schemaPrefixListResourceIdStringList, Location: "PrefixListId"},
+	},
+}
+
+var schemaDescribePrefixListsResult = &smithy.Schema{
+	Name: "DescribePrefixListsResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NextToken", Target: schemaString, Location: "nextToken"},
+		{Name: "PrefixLists", Index: 1, Target: schemaPrefixListSet, Location: "prefixListSet"},
+	},
+}
+
+var schemaDescribeRouteTablesMaxResults = &smithy.Schema{
+	Name:   "DescribeRouteTablesMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 5, HasMax: true, Max: 100},
+}
+
+var schemaDescribeRouteTablesRequest = &smithy.Schema{
+	Name: "DescribeRouteTablesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NextToken", Target: schemaString},
+		{Name: "MaxResults", Index: 1, Target: schemaDescribeRouteTablesMaxResults},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "RouteTableIds", Index: 3, Target: schemaRouteTableIdStringList, Location: "RouteTableId"},
+		{Name: "Filters", Index: 4, Target: schemaFilterList, Location: "Filter"},
+	},
+}
+
+var schemaDescribeRouteTablesResult = &smithy.Schema{
+	Name: "DescribeRouteTablesResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "RouteTables", Target: schemaRouteTableList, Location: "routeTableSet"},
+		{Name: "NextToken", Index: 1, Target: schemaString, Location: "nextToken"},
+	},
+}
+
+var schemaDescribeSecurityGroupRulesMaxResults = &smithy.Schema{
+	Name:   "DescribeSecurityGroupRulesMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 5, HasMax: true, Max: 1000},
+}
+
+var schemaDescribeSecurityGroupRulesRequest = &smithy.Schema{
+	Name: "DescribeSecurityGroupRulesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Filters", Target: schemaFilterList, Location: "Filter"},
+		{Name: "SecurityGroupRuleIds", Index: 1, Target: schemaSecurityGroupRuleIdList, Location: "SecurityGroupRuleId"},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean},
+		{Name: "NextToken", Index: 3, Target: schemaString},
+		{Name: "MaxResults", Index: 4, Target: schemaDescribeSecurityGroupRulesMaxResults},
+	},
+}
+
+var schemaDescribeSecurityGroupRulesResult = &smithy.Schema{
+	Name: "DescribeSecurityGroupRulesResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SecurityGroupRules", Target: schemaSecurityGroupRuleList, Location: "securityGroupRuleSet"},
 		{Name: "NextToken", Index: 1, Target: schemaString, Location: "nextToken"},
 	},
 }
@@ -256,6 +1203,47 @@ var schemaDescribeSubnetsResult = &smithy.Schema{
 	},
 }
 
+var schemaDescribeTagsRequest = &smithy.Schema{
+	Name: "DescribeTagsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "Filters", Index: 1, Target: schemaFilterList, Location: "Filter"},
+		{Name: "MaxResults", Index: 2, Target: schemaInteger, Location: "maxResults"},
+		{Name: "NextToken", Index: 3, Target: schemaString, Location: "nextToken"},
+	},
+}
+
+var schemaDescribeTagsResult = &smithy.Schema{
+	Name: "DescribeTagsResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NextToken", Target: schemaString, Location: "nextToken"},
+		{Name: "Tags", Index: 1, Target: schemaTagDescriptionList, Location: "tagSet"},
+	},
+}
+
+var schemaDescribeVpcAttributeRequest = &smithy.Schema{
+	Name: "DescribeVpcAttributeRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Attribute", Target: schemaVpcAttributeName, Required: true},
+		{Name: "VpcId", Index: 1, Target: schemaVpcId, Required: true},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaDescribeVpcAttributeResult = &smithy.Schema{
+	Name: "DescribeVpcAttributeResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "EnableDnsHostnames", Target: schemaAttributeBooleanValue, Location: "enableDnsHostnames"},
+		{Name: "EnableDnsSupport", Index: 1, Target: schemaAttributeBooleanValue, Location: "enableDnsSupport"},
+		{Name: "EnableNetworkAddressUsageMetrics", Index: 2, Target: schemaAttributeBooleanValue, Location: "enableNetworkAddressUsageMetrics"},
+		{Name: "VpcId", Index: 3, Target: schemaString, Location: "vpcId"},
+	},
+}
+
 var schemaDescribeVpcsMaxResults = &smithy.Schema{
 	Name:   "DescribeVpcsMaxResults",
 	Kind:   smithy.KindInteger,
@@ -280,6 +1268,137 @@ var schemaDescribeVpcsResult = &smithy.Schema{
 	Members: []*smithy.Member{
 		{Name: "NextToken", Target: schemaString, Location: "nextToken"},
 		{Name: "Vpcs", Index: 1, Target: schemaVpcList, Location: "vpcSet"},
+	},
+}
+
+var schemaDetachInternetGatewayOutput = &smithy.Schema{
+	Name: "DetachInternetGatewayOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDetachInternetGatewayRequest = &smithy.Schema{
+	Name: "DetachInternetGatewayRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "InternetGatewayId", Index: 1, Target: schemaInternetGatewayId, Required: true, Location: "internetGatewayId"},
+		{Name: "VpcId", Index: 2, Target: schemaVpcId, Required: true, Location: "vpcId"},
+	},
+}
+
+var schemaDhcpConfiguration = &smithy.Schema{
+	Name: "DhcpConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Key", Target: schemaString, Location: "key"},
+		{Name: "Values", Index: 1, Target: schemaDhcpConfigurationValueList, Location: "valueSet"},
+	},
+}
+
+var schemaDhcpConfigurationList = &smithy.Schema{
+	Name: "DhcpConfigurationList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaDhcpConfiguration, Location: "item"},
+}
+
+var schemaDhcpConfigurationValueList = &smithy.Schema{
+	Name: "DhcpConfigurationValueList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaAttributeValue, Location: "item"},
+}
+
+var schemaDhcpOptions = &smithy.Schema{
+	Name: "DhcpOptions",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "OwnerId", Target: schemaString, Location: "ownerId"},
+		{Name: "Tags", Index: 1, Target: schemaTagList, Location: "tagSet"},
+		{Name: "DhcpOptionsId", Index: 2, Target: schemaString, Location: "dhcpOptionsId"},
+		{Name: "DhcpConfigurations", Index: 3, Target: schemaDhcpConfigurationList, Location: "dhcpConfigurationSet"},
+	},
+}
+
+var schemaDhcpOptionsId = &smithy.Schema{
+	Name: "DhcpOptionsId",
+	Kind: smithy.KindString,
+}
+
+var schemaDhcpOptionsIdStringList = &smithy.Schema{
+	Name: "DhcpOptionsIdStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaDhcpOptionsId, Location: "DhcpOptionsId"},
+}
+
+var schemaDhcpOptionsList = &smithy.Schema{
+	Name: "DhcpOptionsList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaDhcpOptions, Location: "item"},
+}
+
+var schemaDisassociateAddressOutput = &smithy.Schema{
+	Name: "DisassociateAddressOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDisassociateAddressRequest = &smithy.Schema{
+	Name: "DisassociateAddressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AssociationId", Target: schemaElasticIpAssociationId},
+		{Name: "PublicIp", Index: 1, Target: schemaEipAllocationPublicIp},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaDisassociateRouteTableOutput = &smithy.Schema{
+	Name: "DisassociateRouteTableOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDisassociateRouteTableRequest = &smithy.Schema{
+	Name: "DisassociateRouteTableRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "AssociationId", Index: 1, Target: schemaRouteTableAssociationId, Required: true, Location: "associationId"},
+	},
+}
+
+var schemaDomainType = &smithy.Schema{
+	Name: "DomainType",
+	Kind: smithy.KindString,
+	Enum: []string{"vpc", "standard"},
+}
+
+var schemaEgressOnlyInternetGatewayId = &smithy.Schema{
+	Name: "EgressOnlyInternetGatewayId",
+	Kind: smithy.KindString,
+}
+
+var schemaEipAllocationPublicIp = &smithy.Schema{
+	Name: "EipAllocationPublicIp",
+	Kind: smithy.KindString,
+}
+
+var schemaElasticIpAssociationId = &smithy.Schema{
+	Name: "ElasticIpAssociationId",
+	Kind: smithy.KindString,
+}
+
+var schemaEnaSrdSpecification = &smithy.Schema{
+	Name: "EnaSrdSpecification",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "EnaSrdEnabled", Target: schemaBoolean},
+		{Name: "EnaSrdUdpSpecification", Index: 1, Target: schemaEnaSrdUdpSpecification},
+	},
+}
+
+var schemaEnaSrdUdpSpecification = &smithy.Schema{
+	Name: "EnaSrdUdpSpecification",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "EnaSrdUdpEnabled", Target: schemaBoolean},
 	},
 }
 
@@ -331,9 +1450,87 @@ var schemaHostnameType = &smithy.Schema{
 	Enum: []string{"ip-name", "resource-name"},
 }
 
+var schemaIcmpTypeCode = &smithy.Schema{
+	Name: "IcmpTypeCode",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Code", Target: schemaInteger, Location: "code"},
+		{Name: "Type", Index: 1, Target: schemaInteger, Location: "type"},
+	},
+}
+
+var schemaInstanceId = &smithy.Schema{
+	Name: "InstanceId",
+	Kind: smithy.KindString,
+}
+
+var schemaInstanceIpv6Address = &smithy.Schema{
+	Name: "InstanceIpv6Address",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Ipv6Address", Target: schemaString, Location: "ipv6Address"},
+		{Name: "IsPrimaryIpv6", Index: 1, Target: schemaBoolean, Location: "isPrimaryIpv6"},
+	},
+}
+
+var schemaInstanceIpv6AddressList = &smithy.Schema{
+	Name: "InstanceIpv6AddressList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaInstanceIpv6Address, Location: "item"},
+}
+
 var schemaInteger = &smithy.Schema{
 	Name: "Integer",
 	Kind: smithy.KindInteger,
+}
+
+var schemaInternetGateway = &smithy.Schema{
+	Name: "InternetGateway",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Attachments", Target: schemaInternetGatewayAttachmentList, Location: "attachmentSet"},
+		{Name: "InternetGatewayId", Index: 1, Target: schemaString, Location: "internetGatewayId"},
+		{Name: "OwnerId", Index: 2, Target: schemaString, Location: "ownerId"},
+		{Name: "Tags", Index: 3, Target: schemaTagList, Location: "tagSet"},
+	},
+}
+
+var schemaInternetGatewayAttachment = &smithy.Schema{
+	Name: "InternetGatewayAttachment",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "State", Target: schemaAttachmentStatus, Location: "state"},
+		{Name: "VpcId", Index: 1, Target: schemaString, Location: "vpcId"},
+	},
+}
+
+var schemaInternetGatewayAttachmentList = &smithy.Schema{
+	Name: "InternetGatewayAttachmentList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaInternetGatewayAttachment, Location: "item"},
+}
+
+var schemaInternetGatewayId = &smithy.Schema{
+	Name: "InternetGatewayId",
+	Kind: smithy.KindString,
+}
+
+var schemaInternetGatewayIdList = &smithy.Schema{
+	Name: "InternetGatewayIdList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaInternetGatewayId, Location: "item"},
+}
+
+var schemaInternetGatewayList = &smithy.Schema{
+	Name: "InternetGatewayList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaInternetGateway, Location: "item"},
+}
+
+var schemaIpList = &smithy.Schema{
+	Name: "IpList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaString, Location: "item"},
 }
 
 var schemaIpPermission = &smithy.Schema{
@@ -377,11 +1574,35 @@ var schemaIpSource = &smithy.Schema{
 	Enum: []string{"amazon", "byoip", "none"},
 }
 
+var schemaIpamPoolId = &smithy.Schema{
+	Name: "IpamPoolId",
+	Kind: smithy.KindString,
+}
+
+var schemaIpv4PoolEc2Id = &smithy.Schema{
+	Name: "Ipv4PoolEc2Id",
+	Kind: smithy.KindString,
+}
+
+var schemaIpv4PrefixList = &smithy.Schema{
+	Name: "Ipv4PrefixList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaIpv4PrefixSpecificationRequest, Location: "item"},
+}
+
 var schemaIpv4PrefixSpecification = &smithy.Schema{
 	Name: "Ipv4PrefixSpecification",
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "Ipv4Prefix", Target: schemaString, Location: "ipv4Prefix"},
+	},
+}
+
+var schemaIpv4PrefixSpecificationRequest = &smithy.Schema{
+	Name: "Ipv4PrefixSpecificationRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Ipv4Prefix", Target: schemaString},
 	},
 }
 
@@ -397,11 +1618,30 @@ var schemaIpv6AddressAttribute = &smithy.Schema{
 	Enum: []string{"public", "private"},
 }
 
+var schemaIpv6PoolEc2Id = &smithy.Schema{
+	Name: "Ipv6PoolEc2Id",
+	Kind: smithy.KindString,
+}
+
+var schemaIpv6PrefixList = &smithy.Schema{
+	Name: "Ipv6PrefixList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaIpv6PrefixSpecificationRequest, Location: "item"},
+}
+
 var schemaIpv6PrefixSpecification = &smithy.Schema{
 	Name: "Ipv6PrefixSpecification",
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "Ipv6Prefix", Target: schemaString, Location: "ipv6Prefix"},
+	},
+}
+
+var schemaIpv6PrefixSpecificationRequest = &smithy.Schema{
+	Name: "Ipv6PrefixSpecificationRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Ipv6Prefix", Target: schemaString},
 	},
 }
 
@@ -424,6 +1664,278 @@ var schemaIpv6RangeList = &smithy.Schema{
 	Name: "Ipv6RangeList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaIpv6Range, Location: "item"},
+}
+
+var schemaLocalGatewayId = &smithy.Schema{
+	Name: "LocalGatewayId",
+	Kind: smithy.KindString,
+}
+
+var schemaModifyNetworkInterfaceAttributeOutput = &smithy.Schema{
+	Name: "ModifyNetworkInterfaceAttributeOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaModifyNetworkInterfaceAttributeRequest = &smithy.Schema{
+	Name: "ModifyNetworkInterfaceAttributeRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "EnaSrdSpecification", Target: schemaEnaSrdSpecification},
+		{Name: "EnablePrimaryIpv6", Index: 1, Target: schemaBoolean},
+		{Name: "ConnectionTrackingSpecification", Index: 2, Target: schemaConnectionTrackingSpecificationRequest},
+		{Name: "AssociatePublicIpAddress", Index: 3, Target: schemaBoolean},
+		{Name: "AssociatedSubnetIds", Index: 4, Target: schemaSubnetIdList, Location: "AssociatedSubnetId"},
+		{Name: "DryRun", Index: 5, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "NetworkInterfaceId", Index: 6, Target: schemaNetworkInterfaceId, Required: true, Location: "networkInterfaceId"},
+		{Name: "Description", Index: 7, Target: schemaAttributeValue, Location: "description"},
+		{Name: "SourceDestCheck", Index: 8, Target: schemaAttributeBooleanValue, Location: "sourceDestCheck"},
+		{Name: "Groups", Index: 9, Target: schemaSecurityGroupIdStringList, Location: "SecurityGroupId"},
+		{Name: "Attachment", Index: 10, Target: schemaNetworkInterfaceAttachmentChanges, Location: "attachment"},
+	},
+}
+
+var schemaModifySecurityGroupRulesRequest = &smithy.Schema{
+	Name: "ModifySecurityGroupRulesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "GroupId", Target: schemaSecurityGroupId, Required: true},
+		{Name: "SecurityGroupRules", Index: 1, Target: schemaSecurityGroupRuleUpdateList, Required: true, Location: "SecurityGroupRule"},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean},
+	},
+}
+
+var schemaModifySecurityGroupRulesResult = &smithy.Schema{
+	Name: "ModifySecurityGroupRulesResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+	},
+}
+
+var schemaModifySubnetAttributeOutput = &smithy.Schema{
+	Name: "ModifySubnetAttributeOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaModifySubnetAttributeRequest = &smithy.Schema{
+	Name: "ModifySubnetAttributeRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AssignIpv6AddressOnCreation", Target: schemaAttributeBooleanValue},
+		{Name: "MapPublicIpOnLaunch", Index: 1, Target: schemaAttributeBooleanValue},
+		{Name: "SubnetId", Index: 2, Target: schemaSubnetId, Required: true, Location: "subnetId"},
+		{Name: "MapCustomerOwnedIpOnLaunch", Index: 3, Target: schemaAttributeBooleanValue},
+		{Name: "CustomerOwnedIpv4Pool", Index: 4, Target: schemaCoipPoolId},
+		{Name: "EnableDns64", Index: 5, Target: schemaAttributeBooleanValue},
+		{Name: "PrivateDnsHostnameTypeOnLaunch", Index: 6, Target: schemaHostnameType},
+		{Name: "EnableResourceNameDnsARecordOnLaunch", Index: 7, Target: schemaAttributeBooleanValue},
+		{Name: "EnableResourceNameDnsAAAARecordOnLaunch", Index: 8, Target: schemaAttributeBooleanValue},
+		{Name: "EnableLniAtDeviceIndex", Index: 9, Target: schemaInteger},
+		{Name: "DisableLniAtDeviceIndex", Index: 10, Target: schemaAttributeBooleanValue},
+	},
+}
+
+var schemaModifyVpcAttributeOutput = &smithy.Schema{
+	Name: "ModifyVpcAttributeOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaModifyVpcAttributeRequest = &smithy.Schema{
+	Name: "ModifyVpcAttributeRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "EnableDnsHostnames", Target: schemaAttributeBooleanValue},
+		{Name: "EnableDnsSupport", Index: 1, Target: schemaAttributeBooleanValue},
+		{Name: "VpcId", Index: 2, Target: schemaVpcId, Required: true, Location: "vpcId"},
+		{Name: "EnableNetworkAddressUsageMetrics", Index: 3, Target: schemaAttributeBooleanValue},
+	},
+}
+
+var schemaNatGateway = &smithy.Schema{
+	Name: "NatGateway",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "CreateTime", Target: schemaDateTime, Location: "createTime"},
+		{Name: "DeleteTime", Index: 1, Target: schemaDateTime, Location: "deleteTime"},
+		{Name: "FailureCode", Index: 2, Target: schemaString, Location: "failureCode"},
+		{Name: "FailureMessage", Index: 3, Target: schemaString, Location: "failureMessage"},
+		{Name: "NatGatewayAddresses", Index: 4, Target: schemaNatGatewayAddressList, Location: "natGatewayAddressSet"},
+		{Name: "NatGatewayId", Index: 5, Target: schemaString, Location: "natGatewayId"},
+		{Name: "ProvisionedBandwidth", Index: 6, Target: schemaProvisionedBandwidth, Location: "provisionedBandwidth"},
+		{Name: "State", Index: 7, Target: schemaNatGatewayState, Location: "state"},
+		{Name: "SubnetId", Index: 8, Target: schemaString, Location: "subnetId"},
+		{Name: "VpcId", Index: 9, Target: schemaString, Location: "vpcId"},
+		{Name: "Tags", Index: 10, Target: schemaTagList, Location: "tagSet"},
+		{Name: "ConnectivityType", Index: 11, Target: schemaConnectivityType, Location: "connectivityType"},
+		{Name: "AvailabilityMode", Index: 12, Target: schemaAvailabilityMode, Location: "availabilityMode"},
+		{Name: "AutoScalingIps", Index: 13, Target: schemaAutoScalingIpsState, Location: "autoScalingIps"},
+		{Name: "AutoProvisionZones", Index: 14, Target: schemaAutoProvisionZonesState, Location: "autoProvisionZones"},
+		{Name: "AttachedAppliances", Index: 15, Target: schemaNatGatewayAttachedApplianceList, Location: "attachedApplianceSet"},
+		{Name: "RouteTableId", Index: 16, Target: schemaString, Location: "routeTableId"},
+	},
+}
+
+var schemaNatGatewayAddress = &smithy.Schema{
+	Name: "NatGatewayAddress",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AllocationId", Target: schemaString, Location: "allocationId"},
+		{Name: "NetworkInterfaceId", Index: 1, Target: schemaString, Location: "networkInterfaceId"},
+		{Name: "PrivateIp", Index: 2, Target: schemaString, Location: "privateIp"},
+		{Name: "PublicIp", Index: 3, Target: schemaString, Location: "publicIp"},
+		{Name: "AssociationId", Index: 4, Target: schemaString, Location: "associationId"},
+		{Name: "IsPrimary", Index: 5, Target: schemaBoolean, Location: "isPrimary"},
+		{Name: "FailureMessage", Index: 6, Target: schemaString, Location: "failureMessage"},
+		{Name: "Status", Index: 7, Target: schemaNatGatewayAddressStatus, Location: "status"},
+		{Name: "AvailabilityZone", Index: 8, Target: schemaAvailabilityZoneName, Location: "availabilityZone"},
+		{Name: "AvailabilityZoneId", Index: 9, Target: schemaAvailabilityZoneId, Location: "availabilityZoneId"},
+	},
+}
+
+var schemaNatGatewayAddressList = &smithy.Schema{
+	Name: "NatGatewayAddressList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNatGatewayAddress, Location: "item"},
+}
+
+var schemaNatGatewayAddressStatus = &smithy.Schema{
+	Name: "NatGatewayAddressStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"assigning", "unassigning", "associating", "disassociating", "succeeded", "failed"},
+}
+
+var schemaNatGatewayApplianceModifyState = &smithy.Schema{
+	Name: "NatGatewayApplianceModifyState",
+	Kind: smithy.KindString,
+	Enum: []string{"modifying", "completed", "failed"},
+}
+
+var schemaNatGatewayApplianceState = &smithy.Schema{
+	Name: "NatGatewayApplianceState",
+	Kind: smithy.KindString,
+	Enum: []string{"attaching", "attached", "detaching", "detached", "attach-failed", "detach-failed"},
+}
+
+var schemaNatGatewayApplianceType = &smithy.Schema{
+	Name: "NatGatewayApplianceType",
+	Kind: smithy.KindString,
+	Enum: []string{"network-firewall-proxy"},
+}
+
+var schemaNatGatewayAttachedAppliance = &smithy.Schema{
+	Name: "NatGatewayAttachedAppliance",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Type", Target: schemaNatGatewayApplianceType, Location: "type"},
+		{Name: "ApplianceArn", Index: 1, Target: schemaString, Location: "applianceArn"},
+		{Name: "VpcEndpointId", Index: 2, Target: schemaString, Location: "vpcEndpointId"},
+		{Name: "AttachmentState", Index: 3, Target: schemaNatGatewayApplianceState, Location: "attachmentState"},
+		{Name: "ModificationState", Index: 4, Target: schemaNatGatewayApplianceModifyState, Location: "modificationState"},
+		{Name: "FailureCode", Index: 5, Target: schemaString, Location: "failureCode"},
+		{Name: "FailureMessage", Index: 6, Target: schemaString, Location: "failureMessage"},
+	},
+}
+
+var schemaNatGatewayAttachedApplianceList = &smithy.Schema{
+	Name: "NatGatewayAttachedApplianceList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNatGatewayAttachedAppliance, Location: "item"},
+}
+
+var schemaNatGatewayId = &smithy.Schema{
+	Name: "NatGatewayId",
+	Kind: smithy.KindString,
+}
+
+var schemaNatGatewayIdStringList = &smithy.Schema{
+	Name: "NatGatewayIdStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNatGatewayId, Location: "item"},
+}
+
+var schemaNatGatewayList = &smithy.Schema{
+	Name: "NatGatewayList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNatGateway, Location: "item"},
+}
+
+var schemaNatGatewayState = &smithy.Schema{
+	Name: "NatGatewayState",
+	Kind: smithy.KindString,
+	Enum: []string{"pending", "failed", "available", "deleting", "deleted"},
+}
+
+var schemaNetmaskLength = &smithy.Schema{
+	Name: "NetmaskLength",
+	Kind: smithy.KindInteger,
+}
+
+var schemaNetworkAcl = &smithy.Schema{
+	Name: "NetworkAcl",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Associations", Target: schemaNetworkAclAssociationList, Location: "associationSet"},
+		{Name: "Entries", Index: 1, Target: schemaNetworkAclEntryList, Location: "entrySet"},
+		{Name: "IsDefault", Index: 2, Target: schemaBoolean, Location: "default"},
+		{Name: "NetworkAclId", Index: 3, Target: schemaString, Location: "networkAclId"},
+		{Name: "Tags", Index: 4, Target: schemaTagList, Location: "tagSet"},
+		{Name: "VpcId", Index: 5, Target: schemaString, Location: "vpcId"},
+		{Name: "OwnerId", Index: 6, Target: schemaString, Location: "ownerId"},
+	},
+}
+
+var schemaNetworkAclAssociation = &smithy.Schema{
+	Name: "NetworkAclAssociation",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NetworkAclAssociationId", Target: schemaString, Location: "networkAclAssociationId"},
+		{Name: "NetworkAclId", Index: 1, Target: schemaString, Location: "networkAclId"},
+		{Name: "SubnetId", Index: 2, Target: schemaString, Location: "subnetId"},
+	},
+}
+
+var schemaNetworkAclAssociationList = &smithy.Schema{
+	Name: "NetworkAclAssociationList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNetworkAclAssociation, Location: "item"},
+}
+
+var schemaNetworkAclEntry = &smithy.Schema{
+	Name: "NetworkAclEntry",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "CidrBlock", Target: schemaString, Location: "cidrBlock"},
+		{Name: "Egress", Index: 1, Target: schemaBoolean, Location: "egress"},
+		{Name: "IcmpTypeCode", Index: 2, Target: schemaIcmpTypeCode, Location: "icmpTypeCode"},
+		{Name: "Ipv6CidrBlock", Index: 3, Target: schemaString, Location: "ipv6CidrBlock"},
+		{Name: "PortRange", Index: 4, Target: schemaPortRange, Location: "portRange"},
+		{Name: "Protocol", Index: 5, Target: schemaString, Location: "protocol"},
+		{Name: "RuleAction", Index: 6, Target: schemaRuleAction, Location: "ruleAction"},
+		{Name: "RuleNumber", Index: 7, Target: schemaInteger, Location: "ruleNumber"},
+	},
+}
+
+var schemaNetworkAclEntryList = &smithy.Schema{
+	Name: "NetworkAclEntryList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNetworkAclEntry, Location: "item"},
+}
+
+var schemaNetworkAclId = &smithy.Schema{
+	Name: "NetworkAclId",
+	Kind: smithy.KindString,
+}
+
+var schemaNetworkAclIdStringList = &smithy.Schema{
+	Name: "NetworkAclIdStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNetworkAclId, Location: "item"},
+}
+
+var schemaNetworkAclList = &smithy.Schema{
+	Name: "NetworkAclList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaNetworkAcl, Location: "item"},
 }
 
 var schemaNetworkInterface = &smithy.Schema{
@@ -496,6 +2008,28 @@ var schemaNetworkInterfaceAttachment = &smithy.Schema{
 	},
 }
 
+var schemaNetworkInterfaceAttachmentChanges = &smithy.Schema{
+	Name: "NetworkInterfaceAttachmentChanges",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DefaultEnaQueueCount", Target: schemaBoolean},
+		{Name: "EnaQueueCount", Index: 1, Target: schemaInteger},
+		{Name: "AttachmentId", Index: 2, Target: schemaNetworkInterfaceAttachmentId, Location: "attachmentId"},
+		{Name: "DeleteOnTermination", Index: 3, Target: schemaBoolean, Location: "deleteOnTermination"},
+	},
+}
+
+var schemaNetworkInterfaceAttachmentId = &smithy.Schema{
+	Name: "NetworkInterfaceAttachmentId",
+	Kind: smithy.KindString,
+}
+
+var schemaNetworkInterfaceCreationType = &smithy.Schema{
+	Name: "NetworkInterfaceCreationType",
+	Kind: smithy.KindString,
+	Enum: []string{"efa", "efa-only", "branch", "trunk"},
+}
+
 var schemaNetworkInterfaceId = &smithy.Schema{
 	Name: "NetworkInterfaceId",
 	Kind: smithy.KindString,
@@ -558,6 +2092,24 @@ var schemaNetworkInterfaceType = &smithy.Schema{
 	Enum: []string{"interface", "natGateway", "efa", "efa-only", "trunk", "load_balancer", "network_load_balancer", "vpc_endpoint", "branch", "transit_gateway", "lambda", "quicksight", "global_accelerator_managed", "api_gateway_managed", "gateway_load_balancer", "gateway_load_balancer_endpoint", "iot_rules_managed", "aws_codestar_connections_managed"},
 }
 
+var schemaNextToken = &smithy.Schema{
+	Name: "NextToken",
+	Kind: smithy.KindString,
+}
+
+var schemaOdbNetworkArn = &smithy.Schema{
+	Name: "OdbNetworkArn",
+	Kind: smithy.KindString,
+}
+
+var schemaOperatorRequest = &smithy.Schema{
+	Name: "OperatorRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Principal", Target: schemaString},
+	},
+}
+
 var schemaOperatorResponse = &smithy.Schema{
 	Name: "OperatorResponse",
 	Kind: smithy.KindStructure,
@@ -565,6 +2117,25 @@ var schemaOperatorResponse = &smithy.Schema{
 		{Name: "Managed", Target: schemaBoolean, Location: "managed"},
 		{Name: "Principal", Index: 1, Target: schemaString, Location: "principal"},
 		{Name: "HiddenByDefault", Index: 2, Target: schemaBoolean, Location: "hiddenByDefault"},
+	},
+}
+
+var schemaPortRange = &smithy.Schema{
+	Name: "PortRange",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "From", Target: schemaInteger, Location: "from"},
+		{Name: "To", Index: 1, Target: schemaInteger, Location: "to"},
+	},
+}
+
+var schemaPrefixList = &smithy.Schema{
+	Name: "PrefixList",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Cidrs", Target: schemaValueStringList, Location: "cidrSet"},
+		{Name: "PrefixListId", Index: 1, Target: schemaString, Location: "prefixListId"},
+		{Name: "PrefixListName", Index: 2, Target: schemaString, Location: "prefixListName"},
 	},
 }
 
@@ -583,6 +2154,23 @@ var schemaPrefixListIdList = &smithy.Schema{
 	Elem: &smithy.Member{Name: "member", Target: schemaPrefixListId, Location: "item"},
 }
 
+var schemaPrefixListResourceId = &smithy.Schema{
+	Name: "PrefixListResourceId",
+	Kind: smithy.KindString,
+}
+
+var schemaPrefixListResourceIdStringList = &smithy.Schema{
+	Name: "PrefixListResourceIdStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaPrefixListResourceId, Location: "item"},
+}
+
+var schemaPrefixListSet = &smithy.Schema{
+	Name: "PrefixListSet",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaPrefixList, Location: "item"},
+}
+
 var schemaPrivateDnsNameOptionsOnLaunch = &smithy.Schema{
 	Name: "PrivateDnsNameOptionsOnLaunch",
 	Kind: smithy.KindStructure,
@@ -591,6 +2179,68 @@ var schemaPrivateDnsNameOptionsOnLaunch = &smithy.Schema{
 		{Name: "EnableResourceNameDnsARecord", Index: 1, Target: schemaBoolean, Location: "enableResourceNameDnsARecord"},
 		{Name: "EnableResourceNameDnsAAAARecord", Index: 2, Target: schemaBoolean, Location: "enableResourceNameDnsAAAARecord"},
 	},
+}
+
+var schemaPrivateIpAddressCount = &smithy.Schema{
+	Name:   "PrivateIpAddressCount",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 31},
+}
+
+var schemaPrivateIpAddressSpecification = &smithy.Schema{
+	Name: "PrivateIpAddressSpecification",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Primary", Target: schemaBoolean, Location: "primary"},
+		{Name: "PrivateIpAddress", Index: 1, Target: schemaString, Location: "privateIpAddress"},
+	},
+}
+
+var schemaPrivateIpAddressSpecificationList = &smithy.Schema{
+	Name: "PrivateIpAddressSpecificationList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaPrivateIpAddressSpecification, Location: "item"},
+}
+
+var schemaPropagatingVgw = &smithy.Schema{
+	Name: "PropagatingVgw",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "GatewayId", Target: schemaString, Location: "gatewayId"},
+	},
+}
+
+var schemaPropagatingVgwList = &smithy.Schema{
+	Name: "PropagatingVgwList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaPropagatingVgw, Location: "item"},
+}
+
+var schemaProvisionedBandwidth = &smithy.Schema{
+	Name: "ProvisionedBandwidth",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "ProvisionTime", Target: schemaDateTime, Location: "provisionTime"},
+		{Name: "Provisioned", Index: 1, Target: schemaString, Location: "provisioned"},
+		{Name: "RequestTime", Index: 2, Target: schemaDateTime, Location: "requestTime"},
+		{Name: "Requested", Index: 3, Target: schemaString, Location: "requested"},
+		{Name: "Status", Index: 4, Target: schemaString, Location: "status"},
+	},
+}
+
+var schemaPtrUpdateStatus = &smithy.Schema{
+	Name: "PtrUpdateStatus",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Value", Target: schemaString, Location: "value"},
+		{Name: "Status", Index: 1, Target: schemaString, Location: "status"},
+		{Name: "Reason", Index: 2, Target: schemaString, Location: "reason"},
+	},
+}
+
+var schemaPublicIpAddress = &smithy.Schema{
+	Name: "PublicIpAddress",
+	Kind: smithy.KindString,
 }
 
 var schemaPublicIpDnsNameOptions = &smithy.Schema{
@@ -602,6 +2252,305 @@ var schemaPublicIpDnsNameOptions = &smithy.Schema{
 		{Name: "PublicIpv6DnsName", Index: 2, Target: schemaString, Location: "publicIpv6DnsName"},
 		{Name: "PublicDualStackDnsName", Index: 3, Target: schemaString, Location: "publicDualStackDnsName"},
 	},
+}
+
+var schemaPublicIpStringList = &smithy.Schema{
+	Name: "PublicIpStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaString, Location: "PublicIp"},
+}
+
+var schemaReferencedSecurityGroup = &smithy.Schema{
+	Name: "ReferencedSecurityGroup",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "GroupId", Target: schemaString, Location: "groupId"},
+		{Name: "PeeringStatus", Index: 1, Target: schemaString, Location: "peeringStatus"},
+		{Name: "UserId", Index: 2, Target: schemaString, Location: "userId"},
+		{Name: "VpcId", Index: 3, Target: schemaString, Location: "vpcId"},
+		{Name: "VpcPeeringConnectionId", Index: 4, Target: schemaString, Location: "vpcPeeringConnectionId"},
+	},
+}
+
+var schemaReleaseAddressOutput = &smithy.Schema{
+	Name: "ReleaseAddressOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaReleaseAddressRequest = &smithy.Schema{
+	Name: "ReleaseAddressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AllocationId", Target: schemaAllocationId},
+		{Name: "PublicIp", Index: 1, Target: schemaString},
+		{Name: "NetworkBorderGroup", Index: 2, Target: schemaString},
+		{Name: "DryRun", Index: 3, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaReplaceRouteOutput = &smithy.Schema{
+	Name: "ReplaceRouteOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaReplaceRouteRequest = &smithy.Schema{
+	Name: "ReplaceRouteRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DestinationPrefixListId", Target: schemaPrefixListResourceId},
+		{Name: "VpcEndpointId", Index: 1, Target: schemaVpcEndpointId},
+		{Name: "LocalTarget", Index: 2, Target: schemaBoolean},
+		{Name: "TransitGatewayId", Index: 3, Target: schemaTransitGatewayId},
+		{Name: "LocalGatewayId", Index: 4, Target: schemaLocalGatewayId},
+		{Name: "CarrierGatewayId", Index: 5, Target: schemaCarrierGatewayId},
+		{Name: "CoreNetworkArn", Index: 6, Target: schemaCoreNetworkArn},
+		{Name: "OdbNetworkArn", Index: 7, Target: schemaOdbNetworkArn},
+		{Name: "DryRun", Index: 8, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "RouteTableId", Index: 9, Target: schemaRouteTableId, Required: true, Location: "routeTableId"},
+		{Name: "DestinationCidrBlock", Index: 10, Target: schemaString, Location: "destinationCidrBlock"},
+		{Name: "GatewayId", Index: 11, Target: schemaRouteGatewayId, Location: "gatewayId"},
+		{Name: "DestinationIpv6CidrBlock", Index: 12, Target: schemaString, Location: "destinationIpv6CidrBlock"},
+		{Name: "EgressOnlyInternetGatewayId", Index: 13, Target: schemaEgressOnlyInternetGatewayId, Location: "egressOnlyInternetGatewayId"},
+		{Name: "InstanceId", Index: 14, Target: schemaInstanceId, Location: "instanceId"},
+		{Name: "NetworkInterfaceId", Index: 15, Target: schemaNetworkInterfaceId, Location: "networkInterfaceId"},
+		{Name: "VpcPeeringConnectionId", Index: 16, Target: schemaVpcPeeringConnectionId, Location: "vpcPeeringConnectionId"},
+		{Name: "NatGatewayId", Index: 17, Target: schemaNatGatewayId, Location: "natGatewayId"},
+	},
+}
+
+var schemaReplaceRouteTableAssociationRequest = &smithy.Schema{
+	Name: "ReplaceRouteTableAssociationRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean, Location: "dryRun"},
+		{Name: "AssociationId", Index: 1, Target: schemaRouteTableAssociationId, Required: true, Location: "associationId"},
+		{Name: "RouteTableId", Index: 2, Target: schemaRouteTableId, Required: true, Location: "routeTableId"},
+	},
+}
+
+var schemaReplaceRouteTableAssociationResult = &smithy.Schema{
+	Name: "ReplaceRouteTableAssociationResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NewAssociationId", Target: schemaString, Location: "newAssociationId"},
+		{Name: "AssociationState", Index: 1, Target: schemaRouteTableAssociationState, Location: "associationState"},
+	},
+}
+
+var schemaResourceIdList = &smithy.Schema{
+	Name: "ResourceIdList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaTaggableResourceId},
+}
+
+var schemaResourceType = &smithy.Schema{
+	Name: "ResourceType",
+	Kind: smithy.KindString,
+	Enum: []string{"capacity-reservation", "client-vpn-endpoint", "customer-gateway", "carrier-gateway", "coip-pool", "declarative-policies-report", "dedicated-host", "dhcp-options", "egress-only-internet-gateway", "elastic-ip", "elastic-gpu", "export-image-task", "export-instance-task", "fleet", "fpga-image", "host-reservation", "image", "image-usage-report", "import-image-task", "import-snapshot-task", "instance", "instance-event-window", "internet-gateway", "ipam", "ipam-pool", "ipam-scope", "ipv4pool-ec2", "ipv6pool-ec2", "key-pair", "launch-template", "local-gateway", "local-gateway-route-table", "local-gateway-virtual-interface", "local-gateway-virtual-interface-group", "local-gateway-route-table-vpc-association", "local-gateway-route-table-virtual-interface-group-association", "natgateway", "network-acl", "network-interface", "network-insights-analysis", "network-insights-path", "network-insights-access-scope", "network-insights-access-scope-analysis", "outpost-lag", "placement-group", "prefix-list", "replace-root-volume-task", "reserved-instances", "route-table", "security-group", "security-group-rule", "service-link-virtual-interface", "snapshot", "spot-fleet-request", "spot-instances-request", "subnet", "subnet-cidr-reservation", "traffic-mirror-filter", "traffic-mirror-session", "traffic-mirror-target", "transit-gateway", "transit-gateway-attachment", "transit-gateway-connect-peer", "transit-gateway-multicast-domain", "transit-gateway-policy-table", "transit-gateway-metering-policy", "transit-gateway-route-table", "transit-gateway-route-table-announcement", "volume", "vpc", "vpc-endpoint", "vpc-endpoint-connection", "vpc-endpoint-service", "vpc-endpoint-service-permission", "vpc-peering-connection", "vpn-connection", "vpn-gateway", "vpc-flow-log", "capacity-reservation-fleet", "traffic-mirror-filter-rule", "vpc-endpoint-connection-device-type", "verified-access-instance", "verified-access-group", "verified-access-endpoint", "verified-access-policy", "verified-access-trust-provider", "vpn-connection-device-type", "vpc-block-public-access-exclusion", "vpc-encryption-control", "route-server", "route-server-endpoint", "route-server-peer", "ipam-resource-discovery", "ipam-resource-discovery-association", "instance-connect-endpoint", "verified-access-endpoint-target", "ipam-external-resource-verification-token", "capacity-block", "mac-modification-task", "ipam-prefix-list-resolver", "ipam-policy", "ipam-prefix-list-resolver-target", "secondary-interface", "secondary-network", "secondary-subnet", "capacity-manager-data-export", "vpn-concentrator", "ipam-pool-allocation"},
+}
+
+var schemaRevokeSecurityGroupEgressRequest = &smithy.Schema{
+	Name: "RevokeSecurityGroupEgressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SecurityGroupRuleIds", Target: schemaSecurityGroupRuleIdList, Location: "SecurityGroupRuleId"},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "GroupId", Index: 2, Target: schemaSecurityGroupId, Required: true, Location: "groupId"},
+		{Name: "SourceSecurityGroupName", Index: 3, Target: schemaString, Location: "sourceSecurityGroupName"},
+		{Name: "SourceSecurityGroupOwnerId", Index: 4, Target: schemaString, Location: "sourceSecurityGroupOwnerId"},
+		{Name: "IpProtocol", Index: 5, Target: schemaString, Location: "ipProtocol"},
+		{Name: "FromPort", Index: 6, Target: schemaInteger, Location: "fromPort"},
+		{Name: "ToPort", Index: 7, Target: schemaInteger, Location: "toPort"},
+		{Name: "CidrIp", Index: 8, Target: schemaString, Location: "cidrIp"},
+		{Name: "IpPermissions", Index: 9, Target: schemaIpPermissionList, Location: "ipPermissions"},
+	},
+}
+
+var schemaRevokeSecurityGroupEgressResult = &smithy.Schema{
+	Name: "RevokeSecurityGroupEgressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+		{Name: "UnknownIpPermissions", Index: 1, Target: schemaIpPermissionList, Location: "unknownIpPermissionSet"},
+		{Name: "RevokedSecurityGroupRules", Index: 2, Target: schemaRevokedSecurityGroupRuleList, Location: "revokedSecurityGroupRuleSet"},
+	},
+}
+
+var schemaRevokeSecurityGroupIngressRequest = &smithy.Schema{
+	Name: "RevokeSecurityGroupIngressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "CidrIp", Target: schemaString},
+		{Name: "FromPort", Index: 1, Target: schemaInteger},
+		{Name: "GroupId", Index: 2, Target: schemaSecurityGroupId},
+		{Name: "GroupName", Index: 3, Target: schemaSecurityGroupName},
+		{Name: "IpPermissions", Index: 4, Target: schemaIpPermissionList},
+		{Name: "IpProtocol", Index: 5, Target: schemaString},
+		{Name: "SourceSecurityGroupName", Index: 6, Target: schemaString},
+		{Name: "SourceSecurityGroupOwnerId", Index: 7, Target: schemaString},
+		{Name: "ToPort", Index: 8, Target: schemaInteger},
+		{Name: "SecurityGroupRuleIds", Index: 9, Target: schemaSecurityGroupRuleIdList, Location: "SecurityGroupRuleId"},
+		{Name: "DryRun", Index: 10, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
+var schemaRevokeSecurityGroupIngressResult = &smithy.Schema{
+	Name: "RevokeSecurityGroupIngressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+		{Name: "UnknownIpPermissions", Index: 1, Target: schemaIpPermissionList, Location: "unknownIpPermissionSet"},
+		{Name: "RevokedSecurityGroupRules", Index: 2, Target: schemaRevokedSecurityGroupRuleList, Location: "revokedSecurityGroupRuleSet"},
+	},
+}
+
+var schemaRevokedSecurityGroupRule = &smithy.Schema{
+	Name: "RevokedSecurityGroupRule",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SecurityGroupRuleId", Target: schemaSecurityGroupRuleId, Location: "securityGroupRuleId"},
+		{Name: "GroupId", Index: 1, Target: schemaSecurityGroupId, Location: "groupId"},
+		{Name: "IsEgress", Index: 2, Target: schemaBoolean, Location: "isEgress"},
+		{Name: "IpProtocol", Index: 3, Target: schemaString, Location: "ipProtocol"},
+		{Name: "FromPort", Index: 4, Target: schemaInteger, Location: "fromPort"},
+		{Name: "ToPort", Index: 5, Target: schemaInteger, Location: "toPort"},
+		{Name: "CidrIpv4", Index: 6, Target: schemaString, Location: "cidrIpv4"},
+		{Name: "CidrIpv6", Index: 7, Target: schemaString, Location: "cidrIpv6"},
+		{Name: "PrefixListId", Index: 8, Target: schemaPrefixListResourceId, Location: "prefixListId"},
+		{Name: "ReferencedGroupId", Index: 9, Target: schemaSecurityGroupId, Location: "referencedGroupId"},
+		{Name: "Description", Index: 10, Target: schemaString, Location: "description"},
+	},
+}
+
+var schemaRevokedSecurityGroupRuleList = &smithy.Schema{
+	Name: "RevokedSecurityGroupRuleList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaRevokedSecurityGroupRule, Location: "item"},
+}
+
+var schemaRoute = &smithy.Schema{
+	Name: "Route",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DestinationCidrBlock", Target: schemaString, Location: "destinationCidrBlock"},
+		{Name: "DestinationIpv6CidrBlock", Index: 1, Target: schemaString, Location: "destinationIpv6CidrBlock"},
+		{Name: "DestinationPrefixListId", Index: 2, Target: schemaString, Location: "destinationPrefixListId"},
+		{Name: "EgressOnlyInternetGatewayId", Index: 3, Target: schemaString, Location: "egressOnlyInternetGatewayId"},
+		{Name: "GatewayId", Index: 4, Target: schemaString, Location: "gatewayId"},
+		{Name: "InstanceId", Index: 5, Target: schemaString, Location: "instanceId"},
+		{Name: "InstanceOwnerId", Index: 6, Target: schemaString, Location: "instanceOwnerId"},
+		{Name: "NatGatewayId", Index: 7, Target: schemaString, Location: "natGatewayId"},
+		{Name: "TransitGatewayId", Index: 8, Target: schemaString, Location: "transitGatewayId"},
+		{Name: "LocalGatewayId", Index: 9, Target: schemaString, Location: "localGatewayId"},
+		{Name: "CarrierGatewayId", Index: 10, Target: schemaCarrierGatewayId, Location: "carrierGatewayId"},
+		{Name: "NetworkInterfaceId", Index: 11, Target: schemaString, Location: "networkInterfaceId"},
+		{Name: "Origin", Index: 12, Target: schemaRouteOrigin, Location: "origin"},
+		{Name: "State", Index: 13, Target: schemaRouteState, Location: "state"},
+		{Name: "VpcPeeringConnectionId", Index: 14, Target: schemaString, Location: "vpcPeeringConnectionId"},
+		{Name: "CoreNetworkArn", Index: 15, Target: schemaCoreNetworkArn, Location: "coreNetworkArn"},
+		{Name: "OdbNetworkArn", Index: 16, Target: schemaOdbNetworkArn, Location: "odbNetworkArn"},
+		{Name: "IpAddress", Index: 17, Target: schemaString, Location: "ipAddress"},
+	},
+}
+
+var schemaRouteGatewayId = &smithy.Schema{
+	Name: "RouteGatewayId",
+	Kind: smithy.KindString,
+}
+
+var schemaRouteList = &smithy.Schema{
+	Name: "RouteList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaRoute, Location: "item"},
+}
+
+var schemaRouteOrigin = &smithy.Schema{
+	Name: "RouteOrigin",
+	Kind: smithy.KindString,
+	Enum: []string{"CreateRouteTable", "CreateRoute", "EnableVgwRoutePropagation", "Advertisement"},
+}
+
+var schemaRouteState = &smithy.Schema{
+	Name: "RouteState",
+	Kind: smithy.KindString,
+	Enum: []string{"active", "blackhole", "filtered"},
+}
+
+var schemaRouteTable = &smithy.Schema{
+	Name: "RouteTable",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Associations", Target: schemaRouteTableAssociationList, Location: "associationSet"},
+		{Name: "PropagatingVgws", Index: 1, Target: schemaPropagatingVgwList, Location: "propagatingVgwSet"},
+		{Name: "RouteTableId", Index: 2, Target: schemaString, Location: "routeTableId"},
+		{Name: "Routes", Index: 3, Target: schemaRouteList, Location: "routeSet"},
+		{Name: "Tags", Index: 4, Target: schemaTagList, Location: "tagSet"},
+		{Name: "VpcId", Index: 5, Target: schemaString, Location: "vpcId"},
+		{Name: "OwnerId", Index: 6, Target: schemaString, Location: "ownerId"},
+	},
+}
+
+var schemaRouteTableAssociation = &smithy.Schema{
+	Name: "RouteTableAssociation",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Main", Target: schemaBoolean, Location: "main"},
+		{Name: "RouteTableAssociationId", Index: 1, Target: schemaString, Location: "routeTableAssociationId"},
+		{Name: "RouteTableId", Index: 2, Target: schemaString, Location: "routeTableId"},
+		{Name: "SubnetId", Index: 3, Target: schemaString, Location: "subnetId"},
+		{Name: "GatewayId", Index: 4, Target: schemaString, Location: "gatewayId"},
+		{Name: "PublicIpv4Pool", Index: 5, Target: schemaString, Location: "publicIpv4Pool"},
+		{Name: "AssociationState", Index: 6, Target: schemaRouteTableAssociationState, Location: "associationState"},
+	},
+}
+
+var schemaRouteTableAssociationId = &smithy.Schema{
+	Name: "RouteTableAssociationId",
+	Kind: smithy.KindString,
+}
+
+var schemaRouteTableAssociationList = &smithy.Schema{
+	Name: "RouteTableAssociationList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaRouteTableAssociation, Location: "item"},
+}
+
+var schemaRouteTableAssociationState = &smithy.Schema{
+	Name: "RouteTableAssociationState",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "State", Target: schemaRouteTableAssociationStateCode, Location: "state"},
+		{Name: "StatusMessage", Index: 1, Target: schemaString, Location: "statusMessage"},
+	},
+}
+
+var schemaRouteTableAssociationStateCode = &smithy.Schema{
+	Name: "RouteTableAssociationStateCode",
+	Kind: smithy.KindString,
+	Enum: []string{"associating", "associated", "disassociating", "disassociated", "failed"},
+}
+
+var schemaRouteTableId = &smithy.Schema{
+	Name: "RouteTableId",
+	Kind: smithy.KindString,
+}
+
+var schemaRouteTableIdStringList = &smithy.Schema{
+	Name: "RouteTableIdStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaRouteTableId, Location: "item"},
+}
+
+var schemaRouteTableList = &smithy.Schema{
+	Name: "RouteTableList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaRouteTable, Location: "item"},
+}
+
+var schemaRuleAction = &smithy.Schema{
+	Name: "RuleAction",
+	Kind: smithy.KindString,
+	Enum: []string{"allow", "deny"},
 }
 
 var schemaSecurityGroup = &smithy.Schema{
@@ -625,6 +2574,12 @@ var schemaSecurityGroupId = &smithy.Schema{
 	Kind: smithy.KindString,
 }
 
+var schemaSecurityGroupIdStringList = &smithy.Schema{
+	Name: "SecurityGroupIdStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaSecurityGroupId, Location: "SecurityGroupId"},
+}
+
 var schemaSecurityGroupList = &smithy.Schema{
 	Name: "SecurityGroupList",
 	Kind: smithy.KindList,
@@ -634,6 +2589,95 @@ var schemaSecurityGroupList = &smithy.Schema{
 var schemaSecurityGroupName = &smithy.Schema{
 	Name: "SecurityGroupName",
 	Kind: smithy.KindString,
+}
+
+var schemaSecurityGroupRule = &smithy.Schema{
+	Name: "SecurityGroupRule",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SecurityGroupRuleId", Target: schemaSecurityGroupRuleId, Location: "securityGroupRuleId"},
+		{Name: "GroupId", Index: 1, Target: schemaSecurityGroupId, Location: "groupId"},
+		{Name: "GroupOwnerId", Index: 2, Target: schemaString, Location: "groupOwnerId"},
+		{Name: "IsEgress", Index: 3, Target: schemaBoolean, Location: "isEgress"},
+		{Name: "IpProtocol", Index: 4, Target: schemaString, Location: "ipProtocol"},
+		{Name: "FromPort", Index: 5, Target: schemaInteger, Location: "fromPort"},
+		{Name: "ToPort", Index: 6, Target: schemaInteger, Location: "toPort"},
+		{Name: "CidrIpv4", Index: 7, Target: schemaString, Location: "cidrIpv4"},
+		{Name: "CidrIpv6", Index: 8, Target: schemaString, Location: "cidrIpv6"},
+		{Name: "PrefixListId", Index: 9, Target: schemaPrefixListResourceId, Location: "prefixListId"},
+		{Name: "ReferencedGroupInfo", Index: 10, Target: schemaReferencedSecurityGroup, Location: "referencedGroupInfo"},
+		{Name: "Description", Index: 11, Target: schemaString, Location: "description"},
+		{Name: "Tags", Index: 12, Target: schemaTagList, Location: "tagSet"},
+		{Name: "SecurityGroupRuleArn", Index: 13, Target: schemaString, Location: "securityGroupRuleArn"},
+	},
+}
+
+var schemaSecurityGroupRuleDescription = &smithy.Schema{
+	Name: "SecurityGroupRuleDescription",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SecurityGroupRuleId", Target: schemaString},
+		{Name: "Description", Index: 1, Target: schemaString},
+	},
+}
+
+var schemaSecurityGroupRuleDescriptionList = &smithy.Schema{
+	Name: "SecurityGroupRuleDescriptionList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaSecurityGroupRuleDescription, Location: "item"},
+}
+
+var schemaSecurityGroupRuleId = &smithy.Schema{
+	Name: "SecurityGroupRuleId",
+	Kind: smithy.KindString,
+}
+
+var schemaSecurityGroupRuleIdList = &smithy.Schema{
+	Name: "SecurityGroupRuleIdList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaString, Location: "item"},
+}
+
+var schemaSecurityGroupRuleList = &smithy.Schema{
+	Name: "SecurityGroupRuleList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaSecurityGroupRule, Location: "item"},
+}
+
+var schemaSecurityGroupRuleRequest = &smithy.Schema{
+	Name: "SecurityGroupRuleRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "IpProtocol", Target: schemaString},
+		{Name: "FromPort", Index: 1, Target: schemaInteger},
+		{Name: "ToPort", Index: 2, Target: schemaInteger},
+		{Name: "CidrIpv4", Index: 3, Target: schemaString},
+		{Name: "CidrIpv6", Index: 4, Target: schemaString},
+		{Name: "PrefixListId", Index: 5, Target: schemaPrefixListResourceId},
+		{Name: "ReferencedGroupId", Index: 6, Target: schemaSecurityGroupId},
+		{Name: "Description", Index: 7, Target: schemaString},
+	},
+}
+
+var schemaSecurityGroupRuleUpdate = &smithy.Schema{
+	Name: "SecurityGroupRuleUpdate",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SecurityGroupRuleId", Target: schemaSecurityGroupRuleId, Required: true},
+		{Name: "SecurityGroupRule", Index: 1, Target: schemaSecurityGroupRuleRequest},
+	},
+}
+
+var schemaSecurityGroupRuleUpdateList = &smithy.Schema{
+	Name: "SecurityGroupRuleUpdateList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaSecurityGroupRuleUpdate, Location: "item"},
+}
+
+var schemaServiceManaged = &smithy.Schema{
+	Name: "ServiceManaged",
+	Kind: smithy.KindString,
+	Enum: []string{"alb", "nlb", "rnat", "rds"},
 }
 
 var schemaString = &smithy.Schema{
@@ -696,6 +2740,12 @@ var schemaSubnetId = &smithy.Schema{
 	Kind: smithy.KindString,
 }
 
+var schemaSubnetIdList = &smithy.Schema{
+	Name: "SubnetIdList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaSubnetId, Location: "AssociatedSubnetId"},
+}
+
 var schemaSubnetIdStringList = &smithy.Schema{
 	Name: "SubnetIdStringList",
 	Kind: smithy.KindList,
@@ -741,16 +2791,98 @@ var schemaTag = &smithy.Schema{
 	},
 }
 
+var schemaTagDescription = &smithy.Schema{
+	Name: "TagDescription",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Key", Target: schemaString, Location: "key"},
+		{Name: "ResourceId", Index: 1, Target: schemaString, Location: "resourceId"},
+		{Name: "ResourceType", Index: 2, Target: schemaResourceType, Location: "resourceType"},
+		{Name: "Value", Index: 3, Target: schemaString, Location: "value"},
+	},
+}
+
+var schemaTagDescriptionList = &smithy.Schema{
+	Name: "TagDescriptionList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaTagDescription, Location: "item"},
+}
+
 var schemaTagList = &smithy.Schema{
 	Name: "TagList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaTag, Location: "item"},
 }
 
+var schemaTagSpecification = &smithy.Schema{
+	Name: "TagSpecification",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "ResourceType", Target: schemaResourceType, Location: "resourceType"},
+		{Name: "Tags", Index: 1, Target: schemaTagList, Location: "Tag"},
+	},
+}
+
+var schemaTagSpecificationList = &smithy.Schema{
+	Name: "TagSpecificationList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaTagSpecification, Location: "item"},
+}
+
+var schemaTaggableResourceId = &smithy.Schema{
+	Name: "TaggableResourceId",
+	Kind: smithy.KindString,
+}
+
 var schemaTenancy = &smithy.Schema{
 	Name: "Tenancy",
 	Kind: smithy.KindString,
 	Enum: []string{"default", "dedicated", "host"},
+}
+
+var schemaTransitGatewayId = &smithy.Schema{
+	Name: "TransitGatewayId",
+	Kind: smithy.KindString,
+}
+
+var schemaUpdateSecurityGroupRuleDescriptionsEgressRequest = &smithy.Schema{
+	Name: "UpdateSecurityGroupRuleDescriptionsEgressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean},
+		{Name: "GroupId", Index: 1, Target: schemaSecurityGroupId},
+		{Name: "GroupName", Index: 2, Target: schemaSecurityGroupName},
+		{Name: "IpPermissions", Index: 3, Target: schemaIpPermissionList},
+		{Name: "SecurityGroupRuleDescriptions", Index: 4, Target: schemaSecurityGroupRuleDescriptionList, Location: "SecurityGroupRuleDescription"},
+	},
+}
+
+var schemaUpdateSecurityGroupRuleDescriptionsEgressResult = &smithy.Schema{
+	Name: "UpdateSecurityGroupRuleDescriptionsEgressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+	},
+}
+
+var schemaUpdateSecurityGroupRuleDescriptionsIngressRequest = &smithy.Schema{
+	Name: "UpdateSecurityGroupRuleDescriptionsIngressRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DryRun", Target: schemaBoolean},
+		{Name: "GroupId", Index: 1, Target: schemaSecurityGroupId},
+		{Name: "GroupName", Index: 2, Target: schemaSecurityGroupName},
+		{Name: "IpPermissions", Index: 3, Target: schemaIpPermissionList},
+		{Name: "SecurityGroupRuleDescriptions", Index: 4, Target: schemaSecurityGroupRuleDescriptionList, Location: "SecurityGroupRuleDescription"},
+	},
+}
+
+var schemaUpdateSecurityGroupRuleDescriptionsIngressResult = &smithy.Schema{
+	Name: "UpdateSecurityGroupRuleDescriptionsIngressResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Return", Target: schemaBoolean, Location: "return"},
+	},
 }
 
 var schemaUserIdGroupPair = &smithy.Schema{
@@ -798,6 +2930,12 @@ var schemaVpc = &smithy.Schema{
 	},
 }
 
+var schemaVpcAttributeName = &smithy.Schema{
+	Name: "VpcAttributeName",
+	Kind: smithy.KindString,
+	Enum: []string{"enableDnsSupport", "enableDnsHostnames", "enableNetworkAddressUsageMetrics"},
+}
+
 var schemaVpcCidrBlockAssociation = &smithy.Schema{
 	Name: "VpcCidrBlockAssociation",
 	Kind: smithy.KindStructure,
@@ -843,6 +2981,22 @@ var schemaVpcEncryptionControl = &smithy.Schema{
 	},
 }
 
+var schemaVpcEncryptionControlConfiguration = &smithy.Schema{
+	Name: "VpcEncryptionControlConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Mode", Target: schemaVpcEncryptionControlMode, Required: true},
+		{Name: "InternetGatewayExclusion", Index: 1, Target: schemaVpcEncryptionControlExclusionStateInput},
+		{Name: "EgressOnlyInternetGatewayExclusion", Index: 2, Target: schemaVpcEncryptionControlExclusionStateInput},
+		{Name: "NatGatewayExclusion", Index: 3, Target: schemaVpcEncryptionControlExclusionStateInput},
+		{Name: "VirtualPrivateGatewayExclusion", Index: 4, Target: schemaVpcEncryptionControlExclusionStateInput},
+		{Name: "VpcPeeringExclusion", Index: 5, Target: schemaVpcEncryptionControlExclusionStateInput},
+		{Name: "LambdaExclusion", Index: 6, Target: schemaVpcEncryptionControlExclusionStateInput},
+		{Name: "VpcLatticeExclusion", Index: 7, Target: schemaVpcEncryptionControlExclusionStateInput},
+		{Name: "ElasticFileSystemExclusion", Index: 8, Target: schemaVpcEncryptionControlExclusionStateInput},
+	},
+}
+
 var schemaVpcEncryptionControlExclusion = &smithy.Schema{
 	Name: "VpcEncryptionControlExclusion",
 	Kind: smithy.KindStructure,
@@ -856,6 +3010,12 @@ var schemaVpcEncryptionControlExclusionState = &smithy.Schema{
 	Name: "VpcEncryptionControlExclusionState",
 	Kind: smithy.KindString,
 	Enum: []string{"enabling", "enabled", "disabling", "disabled"},
+}
+
+var schemaVpcEncryptionControlExclusionStateInput = &smithy.Schema{
+	Name: "VpcEncryptionControlExclusionStateInput",
+	Kind: smithy.KindString,
+	Enum: []string{"enable", "disable"},
 }
 
 var schemaVpcEncryptionControlExclusions = &smithy.Schema{
@@ -888,6 +3048,11 @@ var schemaVpcEncryptionControlState = &smithy.Schema{
 	Name: "VpcEncryptionControlState",
 	Kind: smithy.KindString,
 	Enum: []string{"enforce-in-progress", "monitor-in-progress", "enforce-failed", "monitor-failed", "deleting", "deleted", "available", "creating", "delete-failed"},
+}
+
+var schemaVpcEndpointId = &smithy.Schema{
+	Name: "VpcEndpointId",
+	Kind: smithy.KindString,
 }
 
 var schemaVpcId = &smithy.Schema{
@@ -925,6 +3090,11 @@ var schemaVpcList = &smithy.Schema{
 	Name: "VpcList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaVpc, Location: "item"},
+}
+
+var schemaVpcPeeringConnectionId = &smithy.Schema{
+	Name: "VpcPeeringConnectionId",
+	Kind: smithy.KindString,
 }
 
 var schemaVpcState = &smithy.Schema{

@@ -12,11 +12,61 @@ import (
 // smithy.Validate. Errors that clients may see are smithy.APIError; any other is
 // an internal failure.
 type Service interface {
+	AllocateAddress(ctx context.Context, in *AllocateAddressInput) (*AllocateAddressOutput, error)
+	AssociateAddress(ctx context.Context, in *AssociateAddressInput) (*AssociateAddressOutput, error)
+	AssociateRouteTable(ctx context.Context, in *AssociateRouteTableInput) (*AssociateRouteTableOutput, error)
+	AttachInternetGateway(ctx context.Context, in *AttachInternetGatewayInput) (*AttachInternetGatewayOutput, error)
+	AuthorizeSecurityGroupEgress(ctx context.Context, in *AuthorizeSecurityGroupEgressInput) (*AuthorizeSecurityGroupEgressOutput, error)
+	AuthorizeSecurityGroupIngress(ctx context.Context, in *AuthorizeSecurityGroupIngressInput) (*AuthorizeSecurityGroupIngressOutput, error)
+	CreateInternetGateway(ctx context.Context, in *CreateInternetGatewayInput) (*CreateInternetGatewayOutput, error)
+	CreateNatGateway(ctx context.Context, in *CreateNatGatewayInput) (*CreateNatGatewayOutput, error)
+	CreateNetworkInterface(ctx context.Context, in *CreateNetworkInterfaceInput) (*CreateNetworkInterfaceOutput, error)
+	CreateRoute(ctx context.Context, in *CreateRouteInput) (*CreateRouteOutput, error)
+	CreateRouteTable(ctx context.Context, in *CreateRouteTableInput) (*CreateRouteTableOutput, error)
+	CreateSecurityGroup(ctx context.Context, in *CreateSecurityGroupInput) (*CreateSecurityGroupOutput, error)
+	CreateSubnet(ctx context.Context, in *CreateSubnetInput) (*CreateSubnetOutput, error)
+	CreateTags(ctx context.Context, in *CreateTagsInput) (*CreateTagsOutput, error)
+	CreateVpc(ctx context.Context, in *CreateVpcInput) (*CreateVpcOutput, error)
+	DeleteInternetGateway(ctx context.Context, in *DeleteInternetGatewayInput) (*DeleteInternetGatewayOutput, error)
+	DeleteNatGateway(ctx context.Context, in *DeleteNatGatewayInput) (*DeleteNatGatewayOutput, error)
+	DeleteNetworkInterface(ctx context.Context, in *DeleteNetworkInterfaceInput) (*DeleteNetworkInterfaceOutput, error)
+	DeleteRoute(ctx context.Context, in *DeleteRouteInput) (*DeleteRouteOutput, error)
+	DeleteRouteTable(ctx context.Context, in *DeleteRouteTableInput) (*DeleteRouteTableOutput, error)
+	DeleteSecurityGroup(ctx context.Context, in *DeleteSecurityGroupInput) (*DeleteSecurityGroupOutput, error)
+	DeleteSubnet(ctx context.Context, in *DeleteSubnetInput) (*DeleteSubnetOutput, error)
+	DeleteTags(ctx context.Context, in *DeleteTagsInput) (*DeleteTagsOutput, error)
+	DeleteVpc(ctx context.Context, in *DeleteVpcInput) (*DeleteVpcOutput, error)
+	DescribeAccountAttributes(ctx context.Context, in *DescribeAccountAttributesInput) (*DescribeAccountAttributesOutput, error)
+	DescribeAddresses(ctx context.Context, in *DescribeAddressesInput) (*DescribeAddressesOutput, error)
+	DescribeAddressesAttribute(ctx context.Context, in *DescribeAddressesAttributeInput) (*DescribeAddressesAttributeOutput, error)
 	DescribeAvailabilityZones(ctx context.Context, in *DescribeAvailabilityZonesInput) (*DescribeAvailabilityZonesOutput, error)
+	DescribeDhcpOptions(ctx context.Context, in *DescribeDhcpOptionsInput) (*DescribeDhcpOptionsOutput, error)
+	DescribeInternetGateways(ctx context.Context, in *DescribeInternetGatewaysInput) (*DescribeInternetGatewaysOutput, error)
+	DescribeNatGateways(ctx context.Context, in *DescribeNatGatewaysInput) (*DescribeNatGatewaysOutput, error)
+	DescribeNetworkAcls(ctx context.Context, in *DescribeNetworkAclsInput) (*DescribeNetworkAclsOutput, error)
 	DescribeNetworkInterfaces(ctx context.Context, in *DescribeNetworkInterfacesInput) (*DescribeNetworkInterfacesOutput, error)
+	DescribePrefixLists(ctx context.Context, in *DescribePrefixListsInput) (*DescribePrefixListsOutput, error)
+	DescribeRouteTables(ctx context.Context, in *DescribeRouteTablesInput) (*DescribeRouteTablesOutput, error)
+	DescribeSecurityGroupRules(ctx context.Context, in *DescribeSecurityGroupRulesInput) (*DescribeSecurityGroupRulesOutput, error)
 	DescribeSecurityGroups(ctx context.Context, in *DescribeSecurityGroupsInput) (*DescribeSecurityGroupsOutput, error)
 	DescribeSubnets(ctx context.Context, in *DescribeSubnetsInput) (*DescribeSubnetsOutput, error)
+	DescribeTags(ctx context.Context, in *DescribeTagsInput) (*DescribeTagsOutput, error)
+	DescribeVpcAttribute(ctx context.Context, in *DescribeVpcAttributeInput) (*DescribeVpcAttributeOutput, error)
 	DescribeVpcs(ctx context.Context, in *DescribeVpcsInput) (*DescribeVpcsOutput, error)
+	DetachInternetGateway(ctx context.Context, in *DetachInternetGatewayInput) (*DetachInternetGatewayOutput, error)
+	DisassociateAddress(ctx context.Context, in *DisassociateAddressInput) (*DisassociateAddressOutput, error)
+	DisassociateRouteTable(ctx context.Context, in *DisassociateRouteTableInput) (*DisassociateRouteTableOutput, error)
+	ModifyNetworkInterfaceAttribute(ctx context.Context, in *ModifyNetworkInterfaceAttributeInput) (*ModifyNetworkInterfaceAttributeOutput, error)
+	ModifySecurityGroupRules(ctx context.Context, in *ModifySecurityGroupRulesInput) (*ModifySecurityGroupRulesOutput, error)
+	ModifySubnetAttribute(ctx context.Context, in *ModifySubnetAttributeInput) (*ModifySubnetAttributeOutput, error)
+	ModifyVpcAttribute(ctx context.Context, in *ModifyVpcAttributeInput) (*ModifyVpcAttributeOutput, error)
+	ReleaseAddress(ctx context.Context, in *ReleaseAddressInput) (*ReleaseAddressOutput, error)
+	ReplaceRoute(ctx context.Context, in *ReplaceRouteInput) (*ReplaceRouteOutput, error)
+	ReplaceRouteTableAssociation(ctx context.Context, in *ReplaceRouteTableAssociationInput) (*ReplaceRouteTableAssociationOutput, error)
+	RevokeSecurityGroupEgress(ctx context.Context, in *RevokeSecurityGroupEgressInput) (*RevokeSecurityGroupEgressOutput, error)
+	RevokeSecurityGroupIngress(ctx context.Context, in *RevokeSecurityGroupIngressInput) (*RevokeSecurityGroupIngressOutput, error)
+	UpdateSecurityGroupRuleDescriptionsEgress(ctx context.Context, in *UpdateSecurityGroupRuleDescriptionsEgressInput) (*UpdateSecurityGroupRuleDescriptionsEgressOutput, error)
+	UpdateSecurityGroupRuleDescriptionsIngress(ctx context.Context, in *UpdateSecurityGroupRuleDescriptionsIngressInput) (*UpdateSecurityGroupRuleDescriptionsIngressOutput, error)
 }
 
 // Unimplemented answers every operation with smithy.NotImplemented. Providers
@@ -25,14 +75,184 @@ type Unimplemented struct{}
 
 var _ Service = Unimplemented{}
 
+// AllocateAddress implements Service.
+func (Unimplemented) AllocateAddress(context.Context, *AllocateAddressInput) (*AllocateAddressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "AllocateAddress")
+}
+
+// AssociateAddress implements Service.
+func (Unimplemented) AssociateAddress(context.Context, *AssociateAddressInput) (*AssociateAddressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "AssociateAddress")
+}
+
+// AssociateRouteTable implements Service.
+func (Unimplemented) AssociateRouteTable(context.Context, *AssociateRouteTableInput) (*AssociateRouteTableOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "AssociateRouteTable")
+}
+
+// AttachInternetGateway implements Service.
+func (Unimplemented) AttachInternetGateway(context.Context, *AttachInternetGatewayInput) (*AttachInternetGatewayOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "AttachInternetGateway")
+}
+
+// AuthorizeSecurityGroupEgress implements Service.
+func (Unimplemented) AuthorizeSecurityGroupEgress(context.Context, *AuthorizeSecurityGroupEgressInput) (*AuthorizeSecurityGroupEgressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "AuthorizeSecurityGroupEgress")
+}
+
+// AuthorizeSecurityGroupIngress implements Service.
+func (Unimplemented) AuthorizeSecurityGroupIngress(context.Context, *AuthorizeSecurityGroupIngressInput) (*AuthorizeSecurityGroupIngressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "AuthorizeSecurityGroupIngress")
+}
+
+// CreateInternetGateway implements Service.
+func (Unimplemented) CreateInternetGateway(context.Context, *CreateInternetGatewayInput) (*CreateInternetGatewayOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateInternetGateway")
+}
+
+// CreateNatGateway implements Service.
+func (Unimplemented) CreateNatGateway(context.Context, *CreateNatGatewayInput) (*CreateNatGatewayOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateNatGateway")
+}
+
+// CreateNetworkInterface implements Service.
+func (Unimplemented) CreateNetworkInterface(context.Context, *CreateNetworkInterfaceInput) (*CreateNetworkInterfaceOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateNetworkInterface")
+}
+
+// CreateRoute implements Service.
+func (Unimplemented) CreateRoute(context.Context, *CreateRouteInput) (*CreateRouteOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateRoute")
+}
+
+// CreateRouteTable implements Service.
+func (Unimplemented) CreateRouteTable(context.Context, *CreateRouteTableInput) (*CreateRouteTableOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateRouteTable")
+}
+
+// CreateSecurityGroup implements Service.
+func (Unimplemented) CreateSecurityGroup(context.Context, *CreateSecurityGroupInput) (*CreateSecurityGroupOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateSecurityGroup")
+}
+
+// CreateSubnet implements Service.
+func (Unimplemented) CreateSubnet(context.Context, *CreateSubnetInput) (*CreateSubnetOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateSubnet")
+}
+
+// CreateTags implements Service.
+func (Unimplemented) CreateTags(context.Context, *CreateTagsInput) (*CreateTagsOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateTags")
+}
+
+// CreateVpc implements Service.
+func (Unimplemented) CreateVpc(context.Context, *CreateVpcInput) (*CreateVpcOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "CreateVpc")
+}
+
+// DeleteInternetGateway implements Service.
+func (Unimplemented) DeleteInternetGateway(context.Context, *DeleteInternetGatewayInput) (*DeleteInternetGatewayOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteInternetGateway")
+}
+
+// DeleteNatGateway implements Service.
+func (Unimplemented) DeleteNatGateway(context.Context, *DeleteNatGatewayInput) (*DeleteNatGatewayOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteNatGateway")
+}
+
+// DeleteNetworkInterface implements Service.
+func (Unimplemented) DeleteNetworkInterface(context.Context, *DeleteNetworkInterfaceInput) (*DeleteNetworkInterfaceOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteNetworkInterface")
+}
+
+// DeleteRoute implements Service.
+func (Unimplemented) DeleteRoute(context.Context, *DeleteRouteInput) (*DeleteRouteOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteRoute")
+}
+
+// DeleteRouteTable implements Service.
+func (Unimplemented) DeleteRouteTable(context.Context, *DeleteRouteTableInput) (*DeleteRouteTableOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteRouteTable")
+}
+
+// DeleteSecurityGroup implements Service.
+func (Unimplemented) DeleteSecurityGroup(context.Context, *DeleteSecurityGroupInput) (*DeleteSecurityGroupOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteSecurityGroup")
+}
+
+// DeleteSubnet implements Service.
+func (Unimplemented) DeleteSubnet(context.Context, *DeleteSubnetInput) (*DeleteSubnetOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteSubnet")
+}
+
+// DeleteTags implements Service.
+func (Unimplemented) DeleteTags(context.Context, *DeleteTagsInput) (*DeleteTagsOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteTags")
+}
+
+// DeleteVpc implements Service.
+func (Unimplemented) DeleteVpc(context.Context, *DeleteVpcInput) (*DeleteVpcOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteVpc")
+}
+
+// DescribeAccountAttributes implements Service.
+func (Unimplemented) DescribeAccountAttributes(context.Context, *DescribeAccountAttributesInput) (*DescribeAccountAttributesOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeAccountAttributes")
+}
+
+// DescribeAddresses implements Service.
+func (Unimplemented) DescribeAddresses(context.Context, *DescribeAddressesInput) (*DescribeAddressesOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeAddresses")
+}
+
+// DescribeAddressesAttribute implements Service.
+func (Unimplemented) DescribeAddressesAttribute(context.Context, *DescribeAddressesAttributeInput) (*DescribeAddressesAttributeOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeAddressesAttribute")
+}
+
 // DescribeAvailabilityZones implements Service.
 func (Unimplemented) DescribeAvailabilityZones(context.Context, *DescribeAvailabilityZonesInput) (*DescribeAvailabilityZonesOutput, error) {
 	return nil, smithy.NotImplemented("ec2", "DescribeAvailabilityZones")
 }
 
+// DescribeDhcpOptions implements Service.
+func (Unimplemented) DescribeDhcpOptions(context.Context, *DescribeDhcpOptionsInput) (*DescribeDhcpOptionsOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeDhcpOptions")
+}
+
+// DescribeInternetGateways implements Service.
+func (Unimplemented) DescribeInternetGateways(context.Context, *DescribeInternetGatewaysInput) (*DescribeInternetGatewaysOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeInternetGateways")
+}
+
+// DescribeNatGateways implements Service.
+func (Unimplemented) DescribeNatGateways(context.Context, *DescribeNatGatewaysInput) (*DescribeNatGatewaysOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeNatGateways")
+}
+
+// DescribeNetworkAcls implements Service.
+func (Unimplemented) DescribeNetworkAcls(context.Context, *DescribeNetworkAclsInput) (*DescribeNetworkAclsOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeNetworkAcls")
+}
+
 // DescribeNetworkInterfaces implements Service.
 func (Unimplemented) DescribeNetworkInterfaces(context.Context, *DescribeNetworkInterfacesInput) (*DescribeNetworkInterfacesOutput, error) {
 	return nil, smithy.NotImplemented("ec2", "DescribeNetworkInterfaces")
+}
+
+// DescribePrefixLists implements Service.
+func (Unimplemented) DescribePrefixLists(context.Context, *DescribePrefixListsInput) (*DescribePrefixListsOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribePrefixLists")
+}
+
+// DescribeRouteTables implements Service.
+func (Unimplemented) DescribeRouteTables(context.Context, *DescribeRouteTablesInput) (*DescribeRouteTablesOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeRouteTables")
+}
+
+// DescribeSecurityGroupRules implements Service.
+func (Unimplemented) DescribeSecurityGroupRules(context.Context, *DescribeSecurityGroupRulesInput) (*DescribeSecurityGroupRulesOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeSecurityGroupRules")
 }
 
 // DescribeSecurityGroups implements Service.
@@ -45,9 +265,89 @@ func (Unimplemented) DescribeSubnets(context.Context, *DescribeSubnetsInput) (*D
 	return nil, smithy.NotImplemented("ec2", "DescribeSubnets")
 }
 
+// DescribeTags implements Service.
+func (Unimplemented) DescribeTags(context.Context, *DescribeTagsInput) (*DescribeTagsOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeTags")
+}
+
+// DescribeVpcAttribute implements Service.
+func (Unimplemented) DescribeVpcAttribute(context.Context, *DescribeVpcAttributeInput) (*DescribeVpcAttributeOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeVpcAttribute")
+}
+
 // DescribeVpcs implements Service.
 func (Unimplemented) DescribeVpcs(context.Context, *DescribeVpcsInput) (*DescribeVpcsOutput, error) {
 	return nil, smithy.NotImplemented("ec2", "DescribeVpcs")
+}
+
+// DetachInternetGateway implements Service.
+func (Unimplemented) DetachInternetGateway(context.Context, *DetachInternetGatewayInput) (*DetachInternetGatewayOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DetachInternetGateway")
+}
+
+// DisassociateAddress implements Service.
+func (Unimplemented) DisassociateAddress(context.Context, *DisassociateAddressInput) (*DisassociateAddressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DisassociateAddress")
+}
+
+// DisassociateRouteTable implements Service.
+func (Unimplemented) DisassociateRouteTable(context.Context, *DisassociateRouteTableInput) (*DisassociateRouteTableOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DisassociateRouteTable")
+}
+
+// ModifyNetworkInterfaceAttribute implements Service.
+func (Unimplemented) ModifyNetworkInterfaceAttribute(context.Context, *ModifyNetworkInterfaceAttributeInput) (*ModifyNetworkInterfaceAttributeOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "ModifyNetworkInterfaceAttribute")
+}
+
+// ModifySecurityGroupRules implements Service.
+func (Unimplemented) ModifySecurityGroupRules(context.Context, *ModifySecurityGroupRulesInput) (*ModifySecurityGroupRulesOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "ModifySecurityGroupRules")
+}
+
+// ModifySubnetAttribute implements Service.
+func (Unimplemented) ModifySubnetAttribute(context.Context, *ModifySubnetAttributeInput) (*ModifySubnetAttributeOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "ModifySubnetAttribute")
+}
+
+// ModifyVpcAttribute implements Service.
+func (Unimplemented) ModifyVpcAttribute(context.Context, *ModifyVpcAttributeInput) (*ModifyVpcAttributeOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "ModifyVpcAttribute")
+}
+
+// ReleaseAddress implements Service.
+func (Unimplemented) ReleaseAddress(context.Context, *ReleaseAddressInput) (*ReleaseAddressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "ReleaseAddress")
+}
+
+// ReplaceRoute implements Service.
+func (Unimplemented) ReplaceRoute(context.Context, *ReplaceRouteInput) (*ReplaceRouteOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "ReplaceRoute")
+}
+
+// ReplaceRouteTableAssociation implements Service.
+func (Unimplemented) ReplaceRouteTableAssociation(context.Context, *ReplaceRouteTableAssociationInput) (*ReplaceRouteTableAssociationOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "ReplaceRouteTableAssociation")
+}
+
+// RevokeSecurityGroupEgress implements Service.
+func (Unimplemented) RevokeSecurityGroupEgress(context.Context, *RevokeSecurityGroupEgressInput) (*RevokeSecurityGroupEgressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "RevokeSecurityGroupEgress")
+}
+
+// RevokeSecurityGroupIngress implements Service.
+func (Unimplemented) RevokeSecurityGroupIngress(context.Context, *RevokeSecurityGroupIngressInput) (*RevokeSecurityGroupIngressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "RevokeSecurityGroupIngress")
+}
+
+// UpdateSecurityGroupRuleDescriptionsEgress implements Service.
+func (Unimplemented) UpdateSecurityGroupRuleDescriptionsEgress(context.Context, *UpdateSecurityGroupRuleDescriptionsEgressInput) (*UpdateSecurityGroupRuleDescriptionsEgressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "UpdateSecurityGroupRuleDescriptionsEgress")
+}
+
+// UpdateSecurityGroupRuleDescriptionsIngress implements Service.
+func (Unimplemented) UpdateSecurityGroupRuleDescriptionsIngress(context.Context, *UpdateSecurityGroupRuleDescriptionsIngressInput) (*UpdateSecurityGroupRuleDescriptionsIngressOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "UpdateSecurityGroupRuleDescriptionsIngress")
 }
 
 // API is the operation table.
@@ -62,6 +362,249 @@ var API = &smithy.Service{
 	Codes:          smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
 	Operations: []*smithy.Operation{
 		{
+			Name:      "AllocateAddress",
+			Input:     schemaAllocateAddressRequest,
+			Output:    schemaAllocateAddressResult,
+			NewInput:  func() smithy.Shape { return new(AllocateAddressInput) },
+			NewOutput: func() smithy.Shape { return new(AllocateAddressOutput) },
+			Invoke:    smithy.Bind(Service.AllocateAddress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "AssociateAddress",
+			Input:     schemaAssociateAddressRequest,
+			Output:    schemaAssociateAddressResult,
+			NewInput:  func() smithy.Shape { return new(AssociateAddressInput) },
+			NewOutput: func() smithy.Shape { return new(AssociateAddressOutput) },
+			Invoke:    smithy.Bind(Service.AssociateAddress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "AssociateRouteTable",
+			Input:     schemaAssociateRouteTableRequest,
+			Output:    schemaAssociateRouteTableResult,
+			NewInput:  func() smithy.Shape { return new(AssociateRouteTableInput) },
+			NewOutput: func() smithy.Shape { return new(AssociateRouteTableOutput) },
+			Invoke:    smithy.Bind(Service.AssociateRouteTable),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "AttachInternetGateway",
+			Input:     schemaAttachInternetGatewayRequest,
+			Output:    schemaAttachInternetGatewayOutput,
+			NewInput:  func() smithy.Shape { return new(AttachInternetGatewayInput) },
+			NewOutput: func() smithy.Shape { return new(AttachInternetGatewayOutput) },
+			Invoke:    smithy.Bind(Service.AttachInternetGateway),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "AuthorizeSecurityGroupEgress",
+			Input:     schemaAuthorizeSecurityGroupEgressRequest,
+			Output:    schemaAuthorizeSecurityGroupEgressResult,
+			NewInput:  func() smithy.Shape { return new(AuthorizeSecurityGroupEgressInput) },
+			NewOutput: func() smithy.Shape { return new(AuthorizeSecurityGroupEgressOutput) },
+			Invoke:    smithy.Bind(Service.AuthorizeSecurityGroupEgress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "AuthorizeSecurityGroupIngress",
+			Input:     schemaAuthorizeSecurityGroupIngressRequest,
+			Output:    schemaAuthorizeSecurityGroupIngressResult,
+			NewInput:  func() smithy.Shape { return new(AuthorizeSecurityGroupIngressInput) },
+			NewOutput: func() smithy.Shape { return new(AuthorizeSecurityGroupIngressOutput) },
+			Invoke:    smithy.Bind(Service.AuthorizeSecurityGroupIngress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateInternetGateway",
+			Input:     schemaCreateInternetGatewayRequest,
+			Output:    schemaCreateInternetGatewayResult,
+			NewInput:  func() smithy.Shape { return new(CreateInternetGatewayInput) },
+			NewOutput: func() smithy.Shape { return new(CreateInternetGatewayOutput) },
+			Invoke:    smithy.Bind(Service.CreateInternetGateway),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateNatGateway",
+			Input:     schemaCreateNatGatewayRequest,
+			Output:    schemaCreateNatGatewayResult,
+			NewInput:  func() smithy.Shape { return new(CreateNatGatewayInput) },
+			NewOutput: func() smithy.Shape { return new(CreateNatGatewayOutput) },
+			Invoke:    smithy.Bind(Service.CreateNatGateway),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateNetworkInterface",
+			Input:     schemaCreateNetworkInterfaceRequest,
+			Output:    schemaCreateNetworkInterfaceResult,
+			NewInput:  func() smithy.Shape { return new(CreateNetworkInterfaceInput) },
+			NewOutput: func() smithy.Shape { return new(CreateNetworkInterfaceOutput) },
+			Invoke:    smithy.Bind(Service.CreateNetworkInterface),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateRoute",
+			Input:     schemaCreateRouteRequest,
+			Output:    schemaCreateRouteResult,
+			NewInput:  func() smithy.Shape { return new(CreateRouteInput) },
+			NewOutput: func() smithy.Shape { return new(CreateRouteOutput) },
+			Invoke:    smithy.Bind(Service.CreateRoute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateRouteTable",
+			Input:     schemaCreateRouteTableRequest,
+			Output:    schemaCreateRouteTableResult,
+			NewInput:  func() smithy.Shape { return new(CreateRouteTableInput) },
+			NewOutput: func() smithy.Shape { return new(CreateRouteTableOutput) },
+			Invoke:    smithy.Bind(Service.CreateRouteTable),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateSecurityGroup",
+			Input:     schemaCreateSecurityGroupRequest,
+			Output:    schemaCreateSecurityGroupResult,
+			NewInput:  func() smithy.Shape { return new(CreateSecurityGroupInput) },
+			NewOutput: func() smithy.Shape { return new(CreateSecurityGroupOutput) },
+			Invoke:    smithy.Bind(Service.CreateSecurityGroup),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateSubnet",
+			Input:     schemaCreateSubnetRequest,
+			Output:    schemaCreateSubnetResult,
+			NewInput:  func() smithy.Shape { return new(CreateSubnetInput) },
+			NewOutput: func() smithy.Shape { return new(CreateSubnetOutput) },
+			Invoke:    smithy.Bind(Service.CreateSubnet),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateTags",
+			Input:     schemaCreateTagsRequest,
+			Output:    schemaCreateTagsOutput,
+			NewInput:  func() smithy.Shape { return new(CreateTagsInput) },
+			NewOutput: func() smithy.Shape { return new(CreateTagsOutput) },
+			Invoke:    smithy.Bind(Service.CreateTags),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "CreateVpc",
+			Input:     schemaCreateVpcRequest,
+			Output:    schemaCreateVpcResult,
+			NewInput:  func() smithy.Shape { return new(CreateVpcInput) },
+			NewOutput: func() smithy.Shape { return new(CreateVpcOutput) },
+			Invoke:    smithy.Bind(Service.CreateVpc),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteInternetGateway",
+			Input:     schemaDeleteInternetGatewayRequest,
+			Output:    schemaDeleteInternetGatewayOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteInternetGatewayInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteInternetGatewayOutput) },
+			Invoke:    smithy.Bind(Service.DeleteInternetGateway),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteNatGateway",
+			Input:     schemaDeleteNatGatewayRequest,
+			Output:    schemaDeleteNatGatewayResult,
+			NewInput:  func() smithy.Shape { return new(DeleteNatGatewayInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteNatGatewayOutput) },
+			Invoke:    smithy.Bind(Service.DeleteNatGateway),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteNetworkInterface",
+			Input:     schemaDeleteNetworkInterfaceRequest,
+			Output:    schemaDeleteNetworkInterfaceOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteNetworkInterfaceInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteNetworkInterfaceOutput) },
+			Invoke:    smithy.Bind(Service.DeleteNetworkInterface),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteRoute",
+			Input:     schemaDeleteRouteRequest,
+			Output:    schemaDeleteRouteOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteRouteInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteRouteOutput) },
+			Invoke:    smithy.Bind(Service.DeleteRoute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteRouteTable",
+			Input:     schemaDeleteRouteTableRequest,
+			Output:    schemaDeleteRouteTableOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteRouteTableInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteRouteTableOutput) },
+			Invoke:    smithy.Bind(Service.DeleteRouteTable),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteSecurityGroup",
+			Input:     schemaDeleteSecurityGroupRequest,
+			Output:    schemaDeleteSecurityGroupResult,
+			NewInput:  func() smithy.Shape { return new(DeleteSecurityGroupInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteSecurityGroupOutput) },
+			Invoke:    smithy.Bind(Service.DeleteSecurityGroup),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteSubnet",
+			Input:     schemaDeleteSubnetRequest,
+			Output:    schemaDeleteSubnetOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteSubnetInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteSubnetOutput) },
+			Invoke:    smithy.Bind(Service.DeleteSubnet),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteTags",
+			Input:     schemaDeleteTagsRequest,
+			Output:    schemaDeleteTagsOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteTagsInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteTagsOutput) },
+			Invoke:    smithy.Bind(Service.DeleteTags),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DeleteVpc",
+			Input:     schemaDeleteVpcRequest,
+			Output:    schemaDeleteVpcOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteVpcInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteVpcOutput) },
+			Invoke:    smithy.Bind(Service.DeleteVpc),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeAccountAttributes",
+			Input:     schemaDescribeAccountAttributesRequest,
+			Output:    schemaDescribeAccountAttributesResult,
+			NewInput:  func() smithy.Shape { return new(DescribeAccountAttributesInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeAccountAttributesOutput) },
+			Invoke:    smithy.Bind(Service.DescribeAccountAttributes),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeAddresses",
+			Input:     schemaDescribeAddressesRequest,
+			Output:    schemaDescribeAddressesResult,
+			NewInput:  func() smithy.Shape { return new(DescribeAddressesInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeAddressesOutput) },
+			Invoke:    smithy.Bind(Service.DescribeAddresses),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeAddressesAttribute",
+			Input:     schemaDescribeAddressesAttributeRequest,
+			Output:    schemaDescribeAddressesAttributeResult,
+			NewInput:  func() smithy.Shape { return new(DescribeAddressesAttributeInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeAddressesAttributeOutput) },
+			Invoke:    smithy.Bind(Service.DescribeAddressesAttribute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
 			Name:      "DescribeAvailabilityZones",
 			Input:     schemaDescribeAvailabilityZonesRequest,
 			Output:    schemaDescribeAvailabilityZonesResult,
@@ -71,12 +614,75 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
 		},
 		{
+			Name:      "DescribeDhcpOptions",
+			Input:     schemaDescribeDhcpOptionsRequest,
+			Output:    schemaDescribeDhcpOptionsResult,
+			NewInput:  func() smithy.Shape { return new(DescribeDhcpOptionsInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeDhcpOptionsOutput) },
+			Invoke:    smithy.Bind(Service.DescribeDhcpOptions),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeInternetGateways",
+			Input:     schemaDescribeInternetGatewaysRequest,
+			Output:    schemaDescribeInternetGatewaysResult,
+			NewInput:  func() smithy.Shape { return new(DescribeInternetGatewaysInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeInternetGatewaysOutput) },
+			Invoke:    smithy.Bind(Service.DescribeInternetGateways),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeNatGateways",
+			Input:     schemaDescribeNatGatewaysRequest,
+			Output:    schemaDescribeNatGatewaysResult,
+			NewInput:  func() smithy.Shape { return new(DescribeNatGatewaysInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeNatGatewaysOutput) },
+			Invoke:    smithy.Bind(Service.DescribeNatGateways),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeNetworkAcls",
+			Input:     schemaDescribeNetworkAclsRequest,
+			Output:    schemaDescribeNetworkAclsResult,
+			NewInput:  func() smithy.Shape { return new(DescribeNetworkAclsInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeNetworkAclsOutput) },
+			Invoke:    smithy.Bind(Service.DescribeNetworkAcls),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
 			Name:      "DescribeNetworkInterfaces",
 			Input:     schemaDescribeNetworkInterfacesRequest,
 			Output:    schemaDescribeNetworkInterfacesResult,
 			NewInput:  func() smithy.Shape { return new(DescribeNetworkInterfacesInput) },
 			NewOutput: func() smithy.Shape { return new(DescribeNetworkInterfacesOutput) },
 			Invoke:    smithy.Bind(Service.DescribeNetworkInterfaces),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribePrefixLists",
+			Input:     schemaDescribePrefixListsRequest,
+			Output:    schemaDescribePrefixListsResult,
+			NewInput:  func() smithy.Shape { return new(DescribePrefixListsInput) },
+			NewOutput: func() smithy.Shape { return new(DescribePrefixListsOutput) },
+			Invoke:    smithy.Bind(Service.DescribePrefixLists),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeRouteTables",
+			Input:     schemaDescribeRouteTablesRequest,
+			Output:    schemaDescribeRouteTablesResult,
+			NewInput:  func() smithy.Shape { return new(DescribeRouteTablesInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeRouteTablesOutput) },
+			Invoke:    smithy.Bind(Service.DescribeRouteTables),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeSecurityGroupRules",
+			Input:     schemaDescribeSecurityGroupRulesRequest,
+			Output:    schemaDescribeSecurityGroupRulesResult,
+			NewInput:  func() smithy.Shape { return new(DescribeSecurityGroupRulesInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeSecurityGroupRulesOutput) },
+			Invoke:    smithy.Bind(Service.DescribeSecurityGroupRules),
 			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
 		},
 		{
@@ -98,12 +704,156 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
 		},
 		{
+			Name:      "DescribeTags",
+			Input:     schemaDescribeTagsRequest,
+			Output:    schemaDescribeTagsResult,
+			NewInput:  func() smithy.Shape { return new(DescribeTagsInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeTagsOutput) },
+			Invoke:    smithy.Bind(Service.DescribeTags),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeVpcAttribute",
+			Input:     schemaDescribeVpcAttributeRequest,
+			Output:    schemaDescribeVpcAttributeResult,
+			NewInput:  func() smithy.Shape { return new(DescribeVpcAttributeInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeVpcAttributeOutput) },
+			Invoke:    smithy.Bind(Service.DescribeVpcAttribute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
 			Name:      "DescribeVpcs",
 			Input:     schemaDescribeVpcsRequest,
 			Output:    schemaDescribeVpcsResult,
 			NewInput:  func() smithy.Shape { return new(DescribeVpcsInput) },
 			NewOutput: func() smithy.Shape { return new(DescribeVpcsOutput) },
 			Invoke:    smithy.Bind(Service.DescribeVpcs),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DetachInternetGateway",
+			Input:     schemaDetachInternetGatewayRequest,
+			Output:    schemaDetachInternetGatewayOutput,
+			NewInput:  func() smithy.Shape { return new(DetachInternetGatewayInput) },
+			NewOutput: func() smithy.Shape { return new(DetachInternetGatewayOutput) },
+			Invoke:    smithy.Bind(Service.DetachInternetGateway),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DisassociateAddress",
+			Input:     schemaDisassociateAddressRequest,
+			Output:    schemaDisassociateAddressOutput,
+			NewInput:  func() smithy.Shape { return new(DisassociateAddressInput) },
+			NewOutput: func() smithy.Shape { return new(DisassociateAddressOutput) },
+			Invoke:    smithy.Bind(Service.DisassociateAddress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DisassociateRouteTable",
+			Input:     schemaDisassociateRouteTableRequest,
+			Output:    schemaDisassociateRouteTableOutput,
+			NewInput:  func() smithy.Shape { return new(DisassociateRouteTableInput) },
+			NewOutput: func() smithy.Shape { return new(DisassociateRouteTableOutput) },
+			Invoke:    smithy.Bind(Service.DisassociateRouteTable),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "ModifyNetworkInterfaceAttribute",
+			Input:     schemaModifyNetworkInterfaceAttributeRequest,
+			Output:    schemaModifyNetworkInterfaceAttributeOutput,
+			NewInput:  func() smithy.Shape { return new(ModifyNetworkInterfaceAttributeInput) },
+			NewOutput: func() smithy.Shape { return new(ModifyNetworkInterfaceAttributeOutput) },
+			Invoke:    smithy.Bind(Service.ModifyNetworkInterfaceAttribute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "ModifySecurityGroupRules",
+			Input:     schemaModifySecurityGroupRulesRequest,
+			Output:    schemaModifySecurityGroupRulesResult,
+			NewInput:  func() smithy.Shape { return new(ModifySecurityGroupRulesInput) },
+			NewOutput: func() smithy.Shape { return new(ModifySecurityGroupRulesOutput) },
+			Invoke:    smithy.Bind(Service.ModifySecurityGroupRules),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "ModifySubnetAttribute",
+			Input:     schemaModifySubnetAttributeRequest,
+			Output:    schemaModifySubnetAttributeOutput,
+			NewInput:  func() smithy.Shape { return new(ModifySubnetAttributeInput) },
+			NewOutput: func() smithy.Shape { return new(ModifySubnetAttributeOutput) },
+			Invoke:    smithy.Bind(Service.ModifySubnetAttribute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "ModifyVpcAttribute",
+			Input:     schemaModifyVpcAttributeRequest,
+			Output:    schemaModifyVpcAttributeOutput,
+			NewInput:  func() smithy.Shape { return new(ModifyVpcAttributeInput) },
+			NewOutput: func() smithy.Shape { return new(ModifyVpcAttributeOutput) },
+			Invoke:    smithy.Bind(Service.ModifyVpcAttribute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "ReleaseAddress",
+			Input:     schemaReleaseAddressRequest,
+			Output:    schemaReleaseAddressOutput,
+			NewInput:  func() smithy.Shape { return new(ReleaseAddressInput) },
+			NewOutput: func() smithy.Shape { return new(ReleaseAddressOutput) },
+			Invoke:    smithy.Bind(Service.ReleaseAddress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "ReplaceRoute",
+			Input:     schemaReplaceRouteRequest,
+			Output:    schemaReplaceRouteOutput,
+			NewInput:  func() smithy.Shape { return new(ReplaceRouteInput) },
+			NewOutput: func() smithy.Shape { return new(ReplaceRouteOutput) },
+			Invoke:    smithy.Bind(Service.ReplaceRoute),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "ReplaceRouteTableAssociation",
+			Input:     schemaReplaceRouteTableAssociationRequest,
+			Output:    schemaReplaceRouteTableAssociationResult,
+			NewInput:  func() smithy.Shape { return new(ReplaceRouteTableAssociationInput) },
+			NewOutput: func() smithy.Shape { return new(ReplaceRouteTableAssociationOutput) },
+			Invoke:    smithy.Bind(Service.ReplaceRouteTableAssociation),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "RevokeSecurityGroupEgress",
+			Input:     schemaRevokeSecurityGroupEgressRequest,
+			Output:    schemaRevokeSecurityGroupEgressResult,
+			NewInput:  func() smithy.Shape { return new(RevokeSecurityGroupEgressInput) },
+			NewOutput: func() smithy.Shape { return new(RevokeSecurityGroupEgressOutput) },
+			Invoke:    smithy.Bind(Service.RevokeSecurityGroupEgress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "RevokeSecurityGroupIngress",
+			Input:     schemaRevokeSecurityGroupIngressRequest,
+			Output:    schemaRevokeSecurityGroupIngressResult,
+			NewInput:  func() smithy.Shape { return new(RevokeSecurityGroupIngressInput) },
+			NewOutput: func() smithy.Shape { return new(RevokeSecurityGroupIngressOutput) },
+			Invoke:    smithy.Bind(Service.RevokeSecurityGroupIngress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "UpdateSecurityGroupRuleDescriptionsEgress",
+			Input:     schemaUpdateSecurityGroupRuleDescriptionsEgressRequest,
+			Output:    schemaUpdateSecurityGroupRuleDescriptionsEgressResult,
+			NewInput:  func() smithy.Shape { return new(UpdateSecurityGroupRuleDescriptionsEgressInput) },
+			NewOutput: func() smithy.Shape { return new(UpdateSecurityGroupRuleDescriptionsEgressOutput) },
+			Invoke:    smithy.Bind(Service.UpdateSecurityGroupRuleDescriptionsEgress),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "UpdateSecurityGroupRuleDescriptionsIngress",
+			Input:     schemaUpdateSecurityGroupRuleDescriptionsIngressRequest,
+			Output:    schemaUpdateSecurityGroupRuleDescriptionsIngressResult,
+			NewInput:  func() smithy.Shape { return new(UpdateSecurityGroupRuleDescriptionsIngressInput) },
+			NewOutput: func() smithy.Shape { return new(UpdateSecurityGroupRuleDescriptionsIngressOutput) },
+			Invoke:    smithy.Bind(Service.UpdateSecurityGroupRuleDescriptionsIngress),
 			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
 		},
 	},

@@ -8,6 +8,23 @@ import (
 	"berth.dev/berth/internal/wire/smithy"
 )
 
+// AccountAttributeName is an enum.
+type AccountAttributeName string
+
+// Values of AccountAttributeName.
+const (
+	AccountAttributeNameSupportedPlatforms AccountAttributeName = "supported-platforms"
+	AccountAttributeNameDefaultVpc         AccountAttributeName = "default-vpc"
+)
+
+// AddressAttributeName is an enum.
+type AddressAttributeName string
+
+// Values of AddressAttributeName.
+const (
+	AddressAttributeNameDomainName AddressAttributeName = "domain-name"
+)
+
 // AttachmentStatus is an enum.
 type AttachmentStatus string
 
@@ -17,6 +34,33 @@ const (
 	AttachmentStatusAttached  AttachmentStatus = "attached"
 	AttachmentStatusDetaching AttachmentStatus = "detaching"
 	AttachmentStatusDetached  AttachmentStatus = "detached"
+)
+
+// AutoProvisionZonesState is an enum.
+type AutoProvisionZonesState string
+
+// Values of AutoProvisionZonesState.
+const (
+	AutoProvisionZonesStateEnabled  AutoProvisionZonesState = "enabled"
+	AutoProvisionZonesStateDisabled AutoProvisionZonesState = "disabled"
+)
+
+// AutoScalingIpsState is an enum.
+type AutoScalingIpsState string
+
+// Values of AutoScalingIpsState.
+const (
+	AutoScalingIpsStateEnabled  AutoScalingIpsState = "enabled"
+	AutoScalingIpsStateDisabled AutoScalingIpsState = "disabled"
+)
+
+// AvailabilityMode is an enum.
+type AvailabilityMode string
+
+// Values of AvailabilityMode.
+const (
+	AvailabilityModeZonal    AvailabilityMode = "zonal"
+	AvailabilityModeRegional AvailabilityMode = "regional"
 )
 
 // AvailabilityZoneOptInStatus is an enum.
@@ -51,6 +95,24 @@ const (
 	BlockPublicAccessModeBlockIngress       BlockPublicAccessMode = "block-ingress"
 )
 
+// ConnectivityType is an enum.
+type ConnectivityType string
+
+// Values of ConnectivityType.
+const (
+	ConnectivityTypePrivate ConnectivityType = "private"
+	ConnectivityTypePublic  ConnectivityType = "public"
+)
+
+// DomainType is an enum.
+type DomainType string
+
+// Values of DomainType.
+const (
+	DomainTypeVpc      DomainType = "vpc"
+	DomainTypeStandard DomainType = "standard"
+)
+
 // HostnameType is an enum.
 type HostnameType string
 
@@ -77,6 +139,73 @@ type Ipv6AddressAttribute string
 const (
 	Ipv6AddressAttributePublic  Ipv6AddressAttribute = "public"
 	Ipv6AddressAttributePrivate Ipv6AddressAttribute = "private"
+)
+
+// NatGatewayAddressStatus is an enum.
+type NatGatewayAddressStatus string
+
+// Values of NatGatewayAddressStatus.
+const (
+	NatGatewayAddressStatusAssigning      NatGatewayAddressStatus = "assigning"
+	NatGatewayAddressStatusUnassigning    NatGatewayAddressStatus = "unassigning"
+	NatGatewayAddressStatusAssociating    NatGatewayAddressStatus = "associating"
+	NatGatewayAddressStatusDisassociating NatGatewayAddressStatus = "disassociating"
+	NatGatewayAddressStatusSucceeded      NatGatewayAddressStatus = "succeeded"
+	NatGatewayAddressStatusFailed         NatGatewayAddressStatus = "failed"
+)
+
+// NatGatewayApplianceModifyState is an enum.
+type NatGatewayApplianceModifyState string
+
+// Values of NatGatewayApplianceModifyState.
+const (
+	NatGatewayApplianceModifyStateModifying NatGatewayApplianceModifyState = "modifying"
+	NatGatewayApplianceModifyStateCompleted NatGatewayApplianceModifyState = "completed"
+	NatGatewayApplianceModifyStateFailed    NatGatewayApplianceModifyState = "failed"
+)
+
+// NatGatewayApplianceState is an enum.
+type NatGatewayApplianceState string
+
+// Values of NatGatewayApplianceState.
+const (
+	NatGatewayApplianceStateAttaching    NatGatewayApplianceState = "attaching"
+	NatGatewayApplianceStateAttached     NatGatewayApplianceState = "attached"
+	NatGatewayApplianceStateDetaching    NatGatewayApplianceState = "detaching"
+	NatGatewayApplianceStateDetached     NatGatewayApplianceState = "detached"
+	NatGatewayApplianceStateAttachFailed NatGatewayApplianceState = "attach-failed"
+	NatGatewayApplianceStateDetachFailed NatGatewayApplianceState = "detach-failed"
+)
+
+// NatGatewayApplianceType is an enum.
+type NatGatewayApplianceType string
+
+// Values of NatGatewayApplianceType.
+const (
+	NatGatewayApplianceTypeNetworkFirewallProxy NatGatewayApplianceType = "network-firewall-proxy"
+)
+
+// NatGatewayState is an enum.
+type NatGatewayState string
+
+// Values of NatGatewayState.
+const (
+	NatGatewayStatePending   NatGatewayState = "pending"
+	NatGatewayStateFailed    NatGatewayState = "failed"
+	NatGatewayStateAvailable NatGatewayState = "available"
+	NatGatewayStateDeleting  NatGatewayState = "deleting"
+	NatGatewayStateDeleted   NatGatewayState = "deleted"
+)
+
+// NetworkInterfaceCreationType is an enum.
+type NetworkInterfaceCreationType string
+
+// Values of NetworkInterfaceCreationType.
+const (
+	NetworkInterfaceCreationTypeEfa     NetworkInterfaceCreationType = "efa"
+	NetworkInterfaceCreationTypeEfaOnly NetworkInterfaceCreationType = "efa-only"
+	NetworkInterfaceCreationTypeBranch  NetworkInterfaceCreationType = "branch"
+	NetworkInterfaceCreationTypeTrunk   NetworkInterfaceCreationType = "trunk"
 )
 
 // NetworkInterfaceStatus is an enum.
@@ -116,6 +245,174 @@ const (
 	NetworkInterfaceTypeAwsCodestarConnectionsManaged NetworkInterfaceType = "aws_codestar_connections_managed"
 )
 
+// ResourceType is an enum.
+type ResourceType string
+
+// Values of ResourceType.
+const (
+	ResourceTypeCapacityReservation                                    ResourceType = "capacity-reservation"
+	ResourceTypeClientVpnEndpoint                                      ResourceType = "client-vpn-endpoint"
+	ResourceTypeCustomerGateway                                        ResourceType = "customer-gateway"
+	ResourceTypeCarrierGateway                                         ResourceType = "carrier-gateway"
+	ResourceTypeCoipPool                                               ResourceType = "coip-pool"
+	ResourceTypeDeclarativePoliciesReport                              ResourceType = "declarative-policies-report"
+	ResourceTypeDedicatedHost                                          ResourceType = "dedicated-host"
+	ResourceTypeDhcpOptions                                            ResourceType = "dhcp-options"
+	ResourceTypeEgressOnlyInternetGateway                              ResourceType = "egress-only-internet-gateway"
+	ResourceTypeElasticIp                                              ResourceType = "elastic-ip"
+	ResourceTypeElasticGpu                                             ResourceType = "elastic-gpu"
+	ResourceTypeExportImageTask                                        ResourceType = "export-image-task"
+	ResourceTypeExportInstanceTask                                     ResourceType = "export-instance-task"
+	ResourceTypeFleet                                                  ResourceType = "fleet"
+	ResourceTypeFpgaImage                                              ResourceType = "fpga-image"
+	ResourceTypeHostReservation                                        ResourceType = "host-reservation"
+	ResourceTypeImage                                                  ResourceType = "image"
+	ResourceTypeImageUsageReport                                       ResourceType = "image-usage-report"
+	ResourceTypeImportImageTask                                        ResourceType = "import-image-task"
+	ResourceTypeImportSnapshotTask                                     ResourceType = "import-snapshot-task"
+	ResourceTypeInstance                                               ResourceType = "instance"
+	ResourceTypeInstanceEventWindow                                    ResourceType = "instance-event-window"
+	ResourceTypeInternetGateway                                        ResourceType = "internet-gateway"
+	ResourceTypeIpam                                                   ResourceType = "ipam"
+	ResourceTypeIpamPool                                               ResourceType = "ipam-pool"
+	ResourceTypeIpamScope                                              ResourceType = "ipam-scope"
+	ResourceTypeIpv4poolEc2                                            ResourceType = "ipv4pool-ec2"
+	ResourceTypeIpv6poolEc2                                            ResourceType = "ipv6pool-ec2"
+	ResourceTypeKeyPair                                                ResourceType = "key-pair"
+	ResourceTypeLaunchTemplate                                         ResourceType = "launch-template"
+	ResourceTypeLocalGateway                                           ResourceType = "local-gateway"
+	ResourceTypeLocalGatewayRouteTable                                 ResourceType = "local-gateway-route-table"
+	ResourceTypeLocalGatewayVirtualInterface                           ResourceType = "local-gateway-virtual-interface"
+	ResourceTypeLocalGatewayVirtualInterfaceGroup                      ResourceType = "local-gateway-virtual-interface-group"
+	ResourceTypeLocalGatewayRouteTableVpcAssociation                   ResourceType = "local-gateway-route-table-vpc-association"
+	ResourceTypeLocalGatewayRouteTableVirtualInterfaceGroupAssociation ResourceType = "local-gateway-route-table-virtual-interface-group-association"
+	ResourceTypeNatgateway                                             ResourceType = "natgateway"
+	ResourceTypeNetworkAcl                                             ResourceType = "network-acl"
+	ResourceTypeNetworkInterface                                       ResourceType = "network-interface"
+	ResourceTypeNetworkInsightsAnalysis                                ResourceType = "network-insights-analysis"
+	ResourceTypeNetworkInsightsPath                                    ResourceType = "network-insights-path"
+	ResourceTypeNetworkInsightsAccessScope                             ResourceType = "network-insights-access-scope"
+	ResourceTypeNetworkInsightsAccessScopeAnalysis                     ResourceType = "network-insights-access-scope-analysis"
+	ResourceTypeOutpostLag                                             ResourceType = "outpost-lag"
+	ResourceTypePlacementGroup                                         ResourceType = "placement-group"
+	ResourceTypePrefixList                                             ResourceType = "prefix-list"
+	ResourceTypeReplaceRootVolumeTask                                  ResourceType = "replace-root-volume-task"
+	ResourceTypeReservedInstances                                      ResourceType = "reserved-instances"
+	ResourceTypeRouteTable                                             ResourceType = "route-table"
+	ResourceTypeSecurityGroup                                          ResourceType = "security-group"
+	ResourceTypeSecurityGroupRule                                      ResourceType = "security-group-rule"
+	ResourceTypeServiceLinkVirtualInterface                            ResourceType = "service-link-virtual-interface"
+	ResourceTypeSnapshot                                               ResourceType = "snapshot"
+	ResourceTypeSpotFleetRequest                                       ResourceType = "spot-fleet-request"
+	ResourceTypeSpotInstancesRequest                                   ResourceType = "spot-instances-request"
+	ResourceTypeSubnet                                                 ResourceType = "subnet"
+	ResourceTypeSubnetCidrReservation                                  ResourceType = "subnet-cidr-reservation"
+	ResourceTypeTrafficMirrorFilter                                    ResourceType = "traffic-mirror-filter"
+	ResourceTypeTrafficMirrorSession                                   ResourceType = "traffic-mirror-session"
+	ResourceTypeTrafficMirrorTarget                                    ResourceType = "traffic-mirror-target"
+	ResourceTypeTransitGateway                                         ResourceType = "transit-gateway"
+	ResourceTypeTransitGatewayAttachment                               ResourceType = "transit-gateway-attachment"
+	ResourceTypeTransitGatewayConnectPeer                              ResourceType = "transit-gateway-connect-peer"
+	ResourceTypeTransitGatewayMulticastDomain                          ResourceType = "transit-gateway-multicast-domain"
+	ResourceTypeTransitGatewayPolicyTable                              ResourceType = "transit-gateway-policy-table"
+	ResourceTypeTransitGatewayMeteringPolicy                           ResourceType = "transit-gateway-metering-policy"
+	ResourceTypeTransitGatewayRouteTable                               ResourceType = "transit-gateway-route-table"
+	ResourceTypeTransitGatewayRouteTableAnnouncement                   ResourceType = "transit-gateway-route-table-announcement"
+	ResourceTypeVolume                                                 ResourceType = "volume"
+	ResourceTypeVpc                                                    ResourceType = "vpc"
+	ResourceTypeVpcEndpoint                                            ResourceType = "vpc-endpoint"
+	ResourceTypeVpcEndpointConnection                                  ResourceType = "vpc-endpoint-connection"
+	ResourceTypeVpcEndpointService                                     ResourceType = "vpc-endpoint-service"
+	ResourceTypeVpcEndpointServicePermission                           ResourceType = "vpc-endpoint-service-permission"
+	ResourceTypeVpcPeeringConnection                                   ResourceType = "vpc-peering-connection"
+	ResourceTypeVpnConnection                                          ResourceType = "vpn-connection"
+	ResourceTypeVpnGateway                                             ResourceType = "vpn-gateway"
+	ResourceTypeVpcFlowLog                                             ResourceType = "vpc-flow-log"
+	ResourceTypeCapacityReservationFleet                               ResourceType = "capacity-reservation-fleet"
+	ResourceTypeTrafficMirrorFilterRule                                ResourceType = "traffic-mirror-filter-rule"
+	ResourceTypeVpcEndpointConnectionDeviceType                        ResourceType = "vpc-endpoint-connection-device-type"
+	ResourceTypeVerifiedAccessInstance                                 ResourceType = "verified-access-instance"
+	ResourceTypeVerifiedAccessGroup                                    ResourceType = "verified-access-group"
+	ResourceTypeVerifiedAccessEndpoint                                 ResourceType = "verified-access-endpoint"
+	ResourceTypeVerifiedAccessPolicy                                   ResourceType = "verified-access-policy"
+	ResourceTypeVerifiedAccessTrustProvider                            ResourceType = "verified-access-trust-provider"
+	ResourceTypeVpnConnectionDeviceType                                ResourceType = "vpn-connection-device-type"
+	ResourceTypeVpcBlockPublicAccessExclusion                          ResourceType = "vpc-block-public-access-exclusion"
+	ResourceTypeVpcEncryptionControl                                   ResourceType = "vpc-encryption-control"
+	ResourceTypeRouteServer                                            ResourceType = "route-server"
+	ResourceTypeRouteServerEndpoint                                    ResourceType = "route-server-endpoint"
+	ResourceTypeRouteServerPeer                                        ResourceType = "route-server-peer"
+	ResourceTypeIpamResourceDiscovery                                  ResourceType = "ipam-resource-discovery"
+	ResourceTypeIpamResourceDiscoveryAssociation                       ResourceType = "ipam-resource-discovery-association"
+	ResourceTypeInstanceConnectEndpoint                                ResourceType = "instance-connect-endpoint"
+	ResourceTypeVerifiedAccessEndpointTarget                           ResourceType = "verified-access-endpoint-target"
+	ResourceTypeIpamExternalResourceVerificationToken                  ResourceType = "ipam-external-resource-verification-token"
+	ResourceTypeCapacityBlock                                          ResourceType = "capacity-block"
+	ResourceTypeMacModificationTask                                    ResourceType = "mac-modification-task"
+	ResourceTypeIpamPrefixListResolver                                 ResourceType = "ipam-prefix-list-resolver"
+	ResourceTypeIpamPolicy                                             ResourceType = "ipam-policy"
+	ResourceTypeIpamPrefixListResolverTarget                           ResourceType = "ipam-prefix-list-resolver-target"
+	ResourceTypeSecondaryInterface                                     ResourceType = "secondary-interface"
+	ResourceTypeSecondaryNetwork                                       ResourceType = "secondary-network"
+	ResourceTypeSecondarySubnet                                        ResourceType = "secondary-subnet"
+	ResourceTypeCapacityManagerDataExport                              ResourceType = "capacity-manager-data-export"
+	ResourceTypeVpnConcentrator                                        ResourceType = "vpn-concentrator"
+	ResourceTypeIpamPoolAllocation                                     ResourceType = "ipam-pool-allocation"
+)
+
+// RouteOrigin is an enum.
+type RouteOrigin string
+
+// Values of RouteOrigin.
+const (
+	RouteOriginCreateRouteTable          RouteOrigin = "CreateRouteTable"
+	RouteOriginCreateRoute               RouteOrigin = "CreateRoute"
+	RouteOriginEnableVgwRoutePropagation RouteOrigin = "EnableVgwRoutePropagation"
+	RouteOriginAdvertisement             RouteOrigin = "Advertisement"
+)
+
+// RouteState is an enum.
+type RouteState string
+
+// Values of RouteState.
+const (
+	RouteStateActive    RouteState = "active"
+	RouteStateBlackhole RouteState = "blackhole"
+	RouteStateFiltered  RouteState = "filtered"
+)
+
+// RouteTableAssociationStateCode is an enum.
+type RouteTableAssociationStateCode string
+
+// Values of RouteTableAssociationStateCode.
+const (
+	RouteTableAssociationStateCodeAssociating    RouteTableAssociationStateCode = "associating"
+	RouteTableAssociationStateCodeAssociated     RouteTableAssociationStateCode = "associated"
+	RouteTableAssociationStateCodeDisassociating RouteTableAssociationStateCode = "disassociating"
+	RouteTableAssociationStateCodeDisassociated  RouteTableAssociationStateCode = "disassociated"
+	RouteTableAssociationStateCodeFailed         RouteTableAssociationStateCode = "failed"
+)
+
+// RuleAction is an enum.
+type RuleAction string
+
+// Values of RuleAction.
+const (
+	RuleActionAllow RuleAction = "allow"
+	RuleActionDeny  RuleAction = "deny"
+)
+
+// ServiceManaged is an enum.
+type ServiceManaged string
+
+// Values of ServiceManaged.
+const (
+	ServiceManagedAlb  ServiceManaged = "alb"
+	ServiceManagedNlb  ServiceManaged = "nlb"
+	ServiceManagedRnat ServiceManaged = "rnat"
+	ServiceManagedRds  ServiceManaged = "rds"
+)
+
 // SubnetCidrBlockStateCode is an enum.
 type SubnetCidrBlockStateCode string
 
@@ -151,6 +448,16 @@ const (
 	TenancyHost      Tenancy = "host"
 )
 
+// VpcAttributeName is an enum.
+type VpcAttributeName string
+
+// Values of VpcAttributeName.
+const (
+	VpcAttributeNameEnableDnsSupport                 VpcAttributeName = "enableDnsSupport"
+	VpcAttributeNameEnableDnsHostnames               VpcAttributeName = "enableDnsHostnames"
+	VpcAttributeNameEnableNetworkAddressUsageMetrics VpcAttributeName = "enableNetworkAddressUsageMetrics"
+)
+
 // VpcCidrBlockStateCode is an enum.
 type VpcCidrBlockStateCode string
 
@@ -173,6 +480,15 @@ const (
 	VpcEncryptionControlExclusionStateEnabled   VpcEncryptionControlExclusionState = "enabled"
 	VpcEncryptionControlExclusionStateDisabling VpcEncryptionControlExclusionState = "disabling"
 	VpcEncryptionControlExclusionStateDisabled  VpcEncryptionControlExclusionState = "disabled"
+)
+
+// VpcEncryptionControlExclusionStateInput is an enum.
+type VpcEncryptionControlExclusionStateInput string
+
+// Values of VpcEncryptionControlExclusionStateInput.
+const (
+	VpcEncryptionControlExclusionStateInputEnable  VpcEncryptionControlExclusionStateInput = "enable"
+	VpcEncryptionControlExclusionStateInputDisable VpcEncryptionControlExclusionStateInput = "disable"
 )
 
 // VpcEncryptionControlMode is an enum.
@@ -208,6 +524,480 @@ const (
 	VpcStatePending   VpcState = "pending"
 	VpcStateAvailable VpcState = "available"
 )
+
+// AccountAttribute is the model's AccountAttribute.
+type AccountAttribute struct {
+	AttributeName   *string
+	AttributeValues []AccountAttributeValue
+}
+
+// Schema implements smithy.Shape.
+func (*AccountAttribute) Schema() *smithy.Schema { return schemaAccountAttribute }
+
+// Serialize implements smithy.Shape.
+func (v *AccountAttribute) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAccountAttribute.Members
+	smithy.WritePtr(s, m[0], v.AttributeName, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.AttributeValues, smithy.WriteStruct[AccountAttributeValue])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AccountAttribute) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAccountAttribute, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AttributeName, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.AttributeValues, smithy.ReadStruct[AccountAttributeValue])
+		}
+		return nil
+	})
+}
+
+// AccountAttributeValue is the model's AccountAttributeValue.
+type AccountAttributeValue struct {
+	AttributeValue *string
+}
+
+// Schema implements smithy.Shape.
+func (*AccountAttributeValue) Schema() *smithy.Schema { return schemaAccountAttributeValue }
+
+// Serialize implements smithy.Shape.
+func (v *AccountAttributeValue) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAccountAttributeValue.Members
+	smithy.WritePtr(s, m[0], v.AttributeValue, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AccountAttributeValue) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAccountAttributeValue, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AttributeValue, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// Address is the model's Address.
+type Address struct {
+	AllocationId            *string
+	AssociationId           *string
+	Domain                  DomainType
+	NetworkInterfaceId      *string
+	NetworkInterfaceOwnerId *string
+	PrivateIpAddress        *string
+	Tags                    []Tag
+	PublicIpv4Pool          *string
+	NetworkBorderGroup      *string
+	CustomerOwnedIp         *string
+	CustomerOwnedIpv4Pool   *string
+	CarrierIp               *string
+	SubnetId                *string
+	ServiceManaged          ServiceManaged
+	InstanceId              *string
+	PublicIp                *string
+}
+
+// Schema implements smithy.Shape.
+func (*Address) Schema() *smithy.Schema { return schemaAddress }
+
+// Serialize implements smithy.Shape.
+func (v *Address) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAddress.Members
+	smithy.WritePtr(s, m[0], v.AllocationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.AssociationId, smithy.WriteString)
+	smithy.WriteEnum(s, m[2], v.Domain)
+	smithy.WritePtr(s, m[3], v.NetworkInterfaceId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.NetworkInterfaceOwnerId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.PrivateIpAddress, smithy.WriteString)
+	smithy.WriteList(s, m[6], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[7], v.PublicIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.NetworkBorderGroup, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.CustomerOwnedIp, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.CustomerOwnedIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.CarrierIp, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.SubnetId, smithy.WriteString)
+	smithy.WriteEnum(s, m[13], v.ServiceManaged)
+	smithy.WritePtr(s, m[14], v.InstanceId, smithy.WriteString)
+	smithy.WritePtr(s, m[15], v.PublicIp, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Address) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAddress, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AllocationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AssociationId, smithy.ReadString)
+		case 2:
+			return smithy.ReadString(d, m, &v.Domain)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceOwnerId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.PrivateIpAddress, smithy.ReadString)
+		case 6:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 7:
+			return smithy.ReadPtr(d, m, &v.PublicIpv4Pool, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.NetworkBorderGroup, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.CustomerOwnedIp, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.CustomerOwnedIpv4Pool, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.CarrierIp, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 13:
+			return smithy.ReadString(d, m, &v.ServiceManaged)
+		case 14:
+			return smithy.ReadPtr(d, m, &v.InstanceId, smithy.ReadString)
+		case 15:
+			return smithy.ReadPtr(d, m, &v.PublicIp, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AddressAttribute is the model's AddressAttribute.
+type AddressAttribute struct {
+	PublicIp        *string
+	AllocationId    *string
+	PtrRecord       *string
+	PtrRecordUpdate *PtrUpdateStatus
+}
+
+// Schema implements smithy.Shape.
+func (*AddressAttribute) Schema() *smithy.Schema { return schemaAddressAttribute }
+
+// Serialize implements smithy.Shape.
+func (v *AddressAttribute) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAddressAttribute.Members
+	smithy.WritePtr(s, m[0], v.PublicIp, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.AllocationId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.PtrRecord, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.PtrRecordUpdate, smithy.WriteStruct[PtrUpdateStatus])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AddressAttribute) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAddressAttribute, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.PublicIp, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AllocationId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PtrRecord, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.PtrRecordUpdate, smithy.ReadStruct[PtrUpdateStatus])
+		}
+		return nil
+	})
+}
+
+// AllocateAddressInput is the input of AllocateAddress.
+type AllocateAddressInput struct {
+	Domain                DomainType
+	Address               *string
+	PublicIpv4Pool        *string
+	NetworkBorderGroup    *string
+	CustomerOwnedIpv4Pool *string
+	TagSpecifications     []TagSpecification
+	IpamPoolId            *string
+	DryRun                *bool
+}
+
+// Schema implements smithy.Shape.
+func (*AllocateAddressInput) Schema() *smithy.Schema { return schemaAllocateAddressRequest }
+
+// Serialize implements smithy.Shape.
+func (v *AllocateAddressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAllocateAddressRequest.Members
+	smithy.WriteEnum(s, m[0], v.Domain)
+	smithy.WritePtr(s, m[1], v.Address, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.PublicIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.NetworkBorderGroup, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.CustomerOwnedIpv4Pool, smithy.WriteString)
+	smithy.WriteList(s, m[5], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[6], v.IpamPoolId, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AllocateAddressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAllocateAddressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Domain)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Address, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PublicIpv4Pool, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.NetworkBorderGroup, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.CustomerOwnedIpv4Pool, smithy.ReadString)
+		case 5:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 6:
+			return smithy.ReadPtr(d, m, &v.IpamPoolId, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// AllocateAddressOutput is the output of AllocateAddress.
+type AllocateAddressOutput struct {
+	AllocationId          *string
+	PublicIpv4Pool        *string
+	NetworkBorderGroup    *string
+	Domain                DomainType
+	CustomerOwnedIp       *string
+	CustomerOwnedIpv4Pool *string
+	CarrierIp             *string
+	PublicIp              *string
+}
+
+// Schema implements smithy.Shape.
+func (*AllocateAddressOutput) Schema() *smithy.Schema { return schemaAllocateAddressResult }
+
+// Serialize implements smithy.Shape.
+func (v *AllocateAddressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAllocateAddressResult.Members
+	smithy.WritePtr(s, m[0], v.AllocationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.PublicIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.NetworkBorderGroup, smithy.WriteString)
+	smithy.WriteEnum(s, m[3], v.Domain)
+	smithy.WritePtr(s, m[4], v.CustomerOwnedIp, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.CustomerOwnedIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.CarrierIp, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.PublicIp, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AllocateAddressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAllocateAddressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AllocationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PublicIpv4Pool, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.NetworkBorderGroup, smithy.ReadString)
+		case 3:
+			return smithy.ReadString(d, m, &v.Domain)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.CustomerOwnedIp, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.CustomerOwnedIpv4Pool, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.CarrierIp, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.PublicIp, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AssociateAddressInput is the input of AssociateAddress.
+type AssociateAddressInput struct {
+	AllocationId       *string
+	InstanceId         *string
+	PublicIp           *string
+	DryRun             *bool
+	NetworkInterfaceId *string
+	PrivateIpAddress   *string
+	AllowReassociation *bool
+}
+
+// Schema implements smithy.Shape.
+func (*AssociateAddressInput) Schema() *smithy.Schema { return schemaAssociateAddressRequest }
+
+// Serialize implements smithy.Shape.
+func (v *AssociateAddressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssociateAddressRequest.Members
+	smithy.WritePtr(s, m[0], v.AllocationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.InstanceId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.PublicIp, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[4], v.NetworkInterfaceId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.PrivateIpAddress, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.AllowReassociation, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssociateAddressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssociateAddressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AllocationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.InstanceId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PublicIp, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.PrivateIpAddress, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.AllowReassociation, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// AssociateAddressOutput is the output of AssociateAddress.
+type AssociateAddressOutput struct {
+	AssociationId *string
+}
+
+// Schema implements smithy.Shape.
+func (*AssociateAddressOutput) Schema() *smithy.Schema { return schemaAssociateAddressResult }
+
+// Serialize implements smithy.Shape.
+func (v *AssociateAddressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssociateAddressResult.Members
+	smithy.WritePtr(s, m[0], v.AssociationId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssociateAddressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssociateAddressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AssociationId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AssociateRouteTableInput is the input of AssociateRouteTable.
+type AssociateRouteTableInput struct {
+	GatewayId      *string
+	PublicIpv4Pool *string
+	DryRun         *bool
+	SubnetId       *string
+	RouteTableId   *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*AssociateRouteTableInput) Schema() *smithy.Schema { return schemaAssociateRouteTableRequest }
+
+// Serialize implements smithy.Shape.
+func (v *AssociateRouteTableInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssociateRouteTableRequest.Members
+	smithy.WritePtr(s, m[0], v.GatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.PublicIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[3], v.SubnetId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.RouteTableId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssociateRouteTableInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssociateRouteTableRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.GatewayId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PublicIpv4Pool, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AssociateRouteTableOutput is the output of AssociateRouteTable.
+type AssociateRouteTableOutput struct {
+	AssociationId    *string
+	AssociationState *RouteTableAssociationState
+}
+
+// Schema implements smithy.Shape.
+func (*AssociateRouteTableOutput) Schema() *smithy.Schema { return schemaAssociateRouteTableResult }
+
+// Serialize implements smithy.Shape.
+func (v *AssociateRouteTableOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssociateRouteTableResult.Members
+	smithy.WritePtr(s, m[0], v.AssociationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.AssociationState, smithy.WriteStruct[RouteTableAssociationState])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssociateRouteTableOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssociateRouteTableResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AssociationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AssociationState, smithy.ReadStruct[RouteTableAssociationState])
+		}
+		return nil
+	})
+}
+
+// AttachInternetGatewayInput is the input of AttachInternetGateway.
+type AttachInternetGatewayInput struct {
+	DryRun            *bool
+	InternetGatewayId *string // required
+	VpcId             *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*AttachInternetGatewayInput) Schema() *smithy.Schema { return schemaAttachInternetGatewayRequest }
+
+// Serialize implements smithy.Shape.
+func (v *AttachInternetGatewayInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAttachInternetGatewayRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.InternetGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.VpcId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AttachInternetGatewayInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAttachInternetGatewayRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.InternetGatewayId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AttachInternetGatewayOutput is the output of AttachInternetGateway.
+type AttachInternetGatewayOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*AttachInternetGatewayOutput) Schema() *smithy.Schema { return schemaAttachInternetGatewayOutput }
+
+// Serialize implements smithy.Shape.
+func (*AttachInternetGatewayOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*AttachInternetGatewayOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAttachInternetGatewayOutput, func(*smithy.Member) error { return nil })
+}
 
 // AttachmentEnaSrdSpecification is the model's AttachmentEnaSrdSpecification.
 type AttachmentEnaSrdSpecification struct {
@@ -262,6 +1052,248 @@ func (v *AttachmentEnaSrdUdpSpecification) Deserialize(d smithy.ShapeDeserialize
 		switch m.Index {
 		case 0:
 			return smithy.ReadPtr(d, m, &v.EnaSrdUdpEnabled, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// AttributeBooleanValue is the model's AttributeBooleanValue.
+type AttributeBooleanValue struct {
+	Value *bool
+}
+
+// Schema implements smithy.Shape.
+func (*AttributeBooleanValue) Schema() *smithy.Schema { return schemaAttributeBooleanValue }
+
+// Serialize implements smithy.Shape.
+func (v *AttributeBooleanValue) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAttributeBooleanValue.Members
+	smithy.WritePtr(s, m[0], v.Value, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AttributeBooleanValue) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAttributeBooleanValue, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// AttributeValue is the model's AttributeValue.
+type AttributeValue struct {
+	Value *string
+}
+
+// Schema implements smithy.Shape.
+func (*AttributeValue) Schema() *smithy.Schema { return schemaAttributeValue }
+
+// Serialize implements smithy.Shape.
+func (v *AttributeValue) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAttributeValue.Members
+	smithy.WritePtr(s, m[0], v.Value, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AttributeValue) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAttributeValue, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AuthorizeSecurityGroupEgressInput is the input of AuthorizeSecurityGroupEgress.
+type AuthorizeSecurityGroupEgressInput struct {
+	TagSpecifications          []TagSpecification
+	DryRun                     *bool
+	GroupId                    *string // required
+	SourceSecurityGroupName    *string
+	SourceSecurityGroupOwnerId *string
+	IpProtocol                 *string
+	FromPort                   *int32
+	ToPort                     *int32
+	CidrIp                     *string
+	IpPermissions              []IpPermission
+}
+
+// Schema implements smithy.Shape.
+func (*AuthorizeSecurityGroupEgressInput) Schema() *smithy.Schema {
+	return schemaAuthorizeSecurityGroupEgressRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupEgressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAuthorizeSecurityGroupEgressRequest.Members
+	smithy.WriteList(s, m[0], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.SourceSecurityGroupName, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.SourceSecurityGroupOwnerId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.IpProtocol, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.FromPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.ToPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[8], v.CidrIp, smithy.WriteString)
+	smithy.WriteList(s, m[9], v.IpPermissions, smithy.WriteStruct[IpPermission])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupEgressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAuthorizeSecurityGroupEgressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupName, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupOwnerId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.IpProtocol, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.FromPort, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.ToPort, smithy.ReadInt32)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.CidrIp, smithy.ReadString)
+		case 9:
+			return smithy.ReadList(d, m, &v.IpPermissions, smithy.ReadStruct[IpPermission])
+		}
+		return nil
+	})
+}
+
+// AuthorizeSecurityGroupEgressOutput is the output of AuthorizeSecurityGroupEgress.
+type AuthorizeSecurityGroupEgressOutput struct {
+	Return             *bool
+	SecurityGroupRules []SecurityGroupRule
+}
+
+// Schema implements smithy.Shape.
+func (*AuthorizeSecurityGroupEgressOutput) Schema() *smithy.Schema {
+	return schemaAuthorizeSecurityGroupEgressResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupEgressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAuthorizeSecurityGroupEgressResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.SecurityGroupRules, smithy.WriteStruct[SecurityGroupRule])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupEgressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAuthorizeSecurityGroupEgressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.SecurityGroupRules, smithy.ReadStruct[SecurityGroupRule])
+		}
+		return nil
+	})
+}
+
+// AuthorizeSecurityGroupIngressInput is the input of AuthorizeSecurityGroupIngress.
+type AuthorizeSecurityGroupIngressInput struct {
+	CidrIp                     *string
+	FromPort                   *int32
+	GroupId                    *string
+	GroupName                  *string
+	IpPermissions              []IpPermission
+	IpProtocol                 *string
+	SourceSecurityGroupName    *string
+	SourceSecurityGroupOwnerId *string
+	ToPort                     *int32
+	TagSpecifications          []TagSpecification
+	DryRun                     *bool
+}
+
+// Schema implements smithy.Shape.
+func (*AuthorizeSecurityGroupIngressInput) Schema() *smithy.Schema {
+	return schemaAuthorizeSecurityGroupIngressRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupIngressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAuthorizeSecurityGroupIngressRequest.Members
+	smithy.WritePtr(s, m[0], v.CidrIp, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.FromPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.GroupName, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.IpPermissions, smithy.WriteStruct[IpPermission])
+	smithy.WritePtr(s, m[5], v.IpProtocol, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.SourceSecurityGroupName, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.SourceSecurityGroupOwnerId, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.ToPort, smithy.WriteInt32)
+	smithy.WriteList(s, m[9], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[10], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupIngressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAuthorizeSecurityGroupIngressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.CidrIp, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.FromPort, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.GroupName, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.IpPermissions, smithy.ReadStruct[IpPermission])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.IpProtocol, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupName, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupOwnerId, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.ToPort, smithy.ReadInt32)
+		case 9:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// AuthorizeSecurityGroupIngressOutput is the output of AuthorizeSecurityGroupIngress.
+type AuthorizeSecurityGroupIngressOutput struct {
+	Return             *bool
+	SecurityGroupRules []SecurityGroupRule
+}
+
+// Schema implements smithy.Shape.
+func (*AuthorizeSecurityGroupIngressOutput) Schema() *smithy.Schema {
+	return schemaAuthorizeSecurityGroupIngressResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupIngressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAuthorizeSecurityGroupIngressResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.SecurityGroupRules, smithy.WriteStruct[SecurityGroupRule])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AuthorizeSecurityGroupIngressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAuthorizeSecurityGroupIngressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.SecurityGroupRules, smithy.ReadStruct[SecurityGroupRule])
 		}
 		return nil
 	})
@@ -339,6 +1371,39 @@ func (v *AvailabilityZone) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadList(d, m, &v.SubGeography, smithy.ReadStruct[AvailabilityZoneSubGeography])
 		case 13:
 			return smithy.ReadString(d, m, &v.State)
+		}
+		return nil
+	})
+}
+
+// AvailabilityZoneAddress is the model's AvailabilityZoneAddress.
+type AvailabilityZoneAddress struct {
+	AvailabilityZone   *string
+	AvailabilityZoneId *string
+	AllocationIds      []string
+}
+
+// Schema implements smithy.Shape.
+func (*AvailabilityZoneAddress) Schema() *smithy.Schema { return schemaAvailabilityZoneAddress }
+
+// Serialize implements smithy.Shape.
+func (v *AvailabilityZoneAddress) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAvailabilityZoneAddress.Members
+	smithy.WritePtr(s, m[0], v.AvailabilityZone, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.AvailabilityZoneId, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.AllocationIds, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AvailabilityZoneAddress) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAvailabilityZoneAddress, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZone, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZoneId, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.AllocationIds, smithy.ReadString)
 		}
 		return nil
 	})
@@ -481,6 +1546,1463 @@ func (v *ConnectionTrackingConfiguration) Deserialize(d smithy.ShapeDeserializer
 	})
 }
 
+// ConnectionTrackingSpecificationRequest is the model's ConnectionTrackingSpecificationRequest.
+type ConnectionTrackingSpecificationRequest struct {
+	TcpEstablishedTimeout *int32
+	UdpStreamTimeout      *int32
+	UdpTimeout            *int32
+}
+
+// Schema implements smithy.Shape.
+func (*ConnectionTrackingSpecificationRequest) Schema() *smithy.Schema {
+	return schemaConnectionTrackingSpecificationRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *ConnectionTrackingSpecificationRequest) Serialize(s smithy.ShapeSerializer) {
+	m := schemaConnectionTrackingSpecificationRequest.Members
+	smithy.WritePtr(s, m[0], v.TcpEstablishedTimeout, smithy.WriteInt32)
+	smithy.WritePtr(s, m[1], v.UdpStreamTimeout, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.UdpTimeout, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ConnectionTrackingSpecificationRequest) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaConnectionTrackingSpecificationRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.TcpEstablishedTimeout, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.UdpStreamTimeout, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.UdpTimeout, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// CreateInternetGatewayInput is the input of CreateInternetGateway.
+type CreateInternetGatewayInput struct {
+	TagSpecifications []TagSpecification
+	DryRun            *bool
+}
+
+// Schema implements smithy.Shape.
+func (*CreateInternetGatewayInput) Schema() *smithy.Schema { return schemaCreateInternetGatewayRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateInternetGatewayInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateInternetGatewayRequest.Members
+	smithy.WriteList(s, m[0], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateInternetGatewayInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateInternetGatewayRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// CreateInternetGatewayOutput is the output of CreateInternetGateway.
+type CreateInternetGatewayOutput struct {
+	InternetGateway *InternetGateway
+}
+
+// Schema implements smithy.Shape.
+func (*CreateInternetGatewayOutput) Schema() *smithy.Schema { return schemaCreateInternetGatewayResult }
+
+// Serialize implements smithy.Shape.
+func (v *CreateInternetGatewayOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateInternetGatewayResult.Members
+	smithy.WritePtr(s, m[0], v.InternetGateway, smithy.WriteStruct[InternetGateway])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateInternetGatewayOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateInternetGatewayResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.InternetGateway, smithy.ReadStruct[InternetGateway])
+		}
+		return nil
+	})
+}
+
+// CreateNatGatewayInput is the input of CreateNatGateway.
+type CreateNatGatewayInput struct {
+	AvailabilityMode               AvailabilityMode
+	AllocationId                   *string
+	ClientToken                    *string
+	DryRun                         *bool
+	SubnetId                       *string
+	VpcId                          *string
+	AvailabilityZoneAddresses      []AvailabilityZoneAddress
+	TagSpecifications              []TagSpecification
+	ConnectivityType               ConnectivityType
+	PrivateIpAddress               *string
+	SecondaryAllocationIds         []string
+	SecondaryPrivateIpAddresses    []string
+	SecondaryPrivateIpAddressCount *int32
+}
+
+// Schema implements smithy.Shape.
+func (*CreateNatGatewayInput) Schema() *smithy.Schema { return schemaCreateNatGatewayRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateNatGatewayInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateNatGatewayRequest.Members
+	smithy.WriteEnum(s, m[0], v.AvailabilityMode)
+	smithy.WritePtr(s, m[1], v.AllocationId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ClientToken, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[4], v.SubnetId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.VpcId, smithy.WriteString)
+	smithy.WriteList(s, m[6], v.AvailabilityZoneAddresses, smithy.WriteStruct[AvailabilityZoneAddress])
+	smithy.WriteList(s, m[7], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WriteEnum(s, m[8], v.ConnectivityType)
+	smithy.WritePtr(s, m[9], v.PrivateIpAddress, smithy.WriteString)
+	smithy.WriteList(s, m[10], v.SecondaryAllocationIds, smithy.WriteString)
+	smithy.WriteList(s, m[11], v.SecondaryPrivateIpAddresses, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.SecondaryPrivateIpAddressCount, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateNatGatewayInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateNatGatewayRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.AvailabilityMode)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AllocationId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ClientToken, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 6:
+			return smithy.ReadList(d, m, &v.AvailabilityZoneAddresses, smithy.ReadStruct[AvailabilityZoneAddress])
+		case 7:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 8:
+			return smithy.ReadString(d, m, &v.ConnectivityType)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.PrivateIpAddress, smithy.ReadString)
+		case 10:
+			return smithy.ReadList(d, m, &v.SecondaryAllocationIds, smithy.ReadString)
+		case 11:
+			return smithy.ReadList(d, m, &v.SecondaryPrivateIpAddresses, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.SecondaryPrivateIpAddressCount, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// CreateNatGatewayOutput is the output of CreateNatGateway.
+type CreateNatGatewayOutput struct {
+	ClientToken *string
+	NatGateway  *NatGateway
+}
+
+// Schema implements smithy.Shape.
+func (*CreateNatGatewayOutput) Schema() *smithy.Schema { return schemaCreateNatGatewayResult }
+
+// Serialize implements smithy.Shape.
+func (v *CreateNatGatewayOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateNatGatewayResult.Members
+	smithy.WritePtr(s, m[0], v.ClientToken, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NatGateway, smithy.WriteStruct[NatGateway])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateNatGatewayOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateNatGatewayResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ClientToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NatGateway, smithy.ReadStruct[NatGateway])
+		}
+		return nil
+	})
+}
+
+// CreateNetworkInterfaceInput is the input of CreateNetworkInterface.
+type CreateNetworkInterfaceInput struct {
+	Ipv4Prefixes                    []Ipv4PrefixSpecificationRequest
+	Ipv4PrefixCount                 *int32
+	Ipv6Prefixes                    []Ipv6PrefixSpecificationRequest
+	Ipv6PrefixCount                 *int32
+	InterfaceType                   NetworkInterfaceCreationType
+	TagSpecifications               []TagSpecification
+	ClientToken                     *string
+	EnablePrimaryIpv6               *bool
+	ConnectionTrackingSpecification *ConnectionTrackingSpecificationRequest
+	Operator                        *OperatorRequest
+	SubnetId                        *string // required
+	Description                     *string
+	PrivateIpAddress                *string
+	Groups                          []string
+	PrivateIpAddresses              []PrivateIpAddressSpecification
+	SecondaryPrivateIpAddressCount  *int32
+	Ipv6Addresses                   []InstanceIpv6Address
+	Ipv6AddressCount                *int32
+	DryRun                          *bool
+}
+
+// Schema implements smithy.Shape.
+func (*CreateNetworkInterfaceInput) Schema() *smithy.Schema {
+	return schemaCreateNetworkInterfaceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *CreateNetworkInterfaceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateNetworkInterfaceRequest.Members
+	smithy.WriteList(s, m[0], v.Ipv4Prefixes, smithy.WriteStruct[Ipv4PrefixSpecificationRequest])
+	smithy.WritePtr(s, m[1], v.Ipv4PrefixCount, smithy.WriteInt32)
+	smithy.WriteList(s, m[2], v.Ipv6Prefixes, smithy.WriteStruct[Ipv6PrefixSpecificationRequest])
+	smithy.WritePtr(s, m[3], v.Ipv6PrefixCount, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[4], v.InterfaceType)
+	smithy.WriteList(s, m[5], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[6], v.ClientToken, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.EnablePrimaryIpv6, smithy.WriteBool)
+	smithy.WritePtr(s, m[8], v.ConnectionTrackingSpecification, smithy.WriteStruct[ConnectionTrackingSpecificationRequest])
+	smithy.WritePtr(s, m[9], v.Operator, smithy.WriteStruct[OperatorRequest])
+	smithy.WritePtr(s, m[10], v.SubnetId, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.Description, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.PrivateIpAddress, smithy.WriteString)
+	smithy.WriteList(s, m[13], v.Groups, smithy.WriteString)
+	smithy.WriteList(s, m[14], v.PrivateIpAddresses, smithy.WriteStruct[PrivateIpAddressSpecification])
+	smithy.WritePtr(s, m[15], v.SecondaryPrivateIpAddressCount, smithy.WriteInt32)
+	smithy.WriteList(s, m[16], v.Ipv6Addresses, smithy.WriteStruct[InstanceIpv6Address])
+	smithy.WritePtr(s, m[17], v.Ipv6AddressCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[18], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateNetworkInterfaceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateNetworkInterfaceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Ipv4Prefixes, smithy.ReadStruct[Ipv4PrefixSpecificationRequest])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Ipv4PrefixCount, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadList(d, m, &v.Ipv6Prefixes, smithy.ReadStruct[Ipv6PrefixSpecificationRequest])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Ipv6PrefixCount, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadString(d, m, &v.InterfaceType)
+		case 5:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 6:
+			return smithy.ReadPtr(d, m, &v.ClientToken, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.EnablePrimaryIpv6, smithy.ReadBool)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.ConnectionTrackingSpecification, smithy.ReadStruct[ConnectionTrackingSpecificationRequest])
+		case 9:
+			return smithy.ReadPtr(d, m, &v.Operator, smithy.ReadStruct[OperatorRequest])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.PrivateIpAddress, smithy.ReadString)
+		case 13:
+			return smithy.ReadList(d, m, &v.Groups, smithy.ReadString)
+		case 14:
+			return smithy.ReadList(d, m, &v.PrivateIpAddresses, smithy.ReadStruct[PrivateIpAddressSpecification])
+		case 15:
+			return smithy.ReadPtr(d, m, &v.SecondaryPrivateIpAddressCount, smithy.ReadInt32)
+		case 16:
+			return smithy.ReadList(d, m, &v.Ipv6Addresses, smithy.ReadStruct[InstanceIpv6Address])
+		case 17:
+			return smithy.ReadPtr(d, m, &v.Ipv6AddressCount, smithy.ReadInt32)
+		case 18:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// CreateNetworkInterfaceOutput is the output of CreateNetworkInterface.
+type CreateNetworkInterfaceOutput struct {
+	NetworkInterface *NetworkInterface
+	ClientToken      *string
+}
+
+// Schema implements smithy.Shape.
+func (*CreateNetworkInterfaceOutput) Schema() *smithy.Schema {
+	return schemaCreateNetworkInterfaceResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *CreateNetworkInterfaceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateNetworkInterfaceResult.Members
+	smithy.WritePtr(s, m[0], v.NetworkInterface, smithy.WriteStruct[NetworkInterface])
+	smithy.WritePtr(s, m[1], v.ClientToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateNetworkInterfaceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateNetworkInterfaceResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NetworkInterface, smithy.ReadStruct[NetworkInterface])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ClientToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// CreateRouteInput is the input of CreateRoute.
+type CreateRouteInput struct {
+	DestinationPrefixListId     *string
+	VpcEndpointId               *string
+	TransitGatewayId            *string
+	LocalGatewayId              *string
+	CarrierGatewayId            *string
+	CoreNetworkArn              *string
+	OdbNetworkArn               *string
+	DryRun                      *bool
+	RouteTableId                *string // required
+	DestinationCidrBlock        *string
+	GatewayId                   *string
+	DestinationIpv6CidrBlock    *string
+	EgressOnlyInternetGatewayId *string
+	InstanceId                  *string
+	NetworkInterfaceId          *string
+	VpcPeeringConnectionId      *string
+	NatGatewayId                *string
+}
+
+// Schema implements smithy.Shape.
+func (*CreateRouteInput) Schema() *smithy.Schema { return schemaCreateRouteRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateRouteInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateRouteRequest.Members
+	smithy.WritePtr(s, m[0], v.DestinationPrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.VpcEndpointId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TransitGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.LocalGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.CarrierGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.CoreNetworkArn, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.OdbNetworkArn, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[8], v.RouteTableId, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.DestinationCidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.GatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.DestinationIpv6CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.EgressOnlyInternetGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[13], v.InstanceId, smithy.WriteString)
+	smithy.WritePtr(s, m[14], v.NetworkInterfaceId, smithy.WriteString)
+	smithy.WritePtr(s, m[15], v.VpcPeeringConnectionId, smithy.WriteString)
+	smithy.WritePtr(s, m[16], v.NatGatewayId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateRouteInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateRouteRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DestinationPrefixListId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.VpcEndpointId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TransitGatewayId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.LocalGatewayId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.CarrierGatewayId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.CoreNetworkArn, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.OdbNetworkArn, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.DestinationCidrBlock, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.GatewayId, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.DestinationIpv6CidrBlock, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.EgressOnlyInternetGatewayId, smithy.ReadString)
+		case 13:
+			return smithy.ReadPtr(d, m, &v.InstanceId, smithy.ReadString)
+		case 14:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		case 15:
+			return smithy.ReadPtr(d, m, &v.VpcPeeringConnectionId, smithy.ReadString)
+		case 16:
+			return smithy.ReadPtr(d, m, &v.NatGatewayId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// CreateRouteOutput is the output of CreateRoute.
+type CreateRouteOutput struct {
+	Return *bool
+}
+
+// Schema implements smithy.Shape.
+func (*CreateRouteOutput) Schema() *smithy.Schema { return schemaCreateRouteResult }
+
+// Serialize implements smithy.Shape.
+func (v *CreateRouteOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateRouteResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateRouteOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateRouteResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// CreateRouteTableInput is the input of CreateRouteTable.
+type CreateRouteTableInput struct {
+	TagSpecifications []TagSpecification
+	ClientToken       *string
+	DryRun            *bool
+	VpcId             *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*CreateRouteTableInput) Schema() *smithy.Schema { return schemaCreateRouteTableRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateRouteTableInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateRouteTableRequest.Members
+	smithy.WriteList(s, m[0], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[1], v.ClientToken, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[3], v.VpcId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateRouteTableInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateRouteTableRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ClientToken, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// CreateRouteTableOutput is the output of CreateRouteTable.
+type CreateRouteTableOutput struct {
+	RouteTable  *RouteTable
+	ClientToken *string
+}
+
+// Schema implements smithy.Shape.
+func (*CreateRouteTableOutput) Schema() *smithy.Schema { return schemaCreateRouteTableResult }
+
+// Serialize implements smithy.Shape.
+func (v *CreateRouteTableOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateRouteTableResult.Members
+	smithy.WritePtr(s, m[0], v.RouteTable, smithy.WriteStruct[RouteTable])
+	smithy.WritePtr(s, m[1], v.ClientToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateRouteTableOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateRouteTableResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.RouteTable, smithy.ReadStruct[RouteTable])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ClientToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// CreateSecurityGroupInput is the input of CreateSecurityGroup.
+type CreateSecurityGroupInput struct {
+	Description       *string // required
+	GroupName         *string // required
+	VpcId             *string
+	TagSpecifications []TagSpecification
+	DryRun            *bool
+}
+
+// Schema implements smithy.Shape.
+func (*CreateSecurityGroupInput) Schema() *smithy.Schema { return schemaCreateSecurityGroupRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateSecurityGroupInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateSecurityGroupRequest.Members
+	smithy.WritePtr(s, m[0], v.Description, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.GroupName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.VpcId, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[4], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateSecurityGroupInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateSecurityGroupRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.GroupName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// CreateSecurityGroupOutput is the output of CreateSecurityGroup.
+type CreateSecurityGroupOutput struct {
+	GroupId          *string
+	Tags             []Tag
+	SecurityGroupArn *string
+}
+
+// Schema implements smithy.Shape.
+func (*CreateSecurityGroupOutput) Schema() *smithy.Schema { return schemaCreateSecurityGroupResult }
+
+// Serialize implements smithy.Shape.
+func (v *CreateSecurityGroupOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateSecurityGroupResult.Members
+	smithy.WritePtr(s, m[0], v.GroupId, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[2], v.SecurityGroupArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateSecurityGroupOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateSecurityGroupResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.SecurityGroupArn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// CreateSubnetInput is the input of CreateSubnet.
+type CreateSubnetInput struct {
+	TagSpecifications  []TagSpecification
+	AvailabilityZone   *string
+	AvailabilityZoneId *string
+	CidrBlock          *string
+	Ipv6CidrBlock      *string
+	OutpostArn         *string
+	VpcId              *string // required
+	Ipv6Native         *bool
+	Ipv4IpamPoolId     *string
+	Ipv4NetmaskLength  *int32
+	Ipv6IpamPoolId     *string
+	Ipv6NetmaskLength  *int32
+	DryRun             *bool
+}
+
+// Schema implements smithy.Shape.
+func (*CreateSubnetInput) Schema() *smithy.Schema { return schemaCreateSubnetRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateSubnetInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateSubnetRequest.Members
+	smithy.WriteList(s, m[0], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[1], v.AvailabilityZone, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.AvailabilityZoneId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.Ipv6CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.OutpostArn, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.VpcId, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.Ipv6Native, smithy.WriteBool)
+	smithy.WritePtr(s, m[8], v.Ipv4IpamPoolId, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.Ipv4NetmaskLength, smithy.WriteInt32)
+	smithy.WritePtr(s, m[10], v.Ipv6IpamPoolId, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.Ipv6NetmaskLength, smithy.WriteInt32)
+	smithy.WritePtr(s, m[12], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateSubnetInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateSubnetRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZone, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZoneId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.CidrBlock, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Ipv6CidrBlock, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.OutpostArn, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.Ipv6Native, smithy.ReadBool)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.Ipv4IpamPoolId, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.Ipv4NetmaskLength, smithy.ReadInt32)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.Ipv6IpamPoolId, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.Ipv6NetmaskLength, smithy.ReadInt32)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// CreateSubnetOutput is the output of CreateSubnet.
+type CreateSubnetOutput struct {
+	Subnet *Subnet
+}
+
+// Schema implements smithy.Shape.
+func (*CreateSubnetOutput) Schema() *smithy.Schema { return schemaCreateSubnetResult }
+
+// Serialize implements smithy.Shape.
+func (v *CreateSubnetOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateSubnetResult.Members
+	smithy.WritePtr(s, m[0], v.Subnet, smithy.WriteStruct[Subnet])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateSubnetOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateSubnetResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Subnet, smithy.ReadStruct[Subnet])
+		}
+		return nil
+	})
+}
+
+// CreateTagsInput is the input of CreateTags.
+type CreateTagsInput struct {
+	DryRun    *bool
+	Resources []string // required
+	Tags      []Tag    // required
+}
+
+// Schema implements smithy.Shape.
+func (*CreateTagsInput) Schema() *smithy.Schema { return schemaCreateTagsRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateTagsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateTagsRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.Resources, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.Tags, smithy.WriteStruct[Tag])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateTagsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateTagsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.Resources, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		}
+		return nil
+	})
+}
+
+// CreateTagsOutput is the output of CreateTags.
+type CreateTagsOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*CreateTagsOutput) Schema() *smithy.Schema { return schemaCreateTagsOutput }
+
+// Serialize implements smithy.Shape.
+func (*CreateTagsOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*CreateTagsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateTagsOutput, func(*smithy.Member) error { return nil })
+}
+
+// CreateVpcInput is the input of CreateVpc.
+type CreateVpcInput struct {
+	CidrBlock                       *string
+	Ipv6Pool                        *string
+	Ipv6CidrBlock                   *string
+	Ipv4IpamPoolId                  *string
+	Ipv4NetmaskLength               *int32
+	Ipv6IpamPoolId                  *string
+	Ipv6NetmaskLength               *int32
+	Ipv6CidrBlockNetworkBorderGroup *string
+	VpcEncryptionControl            *VpcEncryptionControlConfiguration
+	TagSpecifications               []TagSpecification
+	DryRun                          *bool
+	InstanceTenancy                 Tenancy
+	AmazonProvidedIpv6CidrBlock     *bool
+}
+
+// Schema implements smithy.Shape.
+func (*CreateVpcInput) Schema() *smithy.Schema { return schemaCreateVpcRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateVpcInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateVpcRequest.Members
+	smithy.WritePtr(s, m[0], v.CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Ipv6Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.Ipv6CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Ipv4IpamPoolId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.Ipv4NetmaskLength, smithy.WriteInt32)
+	smithy.WritePtr(s, m[5], v.Ipv6IpamPoolId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.Ipv6NetmaskLength, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.Ipv6CidrBlockNetworkBorderGroup, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.VpcEncryptionControl, smithy.WriteStruct[VpcEncryptionControlConfiguration])
+	smithy.WriteList(s, m[9], v.TagSpecifications, smithy.WriteStruct[TagSpecification])
+	smithy.WritePtr(s, m[10], v.DryRun, smithy.WriteBool)
+	smithy.WriteEnum(s, m[11], v.InstanceTenancy)
+	smithy.WritePtr(s, m[12], v.AmazonProvidedIpv6CidrBlock, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateVpcInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateVpcRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.CidrBlock, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Ipv6Pool, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Ipv6CidrBlock, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Ipv4IpamPoolId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Ipv4NetmaskLength, smithy.ReadInt32)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.Ipv6IpamPoolId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Ipv6NetmaskLength, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.Ipv6CidrBlockNetworkBorderGroup, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.VpcEncryptionControl, smithy.ReadStruct[VpcEncryptionControlConfiguration])
+		case 9:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[TagSpecification])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 11:
+			return smithy.ReadString(d, m, &v.InstanceTenancy)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.AmazonProvidedIpv6CidrBlock, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// CreateVpcOutput is the output of CreateVpc.
+type CreateVpcOutput struct {
+	Vpc *Vpc
+}
+
+// Schema implements smithy.Shape.
+func (*CreateVpcOutput) Schema() *smithy.Schema { return schemaCreateVpcResult }
+
+// Serialize implements smithy.Shape.
+func (v *CreateVpcOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateVpcResult.Members
+	smithy.WritePtr(s, m[0], v.Vpc, smithy.WriteStruct[Vpc])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateVpcOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateVpcResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Vpc, smithy.ReadStruct[Vpc])
+		}
+		return nil
+	})
+}
+
+// DeleteInternetGatewayInput is the input of DeleteInternetGateway.
+type DeleteInternetGatewayInput struct {
+	DryRun            *bool
+	InternetGatewayId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteInternetGatewayInput) Schema() *smithy.Schema { return schemaDeleteInternetGatewayRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteInternetGatewayInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteInternetGatewayRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.InternetGatewayId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteInternetGatewayInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteInternetGatewayRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.InternetGatewayId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteInternetGatewayOutput is the output of DeleteInternetGateway.
+type DeleteInternetGatewayOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteInternetGatewayOutput) Schema() *smithy.Schema { return schemaDeleteInternetGatewayOutput }
+
+// Serialize implements smithy.Shape.
+func (*DeleteInternetGatewayOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteInternetGatewayOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteInternetGatewayOutput, func(*smithy.Member) error { return nil })
+}
+
+// DeleteNatGatewayInput is the input of DeleteNatGateway.
+type DeleteNatGatewayInput struct {
+	DryRun       *bool
+	NatGatewayId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteNatGatewayInput) Schema() *smithy.Schema { return schemaDeleteNatGatewayRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteNatGatewayInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteNatGatewayRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.NatGatewayId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteNatGatewayInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteNatGatewayRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NatGatewayId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteNatGatewayOutput is the output of DeleteNatGateway.
+type DeleteNatGatewayOutput struct {
+	NatGatewayId *string
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteNatGatewayOutput) Schema() *smithy.Schema { return schemaDeleteNatGatewayResult }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteNatGatewayOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteNatGatewayResult.Members
+	smithy.WritePtr(s, m[0], v.NatGatewayId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteNatGatewayOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteNatGatewayResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NatGatewayId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteNetworkInterfaceInput is the input of DeleteNetworkInterface.
+type DeleteNetworkInterfaceInput struct {
+	DryRun             *bool
+	NetworkInterfaceId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteNetworkInterfaceInput) Schema() *smithy.Schema {
+	return schemaDeleteNetworkInterfaceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DeleteNetworkInterfaceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteNetworkInterfaceRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.NetworkInterfaceId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteNetworkInterfaceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteNetworkInterfaceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteNetworkInterfaceOutput is the output of DeleteNetworkInterface.
+type DeleteNetworkInterfaceOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteNetworkInterfaceOutput) Schema() *smithy.Schema {
+	return schemaDeleteNetworkInterfaceOutput
+}
+
+// Serialize implements smithy.Shape.
+func (*DeleteNetworkInterfaceOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteNetworkInterfaceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteNetworkInterfaceOutput, func(*smithy.Member) error { return nil })
+}
+
+// DeleteRouteInput is the input of DeleteRoute.
+type DeleteRouteInput struct {
+	DestinationPrefixListId  *string
+	DryRun                   *bool
+	RouteTableId             *string // required
+	DestinationCidrBlock     *string
+	DestinationIpv6CidrBlock *string
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteRouteInput) Schema() *smithy.Schema { return schemaDeleteRouteRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteRouteInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteRouteRequest.Members
+	smithy.WritePtr(s, m[0], v.DestinationPrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.RouteTableId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.DestinationCidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.DestinationIpv6CidrBlock, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteRouteInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteRouteRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DestinationPrefixListId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DestinationCidrBlock, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.DestinationIpv6CidrBlock, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteRouteOutput is the output of DeleteRoute.
+type DeleteRouteOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteRouteOutput) Schema() *smithy.Schema { return schemaDeleteRouteOutput }
+
+// Serialize implements smithy.Shape.
+func (*DeleteRouteOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteRouteOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteRouteOutput, func(*smithy.Member) error { return nil })
+}
+
+// DeleteRouteTableInput is the input of DeleteRouteTable.
+type DeleteRouteTableInput struct {
+	DryRun       *bool
+	RouteTableId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteRouteTableInput) Schema() *smithy.Schema { return schemaDeleteRouteTableRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteRouteTableInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteRouteTableRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.RouteTableId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteRouteTableInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteRouteTableRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteRouteTableOutput is the output of DeleteRouteTable.
+type DeleteRouteTableOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteRouteTableOutput) Schema() *smithy.Schema { return schemaDeleteRouteTableOutput }
+
+// Serialize implements smithy.Shape.
+func (*DeleteRouteTableOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteRouteTableOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteRouteTableOutput, func(*smithy.Member) error { return nil })
+}
+
+// DeleteSecurityGroupInput is the input of DeleteSecurityGroup.
+type DeleteSecurityGroupInput struct {
+	GroupId   *string
+	GroupName *string
+	DryRun    *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteSecurityGroupInput) Schema() *smithy.Schema { return schemaDeleteSecurityGroupRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteSecurityGroupInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteSecurityGroupRequest.Members
+	smithy.WritePtr(s, m[0], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.GroupName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteSecurityGroupInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteSecurityGroupRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.GroupName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeleteSecurityGroupOutput is the output of DeleteSecurityGroup.
+type DeleteSecurityGroupOutput struct {
+	Return  *bool
+	GroupId *string
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteSecurityGroupOutput) Schema() *smithy.Schema { return schemaDeleteSecurityGroupResult }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteSecurityGroupOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteSecurityGroupResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.GroupId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteSecurityGroupOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteSecurityGroupResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteSubnetInput is the input of DeleteSubnet.
+type DeleteSubnetInput struct {
+	SubnetId *string // required
+	DryRun   *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteSubnetInput) Schema() *smithy.Schema { return schemaDeleteSubnetRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteSubnetInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteSubnetRequest.Members
+	smithy.WritePtr(s, m[0], v.SubnetId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteSubnetInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteSubnetRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeleteSubnetOutput is the output of DeleteSubnet.
+type DeleteSubnetOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteSubnetOutput) Schema() *smithy.Schema { return schemaDeleteSubnetOutput }
+
+// Serialize implements smithy.Shape.
+func (*DeleteSubnetOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteSubnetOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteSubnetOutput, func(*smithy.Member) error { return nil })
+}
+
+// DeleteTagsInput is the input of DeleteTags.
+type DeleteTagsInput struct {
+	DryRun    *bool
+	Resources []string // required
+	Tags      []Tag
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteTagsInput) Schema() *smithy.Schema { return schemaDeleteTagsRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteTagsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteTagsRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.Resources, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.Tags, smithy.WriteStruct[Tag])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteTagsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteTagsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.Resources, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		}
+		return nil
+	})
+}
+
+// DeleteTagsOutput is the output of DeleteTags.
+type DeleteTagsOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteTagsOutput) Schema() *smithy.Schema { return schemaDeleteTagsOutput }
+
+// Serialize implements smithy.Shape.
+func (*DeleteTagsOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteTagsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteTagsOutput, func(*smithy.Member) error { return nil })
+}
+
+// DeleteVpcInput is the input of DeleteVpc.
+type DeleteVpcInput struct {
+	VpcId  *string // required
+	DryRun *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteVpcInput) Schema() *smithy.Schema { return schemaDeleteVpcRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteVpcInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteVpcRequest.Members
+	smithy.WritePtr(s, m[0], v.VpcId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteVpcInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteVpcRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeleteVpcOutput is the output of DeleteVpc.
+type DeleteVpcOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteVpcOutput) Schema() *smithy.Schema { return schemaDeleteVpcOutput }
+
+// Serialize implements smithy.Shape.
+func (*DeleteVpcOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteVpcOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteVpcOutput, func(*smithy.Member) error { return nil })
+}
+
+// DescribeAccountAttributesInput is the input of DescribeAccountAttributes.
+type DescribeAccountAttributesInput struct {
+	DryRun         *bool
+	AttributeNames []AccountAttributeName
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeAccountAttributesInput) Schema() *smithy.Schema {
+	return schemaDescribeAccountAttributesRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeAccountAttributesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeAccountAttributesRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.AttributeNames, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeAccountAttributesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeAccountAttributesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.AttributeNames, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeAccountAttributesOutput is the output of DescribeAccountAttributes.
+type DescribeAccountAttributesOutput struct {
+	AccountAttributes []AccountAttribute
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeAccountAttributesOutput) Schema() *smithy.Schema {
+	return schemaDescribeAccountAttributesResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeAccountAttributesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeAccountAttributesResult.Members
+	smithy.WriteList(s, m[0], v.AccountAttributes, smithy.WriteStruct[AccountAttribute])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeAccountAttributesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeAccountAttributesResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.AccountAttributes, smithy.ReadStruct[AccountAttribute])
+		}
+		return nil
+	})
+}
+
+// DescribeAddressesAttributeInput is the input of DescribeAddressesAttribute.
+type DescribeAddressesAttributeInput struct {
+	AllocationIds []string
+	Attribute     AddressAttributeName
+	NextToken     *string
+	MaxResults    *int32
+	DryRun        *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeAddressesAttributeInput) Schema() *smithy.Schema {
+	return schemaDescribeAddressesAttributeRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeAddressesAttributeInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeAddressesAttributeRequest.Members
+	smithy.WriteList(s, m[0], v.AllocationIds, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Attribute)
+	smithy.WritePtr(s, m[2], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeAddressesAttributeInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeAddressesAttributeRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.AllocationIds, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Attribute)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DescribeAddressesAttributeOutput is the output of DescribeAddressesAttribute.
+type DescribeAddressesAttributeOutput struct {
+	Addresses []AddressAttribute
+	NextToken *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeAddressesAttributeOutput) Schema() *smithy.Schema {
+	return schemaDescribeAddressesAttributeResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeAddressesAttributeOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeAddressesAttributeResult.Members
+	smithy.WriteList(s, m[0], v.Addresses, smithy.WriteStruct[AddressAttribute])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeAddressesAttributeOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeAddressesAttributeResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Addresses, smithy.ReadStruct[AddressAttribute])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeAddressesInput is the input of DescribeAddresses.
+type DescribeAddressesInput struct {
+	PublicIps     []string
+	DryRun        *bool
+	Filters       []Filter
+	AllocationIds []string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeAddressesInput) Schema() *smithy.Schema { return schemaDescribeAddressesRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeAddressesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeAddressesRequest.Members
+	smithy.WriteList(s, m[0], v.PublicIps, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[2], v.Filters, smithy.WriteStruct[Filter])
+	smithy.WriteList(s, m[3], v.AllocationIds, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeAddressesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeAddressesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.PublicIps, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 2:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		case 3:
+			return smithy.ReadList(d, m, &v.AllocationIds, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeAddressesOutput is the output of DescribeAddresses.
+type DescribeAddressesOutput struct {
+	Addresses []Address
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeAddressesOutput) Schema() *smithy.Schema { return schemaDescribeAddressesResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeAddressesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeAddressesResult.Members
+	smithy.WriteList(s, m[0], v.Addresses, smithy.WriteStruct[Address])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeAddressesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeAddressesResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Addresses, smithy.ReadStruct[Address])
+		}
+		return nil
+	})
+}
+
 // DescribeAvailabilityZonesInput is the input of DescribeAvailabilityZones.
 type DescribeAvailabilityZonesInput struct {
 	ZoneNames            []string
@@ -546,6 +3068,290 @@ func (v *DescribeAvailabilityZonesOutput) Deserialize(d smithy.ShapeDeserializer
 		switch m.Index {
 		case 0:
 			return smithy.ReadList(d, m, &v.AvailabilityZones, smithy.ReadStruct[AvailabilityZone])
+		}
+		return nil
+	})
+}
+
+// DescribeDhcpOptionsInput is the input of DescribeDhcpOptions.
+type DescribeDhcpOptionsInput struct {
+	DhcpOptionsIds []string
+	NextToken      *string
+	MaxResults     *int32
+	DryRun         *bool
+	Filters        []Filter
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeDhcpOptionsInput) Schema() *smithy.Schema { return schemaDescribeDhcpOptionsRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeDhcpOptionsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeDhcpOptionsRequest.Members
+	smithy.WriteList(s, m[0], v.DhcpOptionsIds, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[4], v.Filters, smithy.WriteStruct[Filter])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeDhcpOptionsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeDhcpOptionsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.DhcpOptionsIds, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 4:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		}
+		return nil
+	})
+}
+
+// DescribeDhcpOptionsOutput is the output of DescribeDhcpOptions.
+type DescribeDhcpOptionsOutput struct {
+	NextToken   *string
+	DhcpOptions []DhcpOptions
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeDhcpOptionsOutput) Schema() *smithy.Schema { return schemaDescribeDhcpOptionsResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeDhcpOptionsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeDhcpOptionsResult.Members
+	smithy.WritePtr(s, m[0], v.NextToken, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.DhcpOptions, smithy.WriteStruct[DhcpOptions])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeDhcpOptionsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeDhcpOptionsResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.DhcpOptions, smithy.ReadStruct[DhcpOptions])
+		}
+		return nil
+	})
+}
+
+// DescribeInternetGatewaysInput is the input of DescribeInternetGateways.
+type DescribeInternetGatewaysInput struct {
+	NextToken          *string
+	MaxResults         *int32
+	DryRun             *bool
+	InternetGatewayIds []string
+	Filters            []Filter
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeInternetGatewaysInput) Schema() *smithy.Schema {
+	return schemaDescribeInternetGatewaysRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeInternetGatewaysInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeInternetGatewaysRequest.Members
+	smithy.WritePtr(s, m[0], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[3], v.InternetGatewayIds, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.Filters, smithy.WriteStruct[Filter])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeInternetGatewaysInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeInternetGatewaysRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 3:
+			return smithy.ReadList(d, m, &v.InternetGatewayIds, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		}
+		return nil
+	})
+}
+
+// DescribeInternetGatewaysOutput is the output of DescribeInternetGateways.
+type DescribeInternetGatewaysOutput struct {
+	InternetGateways []InternetGateway
+	NextToken        *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeInternetGatewaysOutput) Schema() *smithy.Schema {
+	return schemaDescribeInternetGatewaysResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeInternetGatewaysOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeInternetGatewaysResult.Members
+	smithy.WriteList(s, m[0], v.InternetGateways, smithy.WriteStruct[InternetGateway])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeInternetGatewaysOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeInternetGatewaysResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.InternetGateways, smithy.ReadStruct[InternetGateway])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeNatGatewaysInput is the input of DescribeNatGateways.
+type DescribeNatGatewaysInput struct {
+	DryRun        *bool
+	Filter        []Filter
+	MaxResults    *int32
+	NatGatewayIds []string
+	NextToken     *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeNatGatewaysInput) Schema() *smithy.Schema { return schemaDescribeNatGatewaysRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeNatGatewaysInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeNatGatewaysRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.Filter, smithy.WriteStruct[Filter])
+	smithy.WritePtr(s, m[2], v.MaxResults, smithy.WriteInt32)
+	smithy.WriteList(s, m[3], v.NatGatewayIds, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeNatGatewaysInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeNatGatewaysRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.Filter, smithy.ReadStruct[Filter])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadList(d, m, &v.NatGatewayIds, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeNatGatewaysOutput is the output of DescribeNatGateways.
+type DescribeNatGatewaysOutput struct {
+	NatGateways []NatGateway
+	NextToken   *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeNatGatewaysOutput) Schema() *smithy.Schema { return schemaDescribeNatGatewaysResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeNatGatewaysOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeNatGatewaysResult.Members
+	smithy.WriteList(s, m[0], v.NatGateways, smithy.WriteStruct[NatGateway])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeNatGatewaysOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeNatGatewaysResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.NatGateways, smithy.ReadStruct[NatGateway])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeNetworkAclsInput is the input of DescribeNetworkAcls.
+type DescribeNetworkAclsInput struct {
+	NextToken     *string
+	MaxResults    *int32
+	DryRun        *bool
+	NetworkAclIds []string
+	Filters       []Filter
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeNetworkAclsInput) Schema() *smithy.Schema { return schemaDescribeNetworkAclsRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeNetworkAclsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeNetworkAclsRequest.Members
+	smithy.WritePtr(s, m[0], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[3], v.NetworkAclIds, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.Filters, smithy.WriteStruct[Filter])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeNetworkAclsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeNetworkAclsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 3:
+			return smithy.ReadList(d, m, &v.NetworkAclIds, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		}
+		return nil
+	})
+}
+
+// DescribeNetworkAclsOutput is the output of DescribeNetworkAcls.
+type DescribeNetworkAclsOutput struct {
+	NetworkAcls []NetworkAcl
+	NextToken   *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeNetworkAclsOutput) Schema() *smithy.Schema { return schemaDescribeNetworkAclsResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeNetworkAclsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeNetworkAclsResult.Members
+	smithy.WriteList(s, m[0], v.NetworkAcls, smithy.WriteStruct[NetworkAcl])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeNetworkAclsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeNetworkAclsResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.NetworkAcls, smithy.ReadStruct[NetworkAcl])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
 		}
 		return nil
 	})
@@ -622,6 +3428,220 @@ func (v *DescribeNetworkInterfacesOutput) Deserialize(d smithy.ShapeDeserializer
 		switch m.Index {
 		case 0:
 			return smithy.ReadList(d, m, &v.NetworkInterfaces, smithy.ReadStruct[NetworkInterface])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribePrefixListsInput is the input of DescribePrefixLists.
+type DescribePrefixListsInput struct {
+	DryRun        *bool
+	Filters       []Filter
+	MaxResults    *int32
+	NextToken     *string
+	PrefixListIds []string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribePrefixListsInput) Schema() *smithy.Schema { return schemaDescribePrefixListsRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribePrefixListsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribePrefixListsRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.Filters, smithy.WriteStruct[Filter])
+	smithy.WritePtr(s, m[2], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.NextToken, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.PrefixListIds, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribePrefixListsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribePrefixListsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.PrefixListIds, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribePrefixListsOutput is the output of DescribePrefixLists.
+type DescribePrefixListsOutput struct {
+	NextToken   *string
+	PrefixLists []PrefixList
+}
+
+// Schema implements smithy.Shape.
+func (*DescribePrefixListsOutput) Schema() *smithy.Schema { return schemaDescribePrefixListsResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribePrefixListsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribePrefixListsResult.Members
+	smithy.WritePtr(s, m[0], v.NextToken, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.PrefixLists, smithy.WriteStruct[PrefixList])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribePrefixListsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribePrefixListsResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.PrefixLists, smithy.ReadStruct[PrefixList])
+		}
+		return nil
+	})
+}
+
+// DescribeRouteTablesInput is the input of DescribeRouteTables.
+type DescribeRouteTablesInput struct {
+	NextToken     *string
+	MaxResults    *int32
+	DryRun        *bool
+	RouteTableIds []string
+	Filters       []Filter
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeRouteTablesInput) Schema() *smithy.Schema { return schemaDescribeRouteTablesRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeRouteTablesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeRouteTablesRequest.Members
+	smithy.WritePtr(s, m[0], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[3], v.RouteTableIds, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.Filters, smithy.WriteStruct[Filter])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeRouteTablesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeRouteTablesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 3:
+			return smithy.ReadList(d, m, &v.RouteTableIds, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		}
+		return nil
+	})
+}
+
+// DescribeRouteTablesOutput is the output of DescribeRouteTables.
+type DescribeRouteTablesOutput struct {
+	RouteTables []RouteTable
+	NextToken   *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeRouteTablesOutput) Schema() *smithy.Schema { return schemaDescribeRouteTablesResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeRouteTablesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeRouteTablesResult.Members
+	smithy.WriteList(s, m[0], v.RouteTables, smithy.WriteStruct[RouteTable])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeRouteTablesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeRouteTablesResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.RouteTables, smithy.ReadStruct[RouteTable])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeSecurityGroupRulesInput is the input of DescribeSecurityGroupRules.
+type DescribeSecurityGroupRulesInput struct {
+	Filters              []Filter
+	SecurityGroupRuleIds []string
+	DryRun               *bool
+	NextToken            *string
+	MaxResults           *int32
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeSecurityGroupRulesInput) Schema() *smithy.Schema {
+	return schemaDescribeSecurityGroupRulesRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeSecurityGroupRulesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeSecurityGroupRulesRequest.Members
+	smithy.WriteList(s, m[0], v.Filters, smithy.WriteStruct[Filter])
+	smithy.WriteList(s, m[1], v.SecurityGroupRuleIds, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[3], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.MaxResults, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeSecurityGroupRulesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeSecurityGroupRulesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		case 1:
+			return smithy.ReadList(d, m, &v.SecurityGroupRuleIds, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// DescribeSecurityGroupRulesOutput is the output of DescribeSecurityGroupRules.
+type DescribeSecurityGroupRulesOutput struct {
+	SecurityGroupRules []SecurityGroupRule
+	NextToken          *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeSecurityGroupRulesOutput) Schema() *smithy.Schema {
+	return schemaDescribeSecurityGroupRulesResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeSecurityGroupRulesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeSecurityGroupRulesResult.Members
+	smithy.WriteList(s, m[0], v.SecurityGroupRules, smithy.WriteStruct[SecurityGroupRule])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeSecurityGroupRulesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeSecurityGroupRulesResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.SecurityGroupRules, smithy.ReadStruct[SecurityGroupRule])
 		case 1:
 			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
 		}
@@ -777,6 +3797,142 @@ func (v *DescribeSubnetsOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// DescribeTagsInput is the input of DescribeTags.
+type DescribeTagsInput struct {
+	DryRun     *bool
+	Filters    []Filter
+	MaxResults *int32
+	NextToken  *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeTagsInput) Schema() *smithy.Schema { return schemaDescribeTagsRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeTagsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeTagsRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.Filters, smithy.WriteStruct[Filter])
+	smithy.WritePtr(s, m[2], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeTagsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeTagsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeTagsOutput is the output of DescribeTags.
+type DescribeTagsOutput struct {
+	NextToken *string
+	Tags      []TagDescription
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeTagsOutput) Schema() *smithy.Schema { return schemaDescribeTagsResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeTagsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeTagsResult.Members
+	smithy.WritePtr(s, m[0], v.NextToken, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Tags, smithy.WriteStruct[TagDescription])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeTagsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeTagsResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[TagDescription])
+		}
+		return nil
+	})
+}
+
+// DescribeVpcAttributeInput is the input of DescribeVpcAttribute.
+type DescribeVpcAttributeInput struct {
+	Attribute VpcAttributeName // required
+	VpcId     *string          // required
+	DryRun    *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeVpcAttributeInput) Schema() *smithy.Schema { return schemaDescribeVpcAttributeRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeVpcAttributeInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeVpcAttributeRequest.Members
+	smithy.WriteEnum(s, m[0], v.Attribute)
+	smithy.WritePtr(s, m[1], v.VpcId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeVpcAttributeInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeVpcAttributeRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Attribute)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DescribeVpcAttributeOutput is the output of DescribeVpcAttribute.
+type DescribeVpcAttributeOutput struct {
+	EnableDnsHostnames               *AttributeBooleanValue
+	EnableDnsSupport                 *AttributeBooleanValue
+	EnableNetworkAddressUsageMetrics *AttributeBooleanValue
+	VpcId                            *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeVpcAttributeOutput) Schema() *smithy.Schema { return schemaDescribeVpcAttributeResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeVpcAttributeOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeVpcAttributeResult.Members
+	smithy.WritePtr(s, m[0], v.EnableDnsHostnames, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[1], v.EnableDnsSupport, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[2], v.EnableNetworkAddressUsageMetrics, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[3], v.VpcId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeVpcAttributeOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeVpcAttributeResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.EnableDnsHostnames, smithy.ReadStruct[AttributeBooleanValue])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.EnableDnsSupport, smithy.ReadStruct[AttributeBooleanValue])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.EnableNetworkAddressUsageMetrics, smithy.ReadStruct[AttributeBooleanValue])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // DescribeVpcsInput is the input of DescribeVpcs.
 type DescribeVpcsInput struct {
 	Filters    []Filter
@@ -847,6 +4003,270 @@ func (v *DescribeVpcsOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// DetachInternetGatewayInput is the input of DetachInternetGateway.
+type DetachInternetGatewayInput struct {
+	DryRun            *bool
+	InternetGatewayId *string // required
+	VpcId             *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DetachInternetGatewayInput) Schema() *smithy.Schema { return schemaDetachInternetGatewayRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DetachInternetGatewayInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDetachInternetGatewayRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.InternetGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.VpcId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DetachInternetGatewayInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDetachInternetGatewayRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.InternetGatewayId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DetachInternetGatewayOutput is the output of DetachInternetGateway.
+type DetachInternetGatewayOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DetachInternetGatewayOutput) Schema() *smithy.Schema { return schemaDetachInternetGatewayOutput }
+
+// Serialize implements smithy.Shape.
+func (*DetachInternetGatewayOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DetachInternetGatewayOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDetachInternetGatewayOutput, func(*smithy.Member) error { return nil })
+}
+
+// DhcpConfiguration is the model's DhcpConfiguration.
+type DhcpConfiguration struct {
+	Key    *string
+	Values []AttributeValue
+}
+
+// Schema implements smithy.Shape.
+func (*DhcpConfiguration) Schema() *smithy.Schema { return schemaDhcpConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *DhcpConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDhcpConfiguration.Members
+	smithy.WritePtr(s, m[0], v.Key, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Values, smithy.WriteStruct[AttributeValue])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DhcpConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDhcpConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Key, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Values, smithy.ReadStruct[AttributeValue])
+		}
+		return nil
+	})
+}
+
+// DhcpOptions is the model's DhcpOptions.
+type DhcpOptions struct {
+	OwnerId            *string
+	Tags               []Tag
+	DhcpOptionsId      *string
+	DhcpConfigurations []DhcpConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*DhcpOptions) Schema() *smithy.Schema { return schemaDhcpOptions }
+
+// Serialize implements smithy.Shape.
+func (v *DhcpOptions) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDhcpOptions.Members
+	smithy.WritePtr(s, m[0], v.OwnerId, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[2], v.DhcpOptionsId, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.DhcpConfigurations, smithy.WriteStruct[DhcpConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DhcpOptions) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDhcpOptions, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.OwnerId, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DhcpOptionsId, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.DhcpConfigurations, smithy.ReadStruct[DhcpConfiguration])
+		}
+		return nil
+	})
+}
+
+// DisassociateAddressInput is the input of DisassociateAddress.
+type DisassociateAddressInput struct {
+	AssociationId *string
+	PublicIp      *string
+	DryRun        *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DisassociateAddressInput) Schema() *smithy.Schema { return schemaDisassociateAddressRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DisassociateAddressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDisassociateAddressRequest.Members
+	smithy.WritePtr(s, m[0], v.AssociationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.PublicIp, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DisassociateAddressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDisassociateAddressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AssociationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PublicIp, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DisassociateAddressOutput is the output of DisassociateAddress.
+type DisassociateAddressOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DisassociateAddressOutput) Schema() *smithy.Schema { return schemaDisassociateAddressOutput }
+
+// Serialize implements smithy.Shape.
+func (*DisassociateAddressOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DisassociateAddressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDisassociateAddressOutput, func(*smithy.Member) error { return nil })
+}
+
+// DisassociateRouteTableInput is the input of DisassociateRouteTable.
+type DisassociateRouteTableInput struct {
+	DryRun        *bool
+	AssociationId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DisassociateRouteTableInput) Schema() *smithy.Schema {
+	return schemaDisassociateRouteTableRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DisassociateRouteTableInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDisassociateRouteTableRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.AssociationId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DisassociateRouteTableInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDisassociateRouteTableRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AssociationId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DisassociateRouteTableOutput is the output of DisassociateRouteTable.
+type DisassociateRouteTableOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DisassociateRouteTableOutput) Schema() *smithy.Schema {
+	return schemaDisassociateRouteTableOutput
+}
+
+// Serialize implements smithy.Shape.
+func (*DisassociateRouteTableOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DisassociateRouteTableOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDisassociateRouteTableOutput, func(*smithy.Member) error { return nil })
+}
+
+// EnaSrdSpecification is the model's EnaSrdSpecification.
+type EnaSrdSpecification struct {
+	EnaSrdEnabled          *bool
+	EnaSrdUdpSpecification *EnaSrdUdpSpecification
+}
+
+// Schema implements smithy.Shape.
+func (*EnaSrdSpecification) Schema() *smithy.Schema { return schemaEnaSrdSpecification }
+
+// Serialize implements smithy.Shape.
+func (v *EnaSrdSpecification) Serialize(s smithy.ShapeSerializer) {
+	m := schemaEnaSrdSpecification.Members
+	smithy.WritePtr(s, m[0], v.EnaSrdEnabled, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.EnaSrdUdpSpecification, smithy.WriteStruct[EnaSrdUdpSpecification])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *EnaSrdSpecification) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaEnaSrdSpecification, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.EnaSrdEnabled, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.EnaSrdUdpSpecification, smithy.ReadStruct[EnaSrdUdpSpecification])
+		}
+		return nil
+	})
+}
+
+// EnaSrdUdpSpecification is the model's EnaSrdUdpSpecification.
+type EnaSrdUdpSpecification struct {
+	EnaSrdUdpEnabled *bool
+}
+
+// Schema implements smithy.Shape.
+func (*EnaSrdUdpSpecification) Schema() *smithy.Schema { return schemaEnaSrdUdpSpecification }
+
+// Serialize implements smithy.Shape.
+func (v *EnaSrdUdpSpecification) Serialize(s smithy.ShapeSerializer) {
+	m := schemaEnaSrdUdpSpecification.Members
+	smithy.WritePtr(s, m[0], v.EnaSrdUdpEnabled, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *EnaSrdUdpSpecification) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaEnaSrdUdpSpecification, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.EnaSrdUdpEnabled, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
 // Filter is the model's Filter.
 type Filter struct {
 	Name   *string
@@ -900,6 +4320,130 @@ func (v *GroupIdentifier) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.GroupName, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// IcmpTypeCode is the model's IcmpTypeCode.
+type IcmpTypeCode struct {
+	Code *int32
+	Type *int32
+}
+
+// Schema implements smithy.Shape.
+func (*IcmpTypeCode) Schema() *smithy.Schema { return schemaIcmpTypeCode }
+
+// Serialize implements smithy.Shape.
+func (v *IcmpTypeCode) Serialize(s smithy.ShapeSerializer) {
+	m := schemaIcmpTypeCode.Members
+	smithy.WritePtr(s, m[0], v.Code, smithy.WriteInt32)
+	smithy.WritePtr(s, m[1], v.Type, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *IcmpTypeCode) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaIcmpTypeCode, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Code, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Type, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// InstanceIpv6Address is the model's InstanceIpv6Address.
+type InstanceIpv6Address struct {
+	Ipv6Address   *string
+	IsPrimaryIpv6 *bool
+}
+
+// Schema implements smithy.Shape.
+func (*InstanceIpv6Address) Schema() *smithy.Schema { return schemaInstanceIpv6Address }
+
+// Serialize implements smithy.Shape.
+func (v *InstanceIpv6Address) Serialize(s smithy.ShapeSerializer) {
+	m := schemaInstanceIpv6Address.Members
+	smithy.WritePtr(s, m[0], v.Ipv6Address, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.IsPrimaryIpv6, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *InstanceIpv6Address) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaInstanceIpv6Address, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Ipv6Address, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.IsPrimaryIpv6, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// InternetGateway is the model's InternetGateway.
+type InternetGateway struct {
+	Attachments       []InternetGatewayAttachment
+	InternetGatewayId *string
+	OwnerId           *string
+	Tags              []Tag
+}
+
+// Schema implements smithy.Shape.
+func (*InternetGateway) Schema() *smithy.Schema { return schemaInternetGateway }
+
+// Serialize implements smithy.Shape.
+func (v *InternetGateway) Serialize(s smithy.ShapeSerializer) {
+	m := schemaInternetGateway.Members
+	smithy.WriteList(s, m[0], v.Attachments, smithy.WriteStruct[InternetGatewayAttachment])
+	smithy.WritePtr(s, m[1], v.InternetGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.OwnerId, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.Tags, smithy.WriteStruct[Tag])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *InternetGateway) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaInternetGateway, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Attachments, smithy.ReadStruct[InternetGatewayAttachment])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.InternetGatewayId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.OwnerId, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		}
+		return nil
+	})
+}
+
+// InternetGatewayAttachment is the model's InternetGatewayAttachment.
+type InternetGatewayAttachment struct {
+	State AttachmentStatus
+	VpcId *string
+}
+
+// Schema implements smithy.Shape.
+func (*InternetGatewayAttachment) Schema() *smithy.Schema { return schemaInternetGatewayAttachment }
+
+// Serialize implements smithy.Shape.
+func (v *InternetGatewayAttachment) Serialize(s smithy.ShapeSerializer) {
+	m := schemaInternetGatewayAttachment.Members
+	smithy.WriteEnum(s, m[0], v.State)
+	smithy.WritePtr(s, m[1], v.VpcId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *InternetGatewayAttachment) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaInternetGatewayAttachment, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.State)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
 		}
 		return nil
 	})
@@ -1008,6 +4552,33 @@ func (v *Ipv4PrefixSpecification) Deserialize(d smithy.ShapeDeserializer) error 
 	})
 }
 
+// Ipv4PrefixSpecificationRequest is the model's Ipv4PrefixSpecificationRequest.
+type Ipv4PrefixSpecificationRequest struct {
+	Ipv4Prefix *string
+}
+
+// Schema implements smithy.Shape.
+func (*Ipv4PrefixSpecificationRequest) Schema() *smithy.Schema {
+	return schemaIpv4PrefixSpecificationRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *Ipv4PrefixSpecificationRequest) Serialize(s smithy.ShapeSerializer) {
+	m := schemaIpv4PrefixSpecificationRequest.Members
+	smithy.WritePtr(s, m[0], v.Ipv4Prefix, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Ipv4PrefixSpecificationRequest) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaIpv4PrefixSpecificationRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Ipv4Prefix, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // Ipv6PrefixSpecification is the model's Ipv6PrefixSpecification.
 type Ipv6PrefixSpecification struct {
 	Ipv6Prefix *string
@@ -1025,6 +4596,33 @@ func (v *Ipv6PrefixSpecification) Serialize(s smithy.ShapeSerializer) {
 // Deserialize implements smithy.Shape.
 func (v *Ipv6PrefixSpecification) Deserialize(d smithy.ShapeDeserializer) error {
 	return d.ReadStruct(schemaIpv6PrefixSpecification, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Ipv6Prefix, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// Ipv6PrefixSpecificationRequest is the model's Ipv6PrefixSpecificationRequest.
+type Ipv6PrefixSpecificationRequest struct {
+	Ipv6Prefix *string
+}
+
+// Schema implements smithy.Shape.
+func (*Ipv6PrefixSpecificationRequest) Schema() *smithy.Schema {
+	return schemaIpv6PrefixSpecificationRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *Ipv6PrefixSpecificationRequest) Serialize(s smithy.ShapeSerializer) {
+	m := schemaIpv6PrefixSpecificationRequest.Members
+	smithy.WritePtr(s, m[0], v.Ipv6Prefix, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Ipv6PrefixSpecificationRequest) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaIpv6PrefixSpecificationRequest, func(m *smithy.Member) error {
 		switch m.Index {
 		case 0:
 			return smithy.ReadPtr(d, m, &v.Ipv6Prefix, smithy.ReadString)
@@ -1057,6 +4655,618 @@ func (v *Ipv6Range) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.CidrIpv6, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ModifyNetworkInterfaceAttributeInput is the input of ModifyNetworkInterfaceAttribute.
+type ModifyNetworkInterfaceAttributeInput struct {
+	EnaSrdSpecification             *EnaSrdSpecification
+	EnablePrimaryIpv6               *bool
+	ConnectionTrackingSpecification *ConnectionTrackingSpecificationRequest
+	AssociatePublicIpAddress        *bool
+	AssociatedSubnetIds             []string
+	DryRun                          *bool
+	NetworkInterfaceId              *string // required
+	Description                     *AttributeValue
+	SourceDestCheck                 *AttributeBooleanValue
+	Groups                          []string
+	Attachment                      *NetworkInterfaceAttachmentChanges
+}
+
+// Schema implements smithy.Shape.
+func (*ModifyNetworkInterfaceAttributeInput) Schema() *smithy.Schema {
+	return schemaModifyNetworkInterfaceAttributeRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *ModifyNetworkInterfaceAttributeInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaModifyNetworkInterfaceAttributeRequest.Members
+	smithy.WritePtr(s, m[0], v.EnaSrdSpecification, smithy.WriteStruct[EnaSrdSpecification])
+	smithy.WritePtr(s, m[1], v.EnablePrimaryIpv6, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.ConnectionTrackingSpecification, smithy.WriteStruct[ConnectionTrackingSpecificationRequest])
+	smithy.WritePtr(s, m[3], v.AssociatePublicIpAddress, smithy.WriteBool)
+	smithy.WriteList(s, m[4], v.AssociatedSubnetIds, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[6], v.NetworkInterfaceId, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.Description, smithy.WriteStruct[AttributeValue])
+	smithy.WritePtr(s, m[8], v.SourceDestCheck, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WriteList(s, m[9], v.Groups, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.Attachment, smithy.WriteStruct[NetworkInterfaceAttachmentChanges])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ModifyNetworkInterfaceAttributeInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifyNetworkInterfaceAttributeRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.EnaSrdSpecification, smithy.ReadStruct[EnaSrdSpecification])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.EnablePrimaryIpv6, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ConnectionTrackingSpecification, smithy.ReadStruct[ConnectionTrackingSpecificationRequest])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.AssociatePublicIpAddress, smithy.ReadBool)
+		case 4:
+			return smithy.ReadList(d, m, &v.AssociatedSubnetIds, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadStruct[AttributeValue])
+		case 8:
+			return smithy.ReadPtr(d, m, &v.SourceDestCheck, smithy.ReadStruct[AttributeBooleanValue])
+		case 9:
+			return smithy.ReadList(d, m, &v.Groups, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.Attachment, smithy.ReadStruct[NetworkInterfaceAttachmentChanges])
+		}
+		return nil
+	})
+}
+
+// ModifyNetworkInterfaceAttributeOutput is the output of ModifyNetworkInterfaceAttribute.
+type ModifyNetworkInterfaceAttributeOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*ModifyNetworkInterfaceAttributeOutput) Schema() *smithy.Schema {
+	return schemaModifyNetworkInterfaceAttributeOutput
+}
+
+// Serialize implements smithy.Shape.
+func (*ModifyNetworkInterfaceAttributeOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*ModifyNetworkInterfaceAttributeOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifyNetworkInterfaceAttributeOutput, func(*smithy.Member) error { return nil })
+}
+
+// ModifySecurityGroupRulesInput is the input of ModifySecurityGroupRules.
+type ModifySecurityGroupRulesInput struct {
+	GroupId            *string                   // required
+	SecurityGroupRules []SecurityGroupRuleUpdate // required
+	DryRun             *bool
+}
+
+// Schema implements smithy.Shape.
+func (*ModifySecurityGroupRulesInput) Schema() *smithy.Schema {
+	return schemaModifySecurityGroupRulesRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *ModifySecurityGroupRulesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaModifySecurityGroupRulesRequest.Members
+	smithy.WritePtr(s, m[0], v.GroupId, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.SecurityGroupRules, smithy.WriteStruct[SecurityGroupRuleUpdate])
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ModifySecurityGroupRulesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifySecurityGroupRulesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.SecurityGroupRules, smithy.ReadStruct[SecurityGroupRuleUpdate])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// ModifySecurityGroupRulesOutput is the output of ModifySecurityGroupRules.
+type ModifySecurityGroupRulesOutput struct {
+	Return *bool
+}
+
+// Schema implements smithy.Shape.
+func (*ModifySecurityGroupRulesOutput) Schema() *smithy.Schema {
+	return schemaModifySecurityGroupRulesResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *ModifySecurityGroupRulesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaModifySecurityGroupRulesResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ModifySecurityGroupRulesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifySecurityGroupRulesResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// ModifySubnetAttributeInput is the input of ModifySubnetAttribute.
+type ModifySubnetAttributeInput struct {
+	AssignIpv6AddressOnCreation             *AttributeBooleanValue
+	MapPublicIpOnLaunch                     *AttributeBooleanValue
+	SubnetId                                *string // required
+	MapCustomerOwnedIpOnLaunch              *AttributeBooleanValue
+	CustomerOwnedIpv4Pool                   *string
+	EnableDns64                             *AttributeBooleanValue
+	PrivateDnsHostnameTypeOnLaunch          HostnameType
+	EnableResourceNameDnsARecordOnLaunch    *AttributeBooleanValue
+	EnableResourceNameDnsAAAARecordOnLaunch *AttributeBooleanValue
+	EnableLniAtDeviceIndex                  *int32
+	DisableLniAtDeviceIndex                 *AttributeBooleanValue
+}
+
+// Schema implements smithy.Shape.
+func (*ModifySubnetAttributeInput) Schema() *smithy.Schema { return schemaModifySubnetAttributeRequest }
+
+// Serialize implements smithy.Shape.
+func (v *ModifySubnetAttributeInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaModifySubnetAttributeRequest.Members
+	smithy.WritePtr(s, m[0], v.AssignIpv6AddressOnCreation, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[1], v.MapPublicIpOnLaunch, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[2], v.SubnetId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.MapCustomerOwnedIpOnLaunch, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[4], v.CustomerOwnedIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.EnableDns64, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WriteEnum(s, m[6], v.PrivateDnsHostnameTypeOnLaunch)
+	smithy.WritePtr(s, m[7], v.EnableResourceNameDnsARecordOnLaunch, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[8], v.EnableResourceNameDnsAAAARecordOnLaunch, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[9], v.EnableLniAtDeviceIndex, smithy.WriteInt32)
+	smithy.WritePtr(s, m[10], v.DisableLniAtDeviceIndex, smithy.WriteStruct[AttributeBooleanValue])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ModifySubnetAttributeInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifySubnetAttributeRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AssignIpv6AddressOnCreation, smithy.ReadStruct[AttributeBooleanValue])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.MapPublicIpOnLaunch, smithy.ReadStruct[AttributeBooleanValue])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.MapCustomerOwnedIpOnLaunch, smithy.ReadStruct[AttributeBooleanValue])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.CustomerOwnedIpv4Pool, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.EnableDns64, smithy.ReadStruct[AttributeBooleanValue])
+		case 6:
+			return smithy.ReadString(d, m, &v.PrivateDnsHostnameTypeOnLaunch)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.EnableResourceNameDnsARecordOnLaunch, smithy.ReadStruct[AttributeBooleanValue])
+		case 8:
+			return smithy.ReadPtr(d, m, &v.EnableResourceNameDnsAAAARecordOnLaunch, smithy.ReadStruct[AttributeBooleanValue])
+		case 9:
+			return smithy.ReadPtr(d, m, &v.EnableLniAtDeviceIndex, smithy.ReadInt32)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.DisableLniAtDeviceIndex, smithy.ReadStruct[AttributeBooleanValue])
+		}
+		return nil
+	})
+}
+
+// ModifySubnetAttributeOutput is the output of ModifySubnetAttribute.
+type ModifySubnetAttributeOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*ModifySubnetAttributeOutput) Schema() *smithy.Schema { return schemaModifySubnetAttributeOutput }
+
+// Serialize implements smithy.Shape.
+func (*ModifySubnetAttributeOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*ModifySubnetAttributeOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifySubnetAttributeOutput, func(*smithy.Member) error { return nil })
+}
+
+// ModifyVpcAttributeInput is the input of ModifyVpcAttribute.
+type ModifyVpcAttributeInput struct {
+	EnableDnsHostnames               *AttributeBooleanValue
+	EnableDnsSupport                 *AttributeBooleanValue
+	VpcId                            *string // required
+	EnableNetworkAddressUsageMetrics *AttributeBooleanValue
+}
+
+// Schema implements smithy.Shape.
+func (*ModifyVpcAttributeInput) Schema() *smithy.Schema { return schemaModifyVpcAttributeRequest }
+
+// Serialize implements smithy.Shape.
+func (v *ModifyVpcAttributeInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaModifyVpcAttributeRequest.Members
+	smithy.WritePtr(s, m[0], v.EnableDnsHostnames, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[1], v.EnableDnsSupport, smithy.WriteStruct[AttributeBooleanValue])
+	smithy.WritePtr(s, m[2], v.VpcId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.EnableNetworkAddressUsageMetrics, smithy.WriteStruct[AttributeBooleanValue])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ModifyVpcAttributeInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifyVpcAttributeRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.EnableDnsHostnames, smithy.ReadStruct[AttributeBooleanValue])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.EnableDnsSupport, smithy.ReadStruct[AttributeBooleanValue])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.EnableNetworkAddressUsageMetrics, smithy.ReadStruct[AttributeBooleanValue])
+		}
+		return nil
+	})
+}
+
+// ModifyVpcAttributeOutput is the output of ModifyVpcAttribute.
+type ModifyVpcAttributeOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*ModifyVpcAttributeOutput) Schema() *smithy.Schema { return schemaModifyVpcAttributeOutput }
+
+// Serialize implements smithy.Shape.
+func (*ModifyVpcAttributeOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*ModifyVpcAttributeOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaModifyVpcAttributeOutput, func(*smithy.Member) error { return nil })
+}
+
+// NatGateway is the model's NatGateway.
+type NatGateway struct {
+	CreateTime           *time.Time
+	DeleteTime           *time.Time
+	FailureCode          *string
+	FailureMessage       *string
+	NatGatewayAddresses  []NatGatewayAddress
+	NatGatewayId         *string
+	ProvisionedBandwidth *ProvisionedBandwidth
+	State                NatGatewayState
+	SubnetId             *string
+	VpcId                *string
+	Tags                 []Tag
+	ConnectivityType     ConnectivityType
+	AvailabilityMode     AvailabilityMode
+	AutoScalingIps       AutoScalingIpsState
+	AutoProvisionZones   AutoProvisionZonesState
+	AttachedAppliances   []NatGatewayAttachedAppliance
+	RouteTableId         *string
+}
+
+// Schema implements smithy.Shape.
+func (*NatGateway) Schema() *smithy.Schema { return schemaNatGateway }
+
+// Serialize implements smithy.Shape.
+func (v *NatGateway) Serialize(s smithy.ShapeSerializer) {
+	m := schemaNatGateway.Members
+	smithy.WritePtr(s, m[0], v.CreateTime, smithy.WriteTime)
+	smithy.WritePtr(s, m[1], v.DeleteTime, smithy.WriteTime)
+	smithy.WritePtr(s, m[2], v.FailureCode, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.FailureMessage, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.NatGatewayAddresses, smithy.WriteStruct[NatGatewayAddress])
+	smithy.WritePtr(s, m[5], v.NatGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.ProvisionedBandwidth, smithy.WriteStruct[ProvisionedBandwidth])
+	smithy.WriteEnum(s, m[7], v.State)
+	smithy.WritePtr(s, m[8], v.SubnetId, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.VpcId, smithy.WriteString)
+	smithy.WriteList(s, m[10], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WriteEnum(s, m[11], v.ConnectivityType)
+	smithy.WriteEnum(s, m[12], v.AvailabilityMode)
+	smithy.WriteEnum(s, m[13], v.AutoScalingIps)
+	smithy.WriteEnum(s, m[14], v.AutoProvisionZones)
+	smithy.WriteList(s, m[15], v.AttachedAppliances, smithy.WriteStruct[NatGatewayAttachedAppliance])
+	smithy.WritePtr(s, m[16], v.RouteTableId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *NatGateway) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaNatGateway, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.CreateTime, smithy.ReadTime)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DeleteTime, smithy.ReadTime)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.FailureCode, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.FailureMessage, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.NatGatewayAddresses, smithy.ReadStruct[NatGatewayAddress])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.NatGatewayId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.ProvisionedBandwidth, smithy.ReadStruct[ProvisionedBandwidth])
+		case 7:
+			return smithy.ReadString(d, m, &v.State)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 10:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 11:
+			return smithy.ReadString(d, m, &v.ConnectivityType)
+		case 12:
+			return smithy.ReadString(d, m, &v.AvailabilityMode)
+		case 13:
+			return smithy.ReadString(d, m, &v.AutoScalingIps)
+		case 14:
+			return smithy.ReadString(d, m, &v.AutoProvisionZones)
+		case 15:
+			return smithy.ReadList(d, m, &v.AttachedAppliances, smithy.ReadStruct[NatGatewayAttachedAppliance])
+		case 16:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// NatGatewayAddress is the model's NatGatewayAddress.
+type NatGatewayAddress struct {
+	AllocationId       *string
+	NetworkInterfaceId *string
+	PrivateIp          *string
+	PublicIp           *string
+	AssociationId      *string
+	IsPrimary          *bool
+	FailureMessage     *string
+	Status             NatGatewayAddressStatus
+	AvailabilityZone   *string
+	AvailabilityZoneId *string
+}
+
+// Schema implements smithy.Shape.
+func (*NatGatewayAddress) Schema() *smithy.Schema { return schemaNatGatewayAddress }
+
+// Serialize implements smithy.Shape.
+func (v *NatGatewayAddress) Serialize(s smithy.ShapeSerializer) {
+	m := schemaNatGatewayAddress.Members
+	smithy.WritePtr(s, m[0], v.AllocationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NetworkInterfaceId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.PrivateIp, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.PublicIp, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.AssociationId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.IsPrimary, smithy.WriteBool)
+	smithy.WritePtr(s, m[6], v.FailureMessage, smithy.WriteString)
+	smithy.WriteEnum(s, m[7], v.Status)
+	smithy.WritePtr(s, m[8], v.AvailabilityZone, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.AvailabilityZoneId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *NatGatewayAddress) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaNatGatewayAddress, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AllocationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PrivateIp, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.PublicIp, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.AssociationId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.IsPrimary, smithy.ReadBool)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.FailureMessage, smithy.ReadString)
+		case 7:
+			return smithy.ReadString(d, m, &v.Status)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZone, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZoneId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// NatGatewayAttachedAppliance is the model's NatGatewayAttachedAppliance.
+type NatGatewayAttachedAppliance struct {
+	Type              NatGatewayApplianceType
+	ApplianceArn      *string
+	VpcEndpointId     *string
+	AttachmentState   NatGatewayApplianceState
+	ModificationState NatGatewayApplianceModifyState
+	FailureCode       *string
+	FailureMessage    *string
+}
+
+// Schema implements smithy.Shape.
+func (*NatGatewayAttachedAppliance) Schema() *smithy.Schema { return schemaNatGatewayAttachedAppliance }
+
+// Serialize implements smithy.Shape.
+func (v *NatGatewayAttachedAppliance) Serialize(s smithy.ShapeSerializer) {
+	m := schemaNatGatewayAttachedAppliance.Members
+	smithy.WriteEnum(s, m[0], v.Type)
+	smithy.WritePtr(s, m[1], v.ApplianceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.VpcEndpointId, smithy.WriteString)
+	smithy.WriteEnum(s, m[3], v.AttachmentState)
+	smithy.WriteEnum(s, m[4], v.ModificationState)
+	smithy.WritePtr(s, m[5], v.FailureCode, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.FailureMessage, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *NatGatewayAttachedAppliance) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaNatGatewayAttachedAppliance, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Type)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ApplianceArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.VpcEndpointId, smithy.ReadString)
+		case 3:
+			return smithy.ReadString(d, m, &v.AttachmentState)
+		case 4:
+			return smithy.ReadString(d, m, &v.ModificationState)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.FailureCode, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.FailureMessage, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// NetworkAcl is the model's NetworkAcl.
+type NetworkAcl struct {
+	Associations []NetworkAclAssociation
+	Entries      []NetworkAclEntry
+	IsDefault    *bool
+	NetworkAclId *string
+	Tags         []Tag
+	VpcId        *string
+	OwnerId      *string
+}
+
+// Schema implements smithy.Shape.
+func (*NetworkAcl) Schema() *smithy.Schema { return schemaNetworkAcl }
+
+// Serialize implements smithy.Shape.
+func (v *NetworkAcl) Serialize(s smithy.ShapeSerializer) {
+	m := schemaNetworkAcl.Members
+	smithy.WriteList(s, m[0], v.Associations, smithy.WriteStruct[NetworkAclAssociation])
+	smithy.WriteList(s, m[1], v.Entries, smithy.WriteStruct[NetworkAclEntry])
+	smithy.WritePtr(s, m[2], v.IsDefault, smithy.WriteBool)
+	smithy.WritePtr(s, m[3], v.NetworkAclId, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[5], v.VpcId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.OwnerId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *NetworkAcl) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaNetworkAcl, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Associations, smithy.ReadStruct[NetworkAclAssociation])
+		case 1:
+			return smithy.ReadList(d, m, &v.Entries, smithy.ReadStruct[NetworkAclEntry])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.IsDefault, smithy.ReadBool)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.NetworkAclId, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.OwnerId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// NetworkAclAssociation is the model's NetworkAclAssociation.
+type NetworkAclAssociation struct {
+	NetworkAclAssociationId *string
+	NetworkAclId            *string
+	SubnetId                *string
+}
+
+// Schema implements smithy.Shape.
+func (*NetworkAclAssociation) Schema() *smithy.Schema { return schemaNetworkAclAssociation }
+
+// Serialize implements smithy.Shape.
+func (v *NetworkAclAssociation) Serialize(s smithy.ShapeSerializer) {
+	m := schemaNetworkAclAssociation.Members
+	smithy.WritePtr(s, m[0], v.NetworkAclAssociationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NetworkAclId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.SubnetId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *NetworkAclAssociation) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaNetworkAclAssociation, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NetworkAclAssociationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NetworkAclId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// NetworkAclEntry is the model's NetworkAclEntry.
+type NetworkAclEntry struct {
+	CidrBlock     *string
+	Egress        *bool
+	IcmpTypeCode  *IcmpTypeCode
+	Ipv6CidrBlock *string
+	PortRange     *PortRange
+	Protocol      *string
+	RuleAction    RuleAction
+	RuleNumber    *int32
+}
+
+// Schema implements smithy.Shape.
+func (*NetworkAclEntry) Schema() *smithy.Schema { return schemaNetworkAclEntry }
+
+// Serialize implements smithy.Shape.
+func (v *NetworkAclEntry) Serialize(s smithy.ShapeSerializer) {
+	m := schemaNetworkAclEntry.Members
+	smithy.WritePtr(s, m[0], v.CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Egress, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.IcmpTypeCode, smithy.WriteStruct[IcmpTypeCode])
+	smithy.WritePtr(s, m[3], v.Ipv6CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.PortRange, smithy.WriteStruct[PortRange])
+	smithy.WritePtr(s, m[5], v.Protocol, smithy.WriteString)
+	smithy.WriteEnum(s, m[6], v.RuleAction)
+	smithy.WritePtr(s, m[7], v.RuleNumber, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *NetworkAclEntry) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaNetworkAclEntry, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.CidrBlock, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Egress, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.IcmpTypeCode, smithy.ReadStruct[IcmpTypeCode])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Ipv6CidrBlock, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.PortRange, smithy.ReadStruct[PortRange])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.Protocol, smithy.ReadString)
+		case 6:
+			return smithy.ReadString(d, m, &v.RuleAction)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.RuleNumber, smithy.ReadInt32)
 		}
 		return nil
 	})
@@ -1321,6 +5531,45 @@ func (v *NetworkInterfaceAttachment) Deserialize(d smithy.ShapeDeserializer) err
 	})
 }
 
+// NetworkInterfaceAttachmentChanges is the model's NetworkInterfaceAttachmentChanges.
+type NetworkInterfaceAttachmentChanges struct {
+	DefaultEnaQueueCount *bool
+	EnaQueueCount        *int32
+	AttachmentId         *string
+	DeleteOnTermination  *bool
+}
+
+// Schema implements smithy.Shape.
+func (*NetworkInterfaceAttachmentChanges) Schema() *smithy.Schema {
+	return schemaNetworkInterfaceAttachmentChanges
+}
+
+// Serialize implements smithy.Shape.
+func (v *NetworkInterfaceAttachmentChanges) Serialize(s smithy.ShapeSerializer) {
+	m := schemaNetworkInterfaceAttachmentChanges.Members
+	smithy.WritePtr(s, m[0], v.DefaultEnaQueueCount, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.EnaQueueCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.AttachmentId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.DeleteOnTermination, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *NetworkInterfaceAttachmentChanges) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaNetworkInterfaceAttachmentChanges, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DefaultEnaQueueCount, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.EnaQueueCount, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.AttachmentId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DeleteOnTermination, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
 // NetworkInterfaceIpv6Address is the model's NetworkInterfaceIpv6Address.
 type NetworkInterfaceIpv6Address struct {
 	Ipv6Address       *string
@@ -1393,6 +5642,31 @@ func (v *NetworkInterfacePrivateIpAddress) Deserialize(d smithy.ShapeDeserialize
 	})
 }
 
+// OperatorRequest is the model's OperatorRequest.
+type OperatorRequest struct {
+	Principal *string
+}
+
+// Schema implements smithy.Shape.
+func (*OperatorRequest) Schema() *smithy.Schema { return schemaOperatorRequest }
+
+// Serialize implements smithy.Shape.
+func (v *OperatorRequest) Serialize(s smithy.ShapeSerializer) {
+	m := schemaOperatorRequest.Members
+	smithy.WritePtr(s, m[0], v.Principal, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *OperatorRequest) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaOperatorRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Principal, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // OperatorResponse is the model's OperatorResponse.
 type OperatorResponse struct {
 	Managed         *bool
@@ -1421,6 +5695,68 @@ func (v *OperatorResponse) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Principal, smithy.ReadString)
 		case 2:
 			return smithy.ReadPtr(d, m, &v.HiddenByDefault, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// PortRange is the model's PortRange.
+type PortRange struct {
+	From *int32
+	To   *int32
+}
+
+// Schema implements smithy.Shape.
+func (*PortRange) Schema() *smithy.Schema { return schemaPortRange }
+
+// Serialize implements smithy.Shape.
+func (v *PortRange) Serialize(s smithy.ShapeSerializer) {
+	m := schemaPortRange.Members
+	smithy.WritePtr(s, m[0], v.From, smithy.WriteInt32)
+	smithy.WritePtr(s, m[1], v.To, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *PortRange) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPortRange, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.From, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.To, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// PrefixList is the model's PrefixList.
+type PrefixList struct {
+	Cidrs          []string
+	PrefixListId   *string
+	PrefixListName *string
+}
+
+// Schema implements smithy.Shape.
+func (*PrefixList) Schema() *smithy.Schema { return schemaPrefixList }
+
+// Serialize implements smithy.Shape.
+func (v *PrefixList) Serialize(s smithy.ShapeSerializer) {
+	m := schemaPrefixList.Members
+	smithy.WriteList(s, m[0], v.Cidrs, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.PrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.PrefixListName, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *PrefixList) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPrefixList, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Cidrs, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PrefixListId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PrefixListName, smithy.ReadString)
 		}
 		return nil
 	})
@@ -1490,6 +5826,136 @@ func (v *PrivateDnsNameOptionsOnLaunch) Deserialize(d smithy.ShapeDeserializer) 
 	})
 }
 
+// PrivateIpAddressSpecification is the model's PrivateIpAddressSpecification.
+type PrivateIpAddressSpecification struct {
+	Primary          *bool
+	PrivateIpAddress *string
+}
+
+// Schema implements smithy.Shape.
+func (*PrivateIpAddressSpecification) Schema() *smithy.Schema {
+	return schemaPrivateIpAddressSpecification
+}
+
+// Serialize implements smithy.Shape.
+func (v *PrivateIpAddressSpecification) Serialize(s smithy.ShapeSerializer) {
+	m := schemaPrivateIpAddressSpecification.Members
+	smithy.WritePtr(s, m[0], v.Primary, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.PrivateIpAddress, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *PrivateIpAddressSpecification) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPrivateIpAddressSpecification, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Primary, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PrivateIpAddress, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// PropagatingVgw is the model's PropagatingVgw.
+type PropagatingVgw struct {
+	GatewayId *string
+}
+
+// Schema implements smithy.Shape.
+func (*PropagatingVgw) Schema() *smithy.Schema { return schemaPropagatingVgw }
+
+// Serialize implements smithy.Shape.
+func (v *PropagatingVgw) Serialize(s smithy.ShapeSerializer) {
+	m := schemaPropagatingVgw.Members
+	smithy.WritePtr(s, m[0], v.GatewayId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *PropagatingVgw) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPropagatingVgw, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.GatewayId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ProvisionedBandwidth is the model's ProvisionedBandwidth.
+type ProvisionedBandwidth struct {
+	ProvisionTime *time.Time
+	Provisioned   *string
+	RequestTime   *time.Time
+	Requested     *string
+	Status        *string
+}
+
+// Schema implements smithy.Shape.
+func (*ProvisionedBandwidth) Schema() *smithy.Schema { return schemaProvisionedBandwidth }
+
+// Serialize implements smithy.Shape.
+func (v *ProvisionedBandwidth) Serialize(s smithy.ShapeSerializer) {
+	m := schemaProvisionedBandwidth.Members
+	smithy.WritePtr(s, m[0], v.ProvisionTime, smithy.WriteTime)
+	smithy.WritePtr(s, m[1], v.Provisioned, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.RequestTime, smithy.WriteTime)
+	smithy.WritePtr(s, m[3], v.Requested, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.Status, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ProvisionedBandwidth) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaProvisionedBandwidth, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ProvisionTime, smithy.ReadTime)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Provisioned, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RequestTime, smithy.ReadTime)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Requested, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Status, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// PtrUpdateStatus is the model's PtrUpdateStatus.
+type PtrUpdateStatus struct {
+	Value  *string
+	Status *string
+	Reason *string
+}
+
+// Schema implements smithy.Shape.
+func (*PtrUpdateStatus) Schema() *smithy.Schema { return schemaPtrUpdateStatus }
+
+// Serialize implements smithy.Shape.
+func (v *PtrUpdateStatus) Serialize(s smithy.ShapeSerializer) {
+	m := schemaPtrUpdateStatus.Members
+	smithy.WritePtr(s, m[0], v.Value, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Status, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.Reason, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *PtrUpdateStatus) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPtrUpdateStatus, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Status, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Reason, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // PublicIpDnsNameOptions is the model's PublicIpDnsNameOptions.
 type PublicIpDnsNameOptions struct {
 	DnsHostnameType        *string
@@ -1522,6 +5988,758 @@ func (v *PublicIpDnsNameOptions) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.PublicIpv6DnsName, smithy.ReadString)
 		case 3:
 			return smithy.ReadPtr(d, m, &v.PublicDualStackDnsName, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ReferencedSecurityGroup is the model's ReferencedSecurityGroup.
+type ReferencedSecurityGroup struct {
+	GroupId                *string
+	PeeringStatus          *string
+	UserId                 *string
+	VpcId                  *string
+	VpcPeeringConnectionId *string
+}
+
+// Schema implements smithy.Shape.
+func (*ReferencedSecurityGroup) Schema() *smithy.Schema { return schemaReferencedSecurityGroup }
+
+// Serialize implements smithy.Shape.
+func (v *ReferencedSecurityGroup) Serialize(s smithy.ShapeSerializer) {
+	m := schemaReferencedSecurityGroup.Members
+	smithy.WritePtr(s, m[0], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.PeeringStatus, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.UserId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.VpcId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.VpcPeeringConnectionId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ReferencedSecurityGroup) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaReferencedSecurityGroup, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PeeringStatus, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.UserId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.VpcPeeringConnectionId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ReleaseAddressInput is the input of ReleaseAddress.
+type ReleaseAddressInput struct {
+	AllocationId       *string
+	PublicIp           *string
+	NetworkBorderGroup *string
+	DryRun             *bool
+}
+
+// Schema implements smithy.Shape.
+func (*ReleaseAddressInput) Schema() *smithy.Schema { return schemaReleaseAddressRequest }
+
+// Serialize implements smithy.Shape.
+func (v *ReleaseAddressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaReleaseAddressRequest.Members
+	smithy.WritePtr(s, m[0], v.AllocationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.PublicIp, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.NetworkBorderGroup, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ReleaseAddressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaReleaseAddressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AllocationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PublicIp, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.NetworkBorderGroup, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// ReleaseAddressOutput is the output of ReleaseAddress.
+type ReleaseAddressOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*ReleaseAddressOutput) Schema() *smithy.Schema { return schemaReleaseAddressOutput }
+
+// Serialize implements smithy.Shape.
+func (*ReleaseAddressOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*ReleaseAddressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaReleaseAddressOutput, func(*smithy.Member) error { return nil })
+}
+
+// ReplaceRouteInput is the input of ReplaceRoute.
+type ReplaceRouteInput struct {
+	DestinationPrefixListId     *string
+	VpcEndpointId               *string
+	LocalTarget                 *bool
+	TransitGatewayId            *string
+	LocalGatewayId              *string
+	CarrierGatewayId            *string
+	CoreNetworkArn              *string
+	OdbNetworkArn               *string
+	DryRun                      *bool
+	RouteTableId                *string // required
+	DestinationCidrBlock        *string
+	GatewayId                   *string
+	DestinationIpv6CidrBlock    *string
+	EgressOnlyInternetGatewayId *string
+	InstanceId                  *string
+	NetworkInterfaceId          *string
+	VpcPeeringConnectionId      *string
+	NatGatewayId                *string
+}
+
+// Schema implements smithy.Shape.
+func (*ReplaceRouteInput) Schema() *smithy.Schema { return schemaReplaceRouteRequest }
+
+// Serialize implements smithy.Shape.
+func (v *ReplaceRouteInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaReplaceRouteRequest.Members
+	smithy.WritePtr(s, m[0], v.DestinationPrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.VpcEndpointId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.LocalTarget, smithy.WriteBool)
+	smithy.WritePtr(s, m[3], v.TransitGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.LocalGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.CarrierGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.CoreNetworkArn, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.OdbNetworkArn, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[9], v.RouteTableId, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.DestinationCidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.GatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.DestinationIpv6CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[13], v.EgressOnlyInternetGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[14], v.InstanceId, smithy.WriteString)
+	smithy.WritePtr(s, m[15], v.NetworkInterfaceId, smithy.WriteString)
+	smithy.WritePtr(s, m[16], v.VpcPeeringConnectionId, smithy.WriteString)
+	smithy.WritePtr(s, m[17], v.NatGatewayId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ReplaceRouteInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaReplaceRouteRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DestinationPrefixListId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.VpcEndpointId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.LocalTarget, smithy.ReadBool)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.TransitGatewayId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.LocalGatewayId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.CarrierGatewayId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.CoreNetworkArn, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.OdbNetworkArn, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.DestinationCidrBlock, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.GatewayId, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.DestinationIpv6CidrBlock, smithy.ReadString)
+		case 13:
+			return smithy.ReadPtr(d, m, &v.EgressOnlyInternetGatewayId, smithy.ReadString)
+		case 14:
+			return smithy.ReadPtr(d, m, &v.InstanceId, smithy.ReadString)
+		case 15:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		case 16:
+			return smithy.ReadPtr(d, m, &v.VpcPeeringConnectionId, smithy.ReadString)
+		case 17:
+			return smithy.ReadPtr(d, m, &v.NatGatewayId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ReplaceRouteOutput is the output of ReplaceRoute.
+type ReplaceRouteOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*ReplaceRouteOutput) Schema() *smithy.Schema { return schemaReplaceRouteOutput }
+
+// Serialize implements smithy.Shape.
+func (*ReplaceRouteOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*ReplaceRouteOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaReplaceRouteOutput, func(*smithy.Member) error { return nil })
+}
+
+// ReplaceRouteTableAssociationInput is the input of ReplaceRouteTableAssociation.
+type ReplaceRouteTableAssociationInput struct {
+	DryRun        *bool
+	AssociationId *string // required
+	RouteTableId  *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*ReplaceRouteTableAssociationInput) Schema() *smithy.Schema {
+	return schemaReplaceRouteTableAssociationRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *ReplaceRouteTableAssociationInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaReplaceRouteTableAssociationRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.AssociationId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.RouteTableId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ReplaceRouteTableAssociationInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaReplaceRouteTableAssociationRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AssociationId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ReplaceRouteTableAssociationOutput is the output of ReplaceRouteTableAssociation.
+type ReplaceRouteTableAssociationOutput struct {
+	NewAssociationId *string
+	AssociationState *RouteTableAssociationState
+}
+
+// Schema implements smithy.Shape.
+func (*ReplaceRouteTableAssociationOutput) Schema() *smithy.Schema {
+	return schemaReplaceRouteTableAssociationResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *ReplaceRouteTableAssociationOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaReplaceRouteTableAssociationResult.Members
+	smithy.WritePtr(s, m[0], v.NewAssociationId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.AssociationState, smithy.WriteStruct[RouteTableAssociationState])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ReplaceRouteTableAssociationOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaReplaceRouteTableAssociationResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NewAssociationId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AssociationState, smithy.ReadStruct[RouteTableAssociationState])
+		}
+		return nil
+	})
+}
+
+// RevokeSecurityGroupEgressInput is the input of RevokeSecurityGroupEgress.
+type RevokeSecurityGroupEgressInput struct {
+	SecurityGroupRuleIds       []string
+	DryRun                     *bool
+	GroupId                    *string // required
+	SourceSecurityGroupName    *string
+	SourceSecurityGroupOwnerId *string
+	IpProtocol                 *string
+	FromPort                   *int32
+	ToPort                     *int32
+	CidrIp                     *string
+	IpPermissions              []IpPermission
+}
+
+// Schema implements smithy.Shape.
+func (*RevokeSecurityGroupEgressInput) Schema() *smithy.Schema {
+	return schemaRevokeSecurityGroupEgressRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *RevokeSecurityGroupEgressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRevokeSecurityGroupEgressRequest.Members
+	smithy.WriteList(s, m[0], v.SecurityGroupRuleIds, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.SourceSecurityGroupName, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.SourceSecurityGroupOwnerId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.IpProtocol, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.FromPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.ToPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[8], v.CidrIp, smithy.WriteString)
+	smithy.WriteList(s, m[9], v.IpPermissions, smithy.WriteStruct[IpPermission])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RevokeSecurityGroupEgressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRevokeSecurityGroupEgressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.SecurityGroupRuleIds, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupName, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupOwnerId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.IpProtocol, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.FromPort, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.ToPort, smithy.ReadInt32)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.CidrIp, smithy.ReadString)
+		case 9:
+			return smithy.ReadList(d, m, &v.IpPermissions, smithy.ReadStruct[IpPermission])
+		}
+		return nil
+	})
+}
+
+// RevokeSecurityGroupEgressOutput is the output of RevokeSecurityGroupEgress.
+type RevokeSecurityGroupEgressOutput struct {
+	Return                    *bool
+	UnknownIpPermissions      []IpPermission
+	RevokedSecurityGroupRules []RevokedSecurityGroupRule
+}
+
+// Schema implements smithy.Shape.
+func (*RevokeSecurityGroupEgressOutput) Schema() *smithy.Schema {
+	return schemaRevokeSecurityGroupEgressResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *RevokeSecurityGroupEgressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRevokeSecurityGroupEgressResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.UnknownIpPermissions, smithy.WriteStruct[IpPermission])
+	smithy.WriteList(s, m[2], v.RevokedSecurityGroupRules, smithy.WriteStruct[RevokedSecurityGroupRule])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RevokeSecurityGroupEgressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRevokeSecurityGroupEgressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.UnknownIpPermissions, smithy.ReadStruct[IpPermission])
+		case 2:
+			return smithy.ReadList(d, m, &v.RevokedSecurityGroupRules, smithy.ReadStruct[RevokedSecurityGroupRule])
+		}
+		return nil
+	})
+}
+
+// RevokeSecurityGroupIngressInput is the input of RevokeSecurityGroupIngress.
+type RevokeSecurityGroupIngressInput struct {
+	CidrIp                     *string
+	FromPort                   *int32
+	GroupId                    *string
+	GroupName                  *string
+	IpPermissions              []IpPermission
+	IpProtocol                 *string
+	SourceSecurityGroupName    *string
+	SourceSecurityGroupOwnerId *string
+	ToPort                     *int32
+	SecurityGroupRuleIds       []string
+	DryRun                     *bool
+}
+
+// Schema implements smithy.Shape.
+func (*RevokeSecurityGroupIngressInput) Schema() *smithy.Schema {
+	return schemaRevokeSecurityGroupIngressRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *RevokeSecurityGroupIngressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRevokeSecurityGroupIngressRequest.Members
+	smithy.WritePtr(s, m[0], v.CidrIp, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.FromPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.GroupName, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.IpPermissions, smithy.WriteStruct[IpPermission])
+	smithy.WritePtr(s, m[5], v.IpProtocol, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.SourceSecurityGroupName, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.SourceSecurityGroupOwnerId, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.ToPort, smithy.WriteInt32)
+	smithy.WriteList(s, m[9], v.SecurityGroupRuleIds, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RevokeSecurityGroupIngressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRevokeSecurityGroupIngressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.CidrIp, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.FromPort, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.GroupName, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.IpPermissions, smithy.ReadStruct[IpPermission])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.IpProtocol, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupName, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.SourceSecurityGroupOwnerId, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.ToPort, smithy.ReadInt32)
+		case 9:
+			return smithy.ReadList(d, m, &v.SecurityGroupRuleIds, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// RevokeSecurityGroupIngressOutput is the output of RevokeSecurityGroupIngress.
+type RevokeSecurityGroupIngressOutput struct {
+	Return                    *bool
+	UnknownIpPermissions      []IpPermission
+	RevokedSecurityGroupRules []RevokedSecurityGroupRule
+}
+
+// Schema implements smithy.Shape.
+func (*RevokeSecurityGroupIngressOutput) Schema() *smithy.Schema {
+	return schemaRevokeSecurityGroupIngressResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *RevokeSecurityGroupIngressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRevokeSecurityGroupIngressResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+	smithy.WriteList(s, m[1], v.UnknownIpPermissions, smithy.WriteStruct[IpPermission])
+	smithy.WriteList(s, m[2], v.RevokedSecurityGroupRules, smithy.WriteStruct[RevokedSecurityGroupRule])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RevokeSecurityGroupIngressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRevokeSecurityGroupIngressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		case 1:
+			return smithy.ReadList(d, m, &v.UnknownIpPermissions, smithy.ReadStruct[IpPermission])
+		case 2:
+			return smithy.ReadList(d, m, &v.RevokedSecurityGroupRules, smithy.ReadStruct[RevokedSecurityGroupRule])
+		}
+		return nil
+	})
+}
+
+// RevokedSecurityGroupRule is the model's RevokedSecurityGroupRule.
+type RevokedSecurityGroupRule struct {
+	SecurityGroupRuleId *string
+	GroupId             *string
+	IsEgress            *bool
+	IpProtocol          *string
+	FromPort            *int32
+	ToPort              *int32
+	CidrIpv4            *string
+	CidrIpv6            *string
+	PrefixListId        *string
+	ReferencedGroupId   *string
+	Description         *string
+}
+
+// Schema implements smithy.Shape.
+func (*RevokedSecurityGroupRule) Schema() *smithy.Schema { return schemaRevokedSecurityGroupRule }
+
+// Serialize implements smithy.Shape.
+func (v *RevokedSecurityGroupRule) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRevokedSecurityGroupRule.Members
+	smithy.WritePtr(s, m[0], v.SecurityGroupRuleId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.IsEgress, smithy.WriteBool)
+	smithy.WritePtr(s, m[3], v.IpProtocol, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.FromPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[5], v.ToPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[6], v.CidrIpv4, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.CidrIpv6, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.PrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.ReferencedGroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.Description, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RevokedSecurityGroupRule) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRevokedSecurityGroupRule, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SecurityGroupRuleId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.IsEgress, smithy.ReadBool)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.IpProtocol, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.FromPort, smithy.ReadInt32)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.ToPort, smithy.ReadInt32)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.CidrIpv4, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.CidrIpv6, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.PrefixListId, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.ReferencedGroupId, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// Route is the model's Route.
+type Route struct {
+	DestinationCidrBlock        *string
+	DestinationIpv6CidrBlock    *string
+	DestinationPrefixListId     *string
+	EgressOnlyInternetGatewayId *string
+	GatewayId                   *string
+	InstanceId                  *string
+	InstanceOwnerId             *string
+	NatGatewayId                *string
+	TransitGatewayId            *string
+	LocalGatewayId              *string
+	CarrierGatewayId            *string
+	NetworkInterfaceId          *string
+	Origin                      RouteOrigin
+	State                       RouteState
+	VpcPeeringConnectionId      *string
+	CoreNetworkArn              *string
+	OdbNetworkArn               *string
+	IpAddress                   *string
+}
+
+// Schema implements smithy.Shape.
+func (*Route) Schema() *smithy.Schema { return schemaRoute }
+
+// Serialize implements smithy.Shape.
+func (v *Route) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRoute.Members
+	smithy.WritePtr(s, m[0], v.DestinationCidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DestinationIpv6CidrBlock, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DestinationPrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.EgressOnlyInternetGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.GatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.InstanceId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.InstanceOwnerId, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.NatGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.TransitGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.LocalGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.CarrierGatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.NetworkInterfaceId, smithy.WriteString)
+	smithy.WriteEnum(s, m[12], v.Origin)
+	smithy.WriteEnum(s, m[13], v.State)
+	smithy.WritePtr(s, m[14], v.VpcPeeringConnectionId, smithy.WriteString)
+	smithy.WritePtr(s, m[15], v.CoreNetworkArn, smithy.WriteString)
+	smithy.WritePtr(s, m[16], v.OdbNetworkArn, smithy.WriteString)
+	smithy.WritePtr(s, m[17], v.IpAddress, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Route) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRoute, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DestinationCidrBlock, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DestinationIpv6CidrBlock, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DestinationPrefixListId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.EgressOnlyInternetGatewayId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.GatewayId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.InstanceId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.InstanceOwnerId, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.NatGatewayId, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.TransitGatewayId, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.LocalGatewayId, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.CarrierGatewayId, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.NetworkInterfaceId, smithy.ReadString)
+		case 12:
+			return smithy.ReadString(d, m, &v.Origin)
+		case 13:
+			return smithy.ReadString(d, m, &v.State)
+		case 14:
+			return smithy.ReadPtr(d, m, &v.VpcPeeringConnectionId, smithy.ReadString)
+		case 15:
+			return smithy.ReadPtr(d, m, &v.CoreNetworkArn, smithy.ReadString)
+		case 16:
+			return smithy.ReadPtr(d, m, &v.OdbNetworkArn, smithy.ReadString)
+		case 17:
+			return smithy.ReadPtr(d, m, &v.IpAddress, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// RouteTable is the model's RouteTable.
+type RouteTable struct {
+	Associations    []RouteTableAssociation
+	PropagatingVgws []PropagatingVgw
+	RouteTableId    *string
+	Routes          []Route
+	Tags            []Tag
+	VpcId           *string
+	OwnerId         *string
+}
+
+// Schema implements smithy.Shape.
+func (*RouteTable) Schema() *smithy.Schema { return schemaRouteTable }
+
+// Serialize implements smithy.Shape.
+func (v *RouteTable) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRouteTable.Members
+	smithy.WriteList(s, m[0], v.Associations, smithy.WriteStruct[RouteTableAssociation])
+	smithy.WriteList(s, m[1], v.PropagatingVgws, smithy.WriteStruct[PropagatingVgw])
+	smithy.WritePtr(s, m[2], v.RouteTableId, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.Routes, smithy.WriteStruct[Route])
+	smithy.WriteList(s, m[4], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[5], v.VpcId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.OwnerId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RouteTable) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRouteTable, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Associations, smithy.ReadStruct[RouteTableAssociation])
+		case 1:
+			return smithy.ReadList(d, m, &v.PropagatingVgws, smithy.ReadStruct[PropagatingVgw])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.Routes, smithy.ReadStruct[Route])
+		case 4:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.VpcId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.OwnerId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// RouteTableAssociation is the model's RouteTableAssociation.
+type RouteTableAssociation struct {
+	Main                    *bool
+	RouteTableAssociationId *string
+	RouteTableId            *string
+	SubnetId                *string
+	GatewayId               *string
+	PublicIpv4Pool          *string
+	AssociationState        *RouteTableAssociationState
+}
+
+// Schema implements smithy.Shape.
+func (*RouteTableAssociation) Schema() *smithy.Schema { return schemaRouteTableAssociation }
+
+// Serialize implements smithy.Shape.
+func (v *RouteTableAssociation) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRouteTableAssociation.Members
+	smithy.WritePtr(s, m[0], v.Main, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.RouteTableAssociationId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.RouteTableId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.SubnetId, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.GatewayId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.PublicIpv4Pool, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.AssociationState, smithy.WriteStruct[RouteTableAssociationState])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RouteTableAssociation) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRouteTableAssociation, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Main, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.RouteTableAssociationId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RouteTableId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.SubnetId, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.GatewayId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.PublicIpv4Pool, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.AssociationState, smithy.ReadStruct[RouteTableAssociationState])
+		}
+		return nil
+	})
+}
+
+// RouteTableAssociationState is the model's RouteTableAssociationState.
+type RouteTableAssociationState struct {
+	State         RouteTableAssociationStateCode
+	StatusMessage *string
+}
+
+// Schema implements smithy.Shape.
+func (*RouteTableAssociationState) Schema() *smithy.Schema { return schemaRouteTableAssociationState }
+
+// Serialize implements smithy.Shape.
+func (v *RouteTableAssociationState) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRouteTableAssociationState.Members
+	smithy.WriteEnum(s, m[0], v.State)
+	smithy.WritePtr(s, m[1], v.StatusMessage, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *RouteTableAssociationState) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRouteTableAssociationState, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.State)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.StatusMessage, smithy.ReadString)
 		}
 		return nil
 	})
@@ -1579,6 +6797,196 @@ func (v *SecurityGroup) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
 		case 8:
 			return smithy.ReadList(d, m, &v.IpPermissions, smithy.ReadStruct[IpPermission])
+		}
+		return nil
+	})
+}
+
+// SecurityGroupRule is the model's SecurityGroupRule.
+type SecurityGroupRule struct {
+	SecurityGroupRuleId  *string
+	GroupId              *string
+	GroupOwnerId         *string
+	IsEgress             *bool
+	IpProtocol           *string
+	FromPort             *int32
+	ToPort               *int32
+	CidrIpv4             *string
+	CidrIpv6             *string
+	PrefixListId         *string
+	ReferencedGroupInfo  *ReferencedSecurityGroup
+	Description          *string
+	Tags                 []Tag
+	SecurityGroupRuleArn *string
+}
+
+// Schema implements smithy.Shape.
+func (*SecurityGroupRule) Schema() *smithy.Schema { return schemaSecurityGroupRule }
+
+// Serialize implements smithy.Shape.
+func (v *SecurityGroupRule) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSecurityGroupRule.Members
+	smithy.WritePtr(s, m[0], v.SecurityGroupRuleId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.GroupOwnerId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.IsEgress, smithy.WriteBool)
+	smithy.WritePtr(s, m[4], v.IpProtocol, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.FromPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[6], v.ToPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.CidrIpv4, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.CidrIpv6, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.PrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.ReferencedGroupInfo, smithy.WriteStruct[ReferencedSecurityGroup])
+	smithy.WritePtr(s, m[11], v.Description, smithy.WriteString)
+	smithy.WriteList(s, m[12], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[13], v.SecurityGroupRuleArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *SecurityGroupRule) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSecurityGroupRule, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SecurityGroupRuleId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.GroupOwnerId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.IsEgress, smithy.ReadBool)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.IpProtocol, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.FromPort, smithy.ReadInt32)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.ToPort, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.CidrIpv4, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.CidrIpv6, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.PrefixListId, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.ReferencedGroupInfo, smithy.ReadStruct[ReferencedSecurityGroup])
+		case 11:
+			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
+		case 12:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 13:
+			return smithy.ReadPtr(d, m, &v.SecurityGroupRuleArn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// SecurityGroupRuleDescription is the model's SecurityGroupRuleDescription.
+type SecurityGroupRuleDescription struct {
+	SecurityGroupRuleId *string
+	Description         *string
+}
+
+// Schema implements smithy.Shape.
+func (*SecurityGroupRuleDescription) Schema() *smithy.Schema {
+	return schemaSecurityGroupRuleDescription
+}
+
+// Serialize implements smithy.Shape.
+func (v *SecurityGroupRuleDescription) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSecurityGroupRuleDescription.Members
+	smithy.WritePtr(s, m[0], v.SecurityGroupRuleId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Description, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *SecurityGroupRuleDescription) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSecurityGroupRuleDescription, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SecurityGroupRuleId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// SecurityGroupRuleRequest is the model's SecurityGroupRuleRequest.
+type SecurityGroupRuleRequest struct {
+	IpProtocol        *string
+	FromPort          *int32
+	ToPort            *int32
+	CidrIpv4          *string
+	CidrIpv6          *string
+	PrefixListId      *string
+	ReferencedGroupId *string
+	Description       *string
+}
+
+// Schema implements smithy.Shape.
+func (*SecurityGroupRuleRequest) Schema() *smithy.Schema { return schemaSecurityGroupRuleRequest }
+
+// Serialize implements smithy.Shape.
+func (v *SecurityGroupRuleRequest) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSecurityGroupRuleRequest.Members
+	smithy.WritePtr(s, m[0], v.IpProtocol, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.FromPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.ToPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.CidrIpv4, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.CidrIpv6, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.PrefixListId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.ReferencedGroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.Description, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *SecurityGroupRuleRequest) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSecurityGroupRuleRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.IpProtocol, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.FromPort, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ToPort, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.CidrIpv4, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.CidrIpv6, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.PrefixListId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.ReferencedGroupId, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.Description, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// SecurityGroupRuleUpdate is the model's SecurityGroupRuleUpdate.
+type SecurityGroupRuleUpdate struct {
+	SecurityGroupRuleId *string // required
+	SecurityGroupRule   *SecurityGroupRuleRequest
+}
+
+// Schema implements smithy.Shape.
+func (*SecurityGroupRuleUpdate) Schema() *smithy.Schema { return schemaSecurityGroupRuleUpdate }
+
+// Serialize implements smithy.Shape.
+func (v *SecurityGroupRuleUpdate) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSecurityGroupRuleUpdate.Members
+	smithy.WritePtr(s, m[0], v.SecurityGroupRuleId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.SecurityGroupRule, smithy.WriteStruct[SecurityGroupRuleRequest])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *SecurityGroupRuleUpdate) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSecurityGroupRuleUpdate, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SecurityGroupRuleId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.SecurityGroupRule, smithy.ReadStruct[SecurityGroupRuleRequest])
 		}
 		return nil
 	})
@@ -1793,6 +7201,212 @@ func (v *Tag) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Key, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// TagDescription is the model's TagDescription.
+type TagDescription struct {
+	Key          *string
+	ResourceId   *string
+	ResourceType ResourceType
+	Value        *string
+}
+
+// Schema implements smithy.Shape.
+func (*TagDescription) Schema() *smithy.Schema { return schemaTagDescription }
+
+// Serialize implements smithy.Shape.
+func (v *TagDescription) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTagDescription.Members
+	smithy.WritePtr(s, m[0], v.Key, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ResourceId, smithy.WriteString)
+	smithy.WriteEnum(s, m[2], v.ResourceType)
+	smithy.WritePtr(s, m[3], v.Value, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TagDescription) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTagDescription, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Key, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ResourceId, smithy.ReadString)
+		case 2:
+			return smithy.ReadString(d, m, &v.ResourceType)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// TagSpecification is the model's TagSpecification.
+type TagSpecification struct {
+	ResourceType ResourceType
+	Tags         []Tag
+}
+
+// Schema implements smithy.Shape.
+func (*TagSpecification) Schema() *smithy.Schema { return schemaTagSpecification }
+
+// Serialize implements smithy.Shape.
+func (v *TagSpecification) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTagSpecification.Members
+	smithy.WriteEnum(s, m[0], v.ResourceType)
+	smithy.WriteList(s, m[1], v.Tags, smithy.WriteStruct[Tag])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TagSpecification) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTagSpecification, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.ResourceType)
+		case 1:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		}
+		return nil
+	})
+}
+
+// UpdateSecurityGroupRuleDescriptionsEgressInput is the input of UpdateSecurityGroupRuleDescriptionsEgress.
+type UpdateSecurityGroupRuleDescriptionsEgressInput struct {
+	DryRun                        *bool
+	GroupId                       *string
+	GroupName                     *string
+	IpPermissions                 []IpPermission
+	SecurityGroupRuleDescriptions []SecurityGroupRuleDescription
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateSecurityGroupRuleDescriptionsEgressInput) Schema() *smithy.Schema {
+	return schemaUpdateSecurityGroupRuleDescriptionsEgressRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsEgressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateSecurityGroupRuleDescriptionsEgressRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.GroupName, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.IpPermissions, smithy.WriteStruct[IpPermission])
+	smithy.WriteList(s, m[4], v.SecurityGroupRuleDescriptions, smithy.WriteStruct[SecurityGroupRuleDescription])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsEgressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateSecurityGroupRuleDescriptionsEgressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.GroupName, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.IpPermissions, smithy.ReadStruct[IpPermission])
+		case 4:
+			return smithy.ReadList(d, m, &v.SecurityGroupRuleDescriptions, smithy.ReadStruct[SecurityGroupRuleDescription])
+		}
+		return nil
+	})
+}
+
+// UpdateSecurityGroupRuleDescriptionsEgressOutput is the output of UpdateSecurityGroupRuleDescriptionsEgress.
+type UpdateSecurityGroupRuleDescriptionsEgressOutput struct {
+	Return *bool
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateSecurityGroupRuleDescriptionsEgressOutput) Schema() *smithy.Schema {
+	return schemaUpdateSecurityGroupRuleDescriptionsEgressResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsEgressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateSecurityGroupRuleDescriptionsEgressResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsEgressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateSecurityGroupRuleDescriptionsEgressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// UpdateSecurityGroupRuleDescriptionsIngressInput is the input of UpdateSecurityGroupRuleDescriptionsIngress.
+type UpdateSecurityGroupRuleDescriptionsIngressInput struct {
+	DryRun                        *bool
+	GroupId                       *string
+	GroupName                     *string
+	IpPermissions                 []IpPermission
+	SecurityGroupRuleDescriptions []SecurityGroupRuleDescription
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateSecurityGroupRuleDescriptionsIngressInput) Schema() *smithy.Schema {
+	return schemaUpdateSecurityGroupRuleDescriptionsIngressRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsIngressInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateSecurityGroupRuleDescriptionsIngressRequest.Members
+	smithy.WritePtr(s, m[0], v.DryRun, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.GroupId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.GroupName, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.IpPermissions, smithy.WriteStruct[IpPermission])
+	smithy.WriteList(s, m[4], v.SecurityGroupRuleDescriptions, smithy.WriteStruct[SecurityGroupRuleDescription])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsIngressInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateSecurityGroupRuleDescriptionsIngressRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.GroupId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.GroupName, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.IpPermissions, smithy.ReadStruct[IpPermission])
+		case 4:
+			return smithy.ReadList(d, m, &v.SecurityGroupRuleDescriptions, smithy.ReadStruct[SecurityGroupRuleDescription])
+		}
+		return nil
+	})
+}
+
+// UpdateSecurityGroupRuleDescriptionsIngressOutput is the output of UpdateSecurityGroupRuleDescriptionsIngress.
+type UpdateSecurityGroupRuleDescriptionsIngressOutput struct {
+	Return *bool
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateSecurityGroupRuleDescriptionsIngressOutput) Schema() *smithy.Schema {
+	return schemaUpdateSecurityGroupRuleDescriptionsIngressResult
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsIngressOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateSecurityGroupRuleDescriptionsIngressResult.Members
+	smithy.WritePtr(s, m[0], v.Return, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateSecurityGroupRuleDescriptionsIngressOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateSecurityGroupRuleDescriptionsIngressResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Return, smithy.ReadBool)
 		}
 		return nil
 	})
@@ -2022,6 +7636,65 @@ func (v *VpcEncryptionControl) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.ResourceExclusions, smithy.ReadStruct[VpcEncryptionControlExclusions])
 		case 6:
 			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		}
+		return nil
+	})
+}
+
+// VpcEncryptionControlConfiguration is the model's VpcEncryptionControlConfiguration.
+type VpcEncryptionControlConfiguration struct {
+	Mode                               VpcEncryptionControlMode // required
+	InternetGatewayExclusion           VpcEncryptionControlExclusionStateInput
+	EgressOnlyInternetGatewayExclusion VpcEncryptionControlExclusionStateInput
+	NatGatewayExclusion                VpcEncryptionControlExclusionStateInput
+	VirtualPrivateGatewayExclusion     VpcEncryptionControlExclusionStateInput
+	VpcPeeringExclusion                VpcEncryptionControlExclusionStateInput
+	LambdaExclusion                    VpcEncryptionControlExclusionStateInput
+	VpcLatticeExclusion                VpcEncryptionControlExclusionStateInput
+	ElasticFileSystemExclusion         VpcEncryptionControlExclusionStateInput
+}
+
+// Schema implements smithy.Shape.
+func (*VpcEncryptionControlConfiguration) Schema() *smithy.Schema {
+	return schemaVpcEncryptionControlConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *VpcEncryptionControlConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaVpcEncryptionControlConfiguration.Members
+	smithy.WriteEnum(s, m[0], v.Mode)
+	smithy.WriteEnum(s, m[1], v.InternetGatewayExclusion)
+	smithy.WriteEnum(s, m[2], v.EgressOnlyInternetGatewayExclusion)
+	smithy.WriteEnum(s, m[3], v.NatGatewayExclusion)
+	smithy.WriteEnum(s, m[4], v.VirtualPrivateGatewayExclusion)
+	smithy.WriteEnum(s, m[5], v.VpcPeeringExclusion)
+	smithy.WriteEnum(s, m[6], v.LambdaExclusion)
+	smithy.WriteEnum(s, m[7], v.VpcLatticeExclusion)
+	smithy.WriteEnum(s, m[8], v.ElasticFileSystemExclusion)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *VpcEncryptionControlConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaVpcEncryptionControlConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Mode)
+		case 1:
+			return smithy.ReadString(d, m, &v.InternetGatewayExclusion)
+		case 2:
+			return smithy.ReadString(d, m, &v.EgressOnlyInternetGatewayExclusion)
+		case 3:
+			return smithy.ReadString(d, m, &v.NatGatewayExclusion)
+		case 4:
+			return smithy.ReadString(d, m, &v.VirtualPrivateGatewayExclusion)
+		case 5:
+			return smithy.ReadString(d, m, &v.VpcPeeringExclusion)
+		case 6:
+			return smithy.ReadString(d, m, &v.LambdaExclusion)
+		case 7:
+			return smithy.ReadString(d, m, &v.VpcLatticeExclusion)
+		case 8:
+			return smithy.ReadString(d, m, &v.ElasticFileSystemExclusion)
 		}
 		return nil
 	})
