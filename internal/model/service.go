@@ -136,10 +136,6 @@ type ServiceProgress struct {
 	// Steady is true since the last "has reached a steady state" event.
 	Steady   bool       `json:"steady,omitempty"`
 	SteadyAt *time.Time `json:"steadyAt,omitempty"`
-	// Failures of launches in a row, and when the next may be tried: tasks
-	// that never reach RUNNING are tried more and more seldom.
-	LaunchFailures int        `json:"launchFailures,omitempty"`
-	NextLaunchAt   *time.Time `json:"nextLaunchAt,omitempty"`
 	// Said remembers when an event was said, by its cause, so that it is not
 	// repeated while the cause lasts.
 	Said map[string]time.Time `json:"said,omitempty"`
@@ -204,9 +200,12 @@ type Deployment struct {
 	BreakerTriggered bool `json:"breakerTriggered,omitempty"`
 	// RanOnce: a task of the deployment has reached RUNNING.
 	RanOnce bool `json:"ranOnce,omitempty"`
-	// Counted are the ids of stopped tasks that BreakerFailures and FailedTasks
-	// already include; tasks leave it when their record goes.
+	// Counted are the ids of tasks that failed a health check, that
+	// BreakerFailures and FailedTasks include already, and that have not
+	// stopped yet. Once they have, Task.Settled remembers it.
 	Counted map[string]bool `json:"counted,omitempty"`
+	// Throttle delays launches of this deployment.
+	Throttle LaunchThrottle `json:"throttle,omitzero"`
 
 	// The service deployment. A rollback is part of the deployment that it
 	// rolls back on AWS's service deployment view, and a deployment of its own
@@ -233,6 +232,20 @@ type Deployment struct {
 
 // Key identifies the deployment in the store; those of a service sort by age.
 func (d *Deployment) Key() string { return DeploymentKey(d.ServiceID, d.Number) }
+
+// LaunchThrottle remembers launches that came to nothing. A new deployment
+// begins without one.
+type LaunchThrottle struct {
+	// Failures are attempts in a row of which no task reached RUNNING.
+	Failures int `json:"failures,omitempty"`
+	// Exits are attempts in a row of which a task ended soon after it had
+	// reached RUNNING.
+	Exits int `json:"exits,omitempty"`
+	// Unplaced are attempts in a row for which no place was found.
+	Unplaced int `json:"unplaced,omitempty"`
+	// NextAt is when the next task may be launched; nil: at once.
+	NextAt *time.Time `json:"nextAt,omitempty"`
+}
 
 // RevisionCounts are the tasks of a revision.
 type RevisionCounts struct {

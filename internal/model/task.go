@@ -114,6 +114,10 @@ type Task struct {
 	// not told to stop: see Ends.
 	Released bool `json:"released,omitempty"`
 
+	// Settled is set when the task has stopped and the deployment loop has
+	// drawn its conclusions from that.
+	Settled bool `json:"settled,omitempty"`
+
 	// HostPorts are the fixed ports that the task holds on its instance until
 	// it has stopped, such as "80/tcp".
 	HostPorts []string `json:"hostPorts,omitempty"`
