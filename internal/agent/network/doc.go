@@ -24,6 +24,40 @@
 // (.3, which AWS keeps "for future use" in the first subnet and therefore no interface can have): it is the source
 // address that a task sees when a process of the host connects to it.
 //
+// # Who writes rules where
+//
+// Every table of nftables has one writer, so that each can be replaced as a whole:
+//
+//	host            berth-<instance>            this package: forwarding and NAT of VPCs
+//	                berth-<instance>-public     this package: public addresses lead to interfaces (SetPublic)
+//	                berth-<instance>-guard      agent/firewall: security groups of sockets on public addresses
+//	VPC namespace   berth-router                this package: which interface may leave the VPC for where (SetExits)
+//	                berth-guard                 agent/firewall: security groups of addresses that are not sockets, but
+//	                                            translated here: those of network load balancers; before any translation
+//	                berth-nlb                   agent/lb: translates those addresses to targets (hook prerouting, dstnat)
+//	ENI namespace   berth-guard                 agent/firewall: security groups of the interface
+//
+// A network load balancer cannot be translated in its own ENI's namespace: a target would answer the client by way of the
+// VPC namespace and not by the one that knows the translation. The VPC namespace sees both directions of everything
+// (VPCNetNSPath), and there the client's address can be kept.
+//
+// Purge removes every table of the host whose name is berth-<instance> or begins with berth-<instance>-. The others go with
+// their namespaces.
+//
+// # Leaving the VPC, and public addresses
+//
+// The VPC namespace is the VPC's router, so it is where a subnet without a route to a gateway has no internet: only pairs of
+// interface address and destination that SetExits was given leave by the uplink. What is not among them is dropped, as on
+// AWS, where such packets vanish too. Answers to whoever may come in leave always, and so do packets to the host's own
+// address in the VPC. An interface starts without any exit.
+//
+// A public address (SetPublic) leads to an interface's private address by translation on the host: for the host's own
+// processes, and for packets that reach the host for that address from elsewhere. It may be an address of the loopback
+// range, which every Linux host has without configuration and only the host itself can reach, or one that the operator
+// configured on the host. The task sees the client's true address, except that a process of the host that
+// connects from a loopback address is seen as the host's address in the VPC (.3): no answer could come back to 127.0.0.1.
+// Tasks do not reach public addresses of other tasks: inside the VPC they use private ones.
+//
 // # What it keeps true
 //
 //   - Attach leaves a complete interface or an error, and can be repeated; Detach likewise. Both start from what the

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,16 +120,23 @@ func eni(v VPC, n int) ENI {
 	base[3] = byte(4 + n)
 	addr := netip.AddrFrom4(base)
 	subnet, _ := addr.Prefix(min(v.CIDR.Bits()+4, 28))
-	return ENI{ID: fmt.Sprintf("eni-%s%d", strings.TrimPrefix(v.ID, "vpc-"), n), TaskID: fmt.Sprintf("task%d", n), VPC: v, Subnet: subnet,
+	return ENI{ID: fmt.Sprintf("eni-%s%d", strings.TrimPrefix(v.ID, "vpc-"), n), OwnerID: fmt.Sprintf("task%d", n), VPC: v, Subnet: subnet,
 		Address: addr, MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(n)}}
 }
 
+// attach makes an interface that may leave its VPC for anywhere.
 func attach(t *testing.T, m *Manager, e ENI) Attachment {
 	t.Helper()
 	a, err := m.Attach(t.Context(), e)
 	must(t, err)
+	m.host.Lock()
+	exits := append(slices.Clone(m.exits[e.VPC.ID]), Exit{Address: e.Address, To: everywhere})
+	m.host.Unlock()
+	must(t, m.SetExits(e.VPC.ID, exits))
 	return a
 }
+
+var everywhere = netip.MustParsePrefix("0.0.0.0/0")
 
 // serve answers each TCP connection on addr in the namespace with the peer's address, and returns the port.
 func serve(t *testing.T, path, addr string) string {
@@ -221,7 +229,12 @@ func mustPrefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 // routeVia is a route to p by the gateway gw.
 func routeVia(t *testing.T, s *space, p netip.Prefix, gw string) *netlink.Route {
 	t.Helper()
-	return &netlink.Route{LinkIndex: index(t, s, "lan"), Dst: ipNet(p), Gw: net.ParseIP(gw)}
+	return routeThrough(t, s, "lan", p, gw)
+}
+
+func routeThrough(t *testing.T, s *space, link string, p netip.Prefix, gw string) *netlink.Route {
+	t.Helper()
+	return &netlink.Route{LinkIndex: index(t, s, link), Dst: ipNet(p), Gw: net.ParseIP(gw)}
 }
 
 // askFrom is ask with a source address of the caller's choice.

@@ -27,7 +27,7 @@ func (m *Manager) chainRules(vpcs []VPC) []string {
 		uplink := m.uplinkName(v.ID)
 		rules = append(rules,
 			fmt.Sprintf("-A %s -i %s -j ACCEPT", m.chain(), uplink),
-			fmt.Sprintf("-A %s -o %s -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", m.chain(), uplink))
+			fmt.Sprintf("-A %s -o %s -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT", m.chain(), uplink))
 	}
 	return rules
 }

@@ -32,10 +32,10 @@ type VPC struct {
 	CIDR netip.Prefix
 }
 
-// An ENI is a task's network interface as the control plane allocated it.
+// An ENI is a network interface as the control plane allocated it, of a task or of a load balancer.
 type ENI struct {
 	ID      string // eni-…
-	TaskID  string // the id, not the ARN
+	OwnerID string // the id of the task, or of the load balancer (with its slashes: app/…)
 	VPC     VPC
 	Subnet  netip.Prefix // inside VPC.CIDR
 	Address netip.Addr   // inside Subnet
@@ -46,7 +46,7 @@ type ENI struct {
 type Attachment struct {
 	// ENI is what Attach was given. Of an attachment that a crash left half made, List knows only the ID.
 	ENI ENI
-	// NetNSPath is the namespace that the task's containers join.
+	// NetNSPath is the namespace that the task's containers join, or in which the load balancer listens.
 	NetNSPath string
 	// Complete says that the interface carries traffic. One that is not must be attached again or detached.
 	Complete bool
@@ -75,6 +75,10 @@ type Manager struct {
 	host sync.Mutex
 	// ready has the VPCs that this process has seen complete; guarded by host.
 	ready map[string]VPC
+	// exits and public are what SetExits and SetPublic were given; guarded by host. A VPC without an entry, and a nil map,
+	// are as an earlier process left them.
+	exits  map[string][]Exit
+	public map[netip.Addr]netip.Addr
 	// eni serialises work on one interface, by hash of its id.
 	eni [64]sync.Mutex
 }
@@ -92,13 +96,13 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Resync == 0 {
 		cfg.Resync = 5 * time.Second
 	}
-	return &Manager{cfg: cfg, log: cfg.Log.With("component", "network"), ready: map[string]VPC{}}, nil
+	return &Manager{cfg: cfg, log: cfg.Log.With("component", "network"), ready: map[string]VPC{}, exits: map[string][]Exit{}}, nil
 }
 
 var (
-	eniID  = regexp.MustCompile(`^eni-[0-9a-z]{1,40}$`)
-	vpcID  = regexp.MustCompile(`^vpc-[0-9a-z]{1,40}$`)
-	taskID = regexp.MustCompile(`^[0-9A-Za-z._-]{1,64}$`)
+	eniID   = regexp.MustCompile(`^eni-[0-9a-z]{1,40}$`)
+	vpcID   = regexp.MustCompile(`^vpc-[0-9a-z]{1,40}$`)
+	ownerID = regexp.MustCompile(`^[0-9A-Za-z._/-]{1,64}$`)
 )
 
 // check says what is wrong with an ENI that a caller passes. Ids become file names and link aliases.
@@ -106,8 +110,8 @@ func (e ENI) check() error {
 	switch {
 	case !eniID.MatchString(e.ID):
 		return fmt.Errorf("network interface id %q is not eni-…", e.ID)
-	case !taskID.MatchString(e.TaskID):
-		return fmt.Errorf("task id %q of %s is not an id", e.TaskID, e.ID)
+	case !ownerID.MatchString(e.OwnerID):
+		return fmt.Errorf("owner %q of %s is not an id", e.OwnerID, e.ID)
 	case len(e.MAC) != 6:
 		return fmt.Errorf("hardware address %q of %s has %d bytes, not 6", e.MAC, e.ID, len(e.MAC))
 	case !e.Subnet.IsValid() || !e.Address.Is4() || !e.Subnet.Contains(e.Address):
@@ -134,9 +138,12 @@ func gateway(p netip.Prefix) netip.Addr { return p.Masked().Addr().Next() }
 // hostAddress is the host's address in the VPC, the .3 of its first subnet; doc.go says why that one.
 func (v VPC) hostAddress() netip.Addr { return gateway(v.CIDR).Next().Next() }
 
+// OfTask reports whether the interface belongs to a task. A load balancer's id has slashes.
+func (e ENI) OfTask() bool { return !strings.Contains(e.OwnerID, "/") }
+
 // String describes the interface in words without spaces inside, for the alias of its link: parseENI reads it back.
 func (e ENI) String() string {
-	return strings.Join([]string{"berth", e.ID, e.TaskID, e.VPC.ID, e.VPC.CIDR.String(), e.Subnet.String(),
+	return strings.Join([]string{"berth", e.ID, e.OwnerID, e.VPC.ID, e.VPC.CIDR.String(), e.Subnet.String(),
 		e.Address.String(), e.MAC.String()}, " ")
 }
 
@@ -145,7 +152,7 @@ func parseENI(alias string) (e ENI, err error) {
 	if len(f) != 8 || f[0] != "berth" {
 		return ENI{}, fmt.Errorf("link alias %q does not describe a network interface", alias)
 	}
-	e.ID, e.TaskID, e.VPC.ID = f[1], f[2], f[3]
+	e.ID, e.OwnerID, e.VPC.ID = f[1], f[2], f[3]
 	var errs [4]error
 	e.VPC.CIDR, errs[0] = netip.ParsePrefix(f[4])
 	e.Subnet, errs[1] = netip.ParsePrefix(f[5])
@@ -228,6 +235,8 @@ func (m *Manager) Purge(ctx context.Context) error {
 	m.host.Lock()
 	defer m.host.Unlock()
 	clear(m.ready)
+	clear(m.exits)
+	m.public = nil
 	names, err := namespaceNames(m.prefix())
 	if err != nil {
 		return err
@@ -238,7 +247,7 @@ func (m *Manager) Purge(ctx context.Context) error {
 	for _, name := range names {
 		errs = append(errs, dropNamespace(name))
 	}
-	errs = append(errs, m.writeRules(ctx, nil), m.deleteTable())
+	errs = append(errs, m.writeRules(ctx, nil), m.deleteTables())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("purge network of instance %s: %w", m.cfg.Instance, err)
 	}

@@ -247,13 +247,13 @@ func TestAttachRefusesNonsense(t *testing.T) {
 	must(t, err)
 	for name, spoil := range map[string]func(*ENI){
 		"id":                   func(e *ENI) { e.ID = "../../etc" },
-		"task id":              func(e *ENI) { e.TaskID = "a b" },
+		"task id":              func(e *ENI) { e.OwnerID = "a b" },
 		"no hardware address":  func(e *ENI) { e.MAC = nil },
 		"address elsewhere":    func(e *ENI) { e.Address = mustPrefix("10.0.0.9/32").Addr() },
 		"subnet elsewhere":     func(e *ENI) { e.VPC.CIDR = mustPrefix("10.0.0.0/16") },
 		"range with host bits": func(e *ENI) { e.VPC.CIDR = mustPrefix("172.31.0.1/16") },
 		"VPC id":               func(e *ENI) { e.VPC.ID = "vpc" },
-		"no address":           func(e *ENI) { *e = ENI{ID: e.ID, TaskID: e.TaskID, VPC: e.VPC, MAC: e.MAC} },
+		"no address":           func(e *ENI) { *e = ENI{ID: e.ID, OwnerID: e.OwnerID, VPC: e.VPC, MAC: e.MAC} },
 	} {
 		e := eni(testVPC, 0)
 		spoil(&e)

@@ -89,6 +89,9 @@ func (m *Manager) buildVPC(ctx context.Context, v VPC) error {
 		err = routeHost(v, host, outer)
 	}
 	if err == nil {
+		err = m.buildRouter(v)
+	}
+	if err == nil {
 		err = errors.Join(host.awaitUp(ctx, outer), vpc.awaitUp(ctx, inner))
 	}
 	if err != nil && created {

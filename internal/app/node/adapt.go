@@ -46,7 +46,7 @@ func parseENI(eni model.AssignedNetwork) (network.ENI, error) {
 		return network.ENI{}, fmt.Errorf("reading network interface %s: %w", eni.ID, err)
 	}
 	return network.ENI{
-		ID: eni.ID, TaskID: eni.TaskARN[len(eni.TaskARN)-32:],
+		ID: eni.ID, OwnerID: eni.TaskARN[len(eni.TaskARN)-32:],
 		VPC: network.VPC{ID: eni.VPCID, CIDR: vpc}, Subnet: subnet, Address: address, MAC: mac,
 	}, nil
 }
