@@ -317,7 +317,13 @@ var (
 	})
 
 	NetworkInterfaces = store.NewTable("networkinterfaces", (*model.NetworkInterface).Key,
-		NetworkInterfacesBySubnet, NetworkInterfacesByGroup, NetworkInterfacesByInstance, NetworkInterfacesByVPC, NetworkInterfacesByClientToken)
+		NetworkInterfacesBySubnet, NetworkInterfacesByGroup, NetworkInterfacesByInstance, NetworkInterfacesByVPC, NetworkInterfacesByClientToken).
+		WithTallies(NetworkInterfacesByNode)
+	// NetworkInterfacesByNode counts the interfaces that a node has in a VPC,
+	// by VPCNode: with the prefix VPCNode(vpc, "") it yields a VPC's nodes.
+	NetworkInterfacesByNode = store.NewTally("node", func(n *model.NetworkInterface) (string, store.Amounts, bool) {
+		return VPCNode(n.VPCID, n.InstanceID), store.Amounts{1}, n.InstanceID != ""
+	})
 	// NetworkInterfacesBySubnet finds the interfaces in a subnet by its id.
 	NetworkInterfacesBySubnet = store.NewIndex("subnet", func(n *model.NetworkInterface) []string { return []string{n.SubnetID} })
 
@@ -364,6 +370,9 @@ var (
 	// AddressClaims are what makes an address unique: the key is the address.
 	AddressClaims = store.NewTable("addressclaims", (*model.AddressClaim).Key)
 )
+
+// VPCNode is the value under which a tally finds a node in a VPC.
+func VPCNode(vpcID, instanceID string) string { return vpcID + "|" + instanceID }
 
 // Accounts.
 var (
