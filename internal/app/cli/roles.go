@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"regexp"
 	"time"
@@ -25,8 +26,8 @@ const defaultListen = "127.0.0.1:8577"
 
 // serverFlags are the options of a control plane.
 type serverFlags struct {
-	listen, nodeListen, region, account, logLevel string
-	requireNode                                   bool
+	listen, nodeListen, region, account, logLevel, publicAddresses string
+	requireNode                                                    bool
 	nodeLostAfter, retention                      time.Duration
 }
 
@@ -35,6 +36,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.region, "region", env("BERTH_REGION", "us-east-1"), "region that this Berth is (BERTH_REGION)")
 	flags.StringVar(&f.account, "account", env("BERTH_ACCOUNT", "123456789012"), "account id that this Berth is (BERTH_ACCOUNT)")
 	flags.DurationVar(&f.nodeLostAfter, "node-lost-after", liveness.DefaultLimit, "how long a node may be out of reach before its tasks are stopped")
+	flags.StringVar(&f.publicAddresses, "public-addresses", env("BERTH_PUBLIC_ADDRESSES", ""), "range of addresses that load balancers and tasks are reached at from outside, such as 192.0.2.0/26 (default: a part of 127.0.0.0/8) (BERTH_PUBLIC_ADDRESSES)")
 	flags.DurationVar(&f.retention, "stopped-task-retention", reaper.DefaultRetention, "how long stopped tasks stay describable")
 }
 
@@ -45,10 +47,21 @@ func (f *serverFlags) check() error {
 	if !regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`).MatchString(f.region) {
 		return &failure{exitMisuse, fmt.Errorf("--region %q is not a region such as us-east-1", f.region)}
 	}
+	if _, err := f.public(); err != nil {
+		return &failure{exitMisuse, fmt.Errorf("--public-addresses %q is not a range such as 192.0.2.0/26", f.publicAddresses)}
+	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return &failure{exitMisuse, fmt.Errorf("--listen %q is not host:port", f.listen)}
 	}
 	return nil
+}
+
+// public is the range of public addresses; invalid when none was named.
+func (f *serverFlags) public() (netip.Prefix, error) {
+	if f.publicAddresses == "" {
+		return netip.Prefix{}, nil
+	}
+	return netip.ParsePrefix(f.publicAddresses)
 }
 
 // agentFlags are the options of a node.
@@ -90,7 +103,12 @@ func newServer(e *environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			public, err := f.public()
+			if err != nil {
+				return err
+			}
 			return server.Run(cmd.Context(), server.Config{
+				PublicAddresses: public,
 				Instance: inst, Listen: f.listen, NodeListen: f.nodeListen,
 				Scope:       arn.Scope{Partition: "aws", Region: f.region, AccountID: f.account},
 				RequireNode: f.requireNode, NodeLostAfter: f.nodeLostAfter, Retention: f.retention, Log: log,
@@ -159,6 +177,7 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 				Server: []string{
 					"--data-dir", inst.DataDir, "--listen", s.listen, "--region", s.region, "--account", s.account,
 					"--node-lost-after", s.nodeLostAfter.String(), "--stopped-task-retention", s.retention.String(), "--require-node",
+					"--public-addresses", s.publicAddresses,
 				},
 				Agent: []string{
 					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"berth.dev/berth/internal/base/fault"
 	"berth.dev/berth/internal/control/reaper"
 	"berth.dev/berth/internal/data/logstore"
 	"berth.dev/berth/internal/model"
@@ -30,7 +29,7 @@ var _ reaper.History = history{}
 
 func (h history) Keep(ctx context.Context, tasks []*model.Task) error {
 	err := h.logs.CreateGroup(ctx, HistoryGroup, logstore.GroupSettings{RetentionDays: historyDays})
-	if err != nil && !errors.Is(err, fault.Conflict) {
+	if err != nil && !errors.Is(err, logstore.ErrGroupExists) {
 		return err
 	}
 	events := map[string][]logstore.Event{}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -53,6 +54,10 @@ type Config struct {
 	NodeLostAfter time.Duration
 	// Retention is how long stopped tasks are kept.
 	Retention time.Duration
+	// PublicAddresses are those that load balancers and tasks get when they
+	// are to be reached from outside their VPC. Invalid: a part of the host's
+	// loopback range.
+	PublicAddresses netip.Prefix
 	Log       *slog.Logger
 }
 
