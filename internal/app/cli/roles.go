@@ -28,7 +28,7 @@ const defaultListen = "127.0.0.1:8577"
 type serverFlags struct {
 	listen, nodeListen, region, account, logLevel, publicAddresses string
 	requireNode                                                    bool
-	nodeLostAfter, retention                      time.Duration
+	nodeLostAfter, retention                                       time.Duration
 }
 
 func (f *serverFlags) register(flags *pflag.FlagSet) {
@@ -109,7 +109,7 @@ func newServer(e *environment) *cobra.Command {
 			}
 			return server.Run(cmd.Context(), server.Config{
 				PublicAddresses: public,
-				Instance: inst, Listen: f.listen, NodeListen: f.nodeListen,
+				Instance:        inst, Listen: f.listen, NodeListen: f.nodeListen,
 				Scope:       arn.Scope{Partition: "aws", Region: f.region, AccountID: f.account},
 				RequireNode: f.requireNode, NodeLostAfter: f.nodeLostAfter, Retention: f.retention, Log: log,
 			})

@@ -58,7 +58,7 @@ type Config struct {
 	// are to be reached from outside their VPC. Invalid: a part of the host's
 	// loopback range.
 	PublicAddresses netip.Prefix
-	Log       *slog.Logger
+	Log             *slog.Logger
 }
 
 // controlPlane is what Run builds, bottom floor first.
