@@ -9,9 +9,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X berth.dev/berth/internal/app/cli.version=$(VERSION)
 HELPER  := internal/agent/helper/bin/berth-helper
 
-# What Berth runs on (containerd, runc, nftables, iptables for hosts with
+# What Berth runs on (containerd, runc, HAProxy, nftables, iptables for hosts with
 # Docker, iproute2), and what its race-detected tests build with (gcc).
-DEBIAN_RUN  := containerd runc nftables iptables iproute2 procps
+DEBIAN_RUN  := containerd runc haproxy nftables iptables iproute2 procps
 DEBIAN_TEST := gcc libc6-dev
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 MODELS      ?= ../shared/models

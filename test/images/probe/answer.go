@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +61,7 @@ func answer(port, code int) {
 			io.WriteString(w, text)
 		})
 	}
+	mux.HandleFunc("/websocket", webSocket)
 	mux.HandleFunc("/exit", func(w http.ResponseWriter, r *http.Request) {
 		code := number(r.URL.Query().Get("code"))
 		w.Header().Set("Connection", "close")
@@ -67,6 +70,24 @@ func answer(port, code int) {
 	})
 	fmt.Println("answering on", port)
 	check(http.ListenAndServe(fmt.Sprintf(":%d", port), mux))
+}
+
+// webSocket upgrades the connection and echoes what comes, whatever it is: to those in between it is a WebSocket.
+func webSocket(w http.ResponseWriter, r *http.Request) {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer conn.Close()
+	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
+	check(err)
+	fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\nX-Address: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]), host)
+	if buffered.Flush() == nil {
+		io.Copy(conn, buffered)
+	}
 }
 
 func accept(l net.Listener) {
