@@ -46,6 +46,7 @@ var neighbours = []struct{ from, to string }{
 	{"internal/data/kv/", "internal/data/kv"},
 	{"internal/data/etcd", "internal/data/kv/etcdkv"},
 	{"internal/data/records", "internal/data/store"},
+	{"internal/data/launch", "internal/data/"},
 	{"internal/control/dispatch", "internal/control/nodeca"},
 	{"internal/app/", "internal/app/"},
 	{"internal/agent/", "internal/agent/"},

@@ -2,22 +2,11 @@ package placement
 
 import (
 	"cmp"
-	"hash/fnv"
 	"slices"
-)
+	"time"
 
-// Reasons why an instance cannot take a task.
-const (
-	ReasonCPU       = "RESOURCE:CPU"
-	ReasonMemory    = "RESOURCE:MEMORY"
-	ReasonAgent     = "AGENT"     // its agent is not connected
-	ReasonInactive  = "INACTIVE"  // it is draining or deregistered
-	ReasonAttribute = "ATTRIBUTE" // it lacks a capability, such as the processor
-	ReasonLocation  = "LOCATION"  // it is in another zone than the task's subnets
+	"berth.dev/berth/internal/model"
 )
-
-// FargateUnavailable is what RunTask answers when Fargate has no room.
-const FargateUnavailable = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
 
 // Instance is a host as placement sees it. CPU is in units, memory in MiB.
 type Instance struct {
@@ -29,6 +18,19 @@ type Instance struct {
 
 	CPU, Memory         int64 // what it has
 	FreeCPU, FreeMemory int64 // what tasks have left of it
+
+	// GroupTasks are the tasks of the request's group that shall run on it.
+	GroupTasks int
+	// PortTaken is true when a host port that the request needs is not free.
+	PortTaken bool
+
+	// What expressions and the field of a spread strategy can ask for.
+	Attributes    []model.Attribute
+	EC2InstanceID string
+	AgentVersion  string
+	RegisteredAt  time.Time
+	Running       int64    // tasks
+	Groups        []string // of those that the request's expressions name, the ones with a task on it
 }
 
 // Request asks for Count tasks that each need CPU and Memory in one of Zones.
@@ -39,18 +41,25 @@ type Request struct {
 	// Zones are those of the task's subnets. Empty: any, as for tasks
 	// without a network interface.
 	Zones []string
+	// Ports tells that a task needs fixed ports of the host, so that one
+	// instance takes one task.
+	Ports bool
+	// Constraints bind, and Distinct is the one that allows one task of the
+	// group on an instance.
+	Constraints []Expression
+	Distinct    bool
+	// Strategy orders the instances that could take a task. An instance with
+	// the same place in that order as another is taken when more of it is
+	// left, or by lot if Strategy ends in a random choice.
+	Strategy []Order
+	// ZoneTasks counts the tasks of the group by zone.
+	ZoneTasks map[string]int
 }
 
 // Placement is where one task goes.
 type Placement struct {
 	InstanceID string
 	Zone       string // one of the request's zones; the instance's own when it asked for none
-}
-
-// Rejection says why an instance did not take a task.
-type Rejection struct {
-	InstanceID string
-	Reason     string
 }
 
 // Decision is the outcome for the tasks of a request: the first
@@ -65,117 +74,72 @@ type Decision struct {
 // not. What can never change comes before what can, so that a user is not told
 // of missing memory on a host in the wrong zone.
 func Fits(i Instance, r Request) (reason string, ok bool) {
-	switch {
-	case !i.Active:
-		return ReasonInactive, false
-	case !i.Connected:
-		return ReasonAgent, false
-	case i.Architecture != "" && r.Architecture != "" && i.Architecture != r.Architecture:
-		return ReasonAttribute, false
-	case !inZones(i, r.Zones):
-		return ReasonLocation, false
-	case i.FreeCPU < r.CPU:
-		return ReasonCPU, false
-	case i.FreeMemory < r.Memory:
-		return ReasonMemory, false
-	}
-	return "", true
+	reason = unfit(&i, &r)
+	return reason, reason == ""
 }
 
-func inZones(i Instance, zones []string) bool {
+func unfit(i *Instance, r *Request) string {
+	switch {
+	case !i.Active:
+		return ReasonInactive
+	case !i.Connected:
+		return ReasonAgent
+	case i.Architecture != "" && r.Architecture != "" && i.Architecture != r.Architecture:
+		return ReasonAttribute
+	case !inZones(i, r.Zones):
+		return ReasonLocation
+	}
+	for _, c := range r.Constraints {
+		if !c.Matches(i) {
+			return ReasonMemberOf
+		}
+	}
+	switch {
+	case r.Distinct && i.GroupTasks > 0:
+		return ReasonDistinct
+	case i.PortTaken:
+		return ReasonPorts
+	case i.FreeCPU < r.CPU:
+		return ReasonCPU
+	case i.FreeMemory < r.Memory:
+		return ReasonMemory
+	}
+	return ""
+}
+
+func inZones(i *Instance, zones []string) bool {
 	return i.Zone == "" || len(zones) == 0 || slices.Contains(zones, i.Zone)
 }
 
-// Place finds room for the tasks of a request, one after the other. The tasks
-// are spread evenly over the zones as long as there is room in them, and
-// within a zone over the instances: each goes where the most is left, as a
-// share of what the instance has. Ties are broken by seed.
+// Place finds room for the tasks of a request, one after the other, each where
+// the strategy says with all before it in place. Without a strategy tasks are
+// spread evenly over the zones as long as there is room in them, and within a
+// zone each goes where the most is left, as a share of what the instance has.
+// Ties are broken by seed.
+//
+// Of n instances it looks at each once, and after that at log n for a task, or
+// at as many as a spread attribute has values.
 func Place(seed uint64, instances []Instance, r Request) Decision {
-	free := slices.Clone(instances)
-	used := map[string]int{} // tasks of this request by zone
+	c := newContest(seed, instances, &r)
 	var d Decision
-	for n := range r.Count {
-		best := -1
-		var zone string
-		for i := range free {
-			if _, ok := Fits(free[i], r); !ok {
-				continue
-			}
-			z := leastUsed(seed, free[i], r.Zones, used)
-			if best < 0 || better(seed, n, candidate{free[i], z}, candidate{free[best], zone}, r, used) {
-				best, zone = i, z
-			}
-		}
-		if best < 0 {
-			d.Rejections = reject(free, r)
+	for range r.Count {
+		best := c.best()
+		if best == nil {
+			d.Rejections = c.reject()
 			return d
 		}
-		free[best].FreeCPU -= r.CPU
-		free[best].FreeMemory -= r.Memory
-		used[zone]++
-		d.Placements = append(d.Placements, Placement{InstanceID: free[best].ID, Zone: zone})
+		d.Placements = append(d.Placements, Placement{InstanceID: best.host.ID, Zone: best.zone})
+		c.take(best)
 	}
 	return d
 }
 
-func reject(instances []Instance, r Request) []Rejection {
-	rejections := make([]Rejection, 0, len(instances))
-	for _, i := range instances {
-		reason, _ := Fits(i, r)
-		rejections = append(rejections, Rejection{InstanceID: i.ID, Reason: reason})
+func (c *contest) reject() []Rejection {
+	rejections := make([]Rejection, 0, len(c.hosts))
+	for i := range c.hosts {
+		h := &c.hosts[i]
+		rejections = append(rejections, Rejection{InstanceID: h.ID, Reason: unfit(&h.Instance, c.request)})
 	}
 	slices.SortFunc(rejections, func(a, b Rejection) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
 	return rejections
-}
-
-// leastUsed is the zone in which the instance would run the task.
-func leastUsed(seed uint64, i Instance, zones []string, used map[string]int) string {
-	if i.Zone != "" || len(zones) == 0 {
-		return i.Zone
-	}
-	return slices.MinFunc(zones, func(a, b string) int {
-		return cmp.Or(cmp.Compare(used[a], used[b]), cmp.Compare(draw(seed, a, 0), draw(seed, b, 0)))
-	})
-}
-
-type candidate struct {
-	Instance
-	zone string
-}
-
-func better(seed uint64, n int, a, b candidate, r Request, used map[string]int) bool {
-	return cmp.Or(
-		cmp.Compare(used[a.zone], used[b.zone]),
-		cmp.Compare(left(b.Instance, r), left(a.Instance, r)),
-		cmp.Compare(draw(seed, a.ID, n), draw(seed, b.ID, n)),
-	) < 0
-}
-
-// left is the share of the scarcer resource that remains on an instance after
-// it has taken a task.
-func left(i Instance, r Request) float64 {
-	return min(share(i.FreeCPU-r.CPU, i.CPU), share(i.FreeMemory-r.Memory, i.Memory))
-}
-
-func share(free, total int64) float64 {
-	if total <= 0 {
-		return 0
-	}
-	return float64(free) / float64(total)
-}
-
-// draw gives everybody a number that depends on the seed alone.
-func draw(seed uint64, id string, n int) uint64 {
-	h := fnv.New64a()
-	var b [16]byte
-	for i := range 8 {
-		b[i], b[8+i] = byte(seed>>(8*i)), byte(n>>(8*i))
-	}
-	h.Write(b[:])
-	h.Write([]byte(id))
-	// FNV mixes its last bytes poorly; ids often differ in those alone.
-	x := h.Sum64()
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	return x ^ x>>33
 }

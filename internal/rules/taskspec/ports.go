@@ -90,3 +90,22 @@ func validatePorts(def *model.TaskDefinition) error {
 	}
 	return nil
 }
+
+// HostPorts are the fixed ports of its instance that a task of the definition
+// holds, such as "80/tcp", sorted. Ports that are left to the instance to
+// choose are not among them, and in mode awsvpc a task's ports are its own.
+func HostPorts(def model.TaskDefinition) []string {
+	if def.NetworkMode == NetworkAwsvpc || def.NetworkMode == NetworkNone {
+		return nil
+	}
+	var ports []string
+	for i := range def.ContainerDefinitions {
+		for _, p := range def.ContainerDefinitions[i].PortMappings {
+			if p.HostPort != nil && *p.HostPort != 0 {
+				ports = append(ports, strconv.Itoa(int(*p.HostPort))+"/"+p.Protocol)
+			}
+		}
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
+}

@@ -3,9 +3,10 @@ package ecs
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
+	"net/netip"
 
 	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/caller"
@@ -17,6 +18,9 @@ type Config struct {
 	// Scope is the account and region that every ARN is made in.
 	Scope  arn.Scope
 	Logger *slog.Logger
+	// PublicAddresses are those that assignPublicIp gives to tasks; with the
+	// zero Prefix there are none and it is refused.
+	PublicAddresses netip.Prefix
 	// Seed breaks ties of placement and says where the search for a free
 	// address begins. Nil is random.
 	Seed func() uint64
@@ -29,7 +33,8 @@ type Provider struct {
 	store *store.Store
 	scope arn.Scope
 	log   *slog.Logger
-	seed  func() uint64
+
+	launcher *launch.Launcher
 
 	// placing lets one RunTask decide at a time (see turn). The store would
 	// refuse the second of two that chose the same instance and run it again;
@@ -42,12 +47,10 @@ var _ ecsapi.Service = (*Provider)(nil)
 
 // New returns a provider. It holds no state of its own.
 func New(cfg Config) *Provider {
-	p := &Provider{store: cfg.Store, scope: cfg.Scope, log: cfg.Logger, seed: cfg.Seed, placing: make(chan struct{}, 1)}
+	p := &Provider{store: cfg.Store, scope: cfg.Scope, log: cfg.Logger, placing: make(chan struct{}, 1)}
+	p.launcher = launch.New(launch.Config{Scope: cfg.Scope, PublicAddresses: cfg.PublicAddresses, Seed: cfg.Seed})
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
-	}
-	if p.seed == nil {
-		p.seed = rand.Uint64
 	}
 	return p
 }

@@ -1,27 +1,23 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"slices"
-	"strconv"
 	"time"
 
-	"berth.dev/berth/internal/base/ident"
 	"berth.dev/berth/internal/base/telemetry"
+	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/rules/placement"
-	"berth.dev/berth/internal/rules/taskspec"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 )
 
 const (
 	tokenLife        = 24 * time.Hour
 	tokenLifeStopped = time.Hour
-	defaultStorage   = 20 // GiB of a Fargate task that asks for none
+	fewInstances     = 100
 )
 
 // RunTask implements ecsapi.Service. Accepting the tasks, their places, their
@@ -76,7 +72,7 @@ func (p *Provider) RunTask(ctx context.Context, in *ecsapi.RunTaskInput) (*ecsap
 // same instance. In a large fleet they seldom do, and there they commit side
 // by side.
 func (p *Provider) turn(ctx context.Context) (release func(), err error) {
-	if records.Instances.Len(p.store.Snapshot()) > enoughCandidates {
+	if records.Instances.Len(p.store.Snapshot()) > fewInstances {
 		return func() {}, nil
 	}
 	select {
@@ -149,111 +145,73 @@ func tokenExpired(tx *store.Tx, token *model.RunTaskToken) bool {
 	return true
 }
 
-// launch is how the tasks of a call run.
-type launch struct {
-	def       *model.TaskDefinition // as registered
-	effective model.TaskDefinition  // with the overrides
-	kind      string                // FARGATE or EC2
-	providers []string              // of each task; empty without a strategy
-	network   *network
-}
-
 // accept decides about the tasks of a call and writes those that have a place.
 func (p *Provider) accept(tx *store.Tx, cluster *model.Cluster, r *runRequest) ([]*model.Task, []model.TaskFailure, error) {
-	// A cluster that is deleted, or a definition that is deregistered, before
-	// this commits must not get the tasks.
-	records.Clusters.Guard(tx, cluster.Key())
-	l, err := p.launch(tx, cluster, r)
+	def, err := p.usableDefinition(tx, r.TaskDefinition, parameterError)
 	if err != nil {
 		return nil, nil, err
 	}
-	records.TaskDefinitions.Guard(tx, l.def.Key())
-
-	need := taskspec.Size(l.effective)
-	request := placement.Request{
-		Count: r.Count, CPU: need.CPU, Memory: need.Memory, Architecture: taskspec.Architecture(l.effective), Zones: l.network.zones(tx, p),
+	request := launch.Request{
+		Cluster: cluster, Definition: def, Overrides: r.Overrides, Network: r.Network, Count: r.Count,
+		Group: r.Group, StartedBy: r.StartedBy, Tags: tagsOfTask(cluster, r, def),
+		Constraints: r.Constraints, Strategy: r.PlacementStrategy,
 	}
-	instances := p.candidates(tx, cluster, l.kind, request)
-	if l.kind == model.LaunchEC2 && len(instances) == 0 {
-		return nil, nil, parameterError("No Container Instances were found in your cluster.")
+	if request.LaunchType, request.Providers, err = chooseKind(cluster, r); err != nil {
+		return nil, nil, err
 	}
-	decision := placement.Place(p.seed(), instances, request)
-	var tasks []*model.Task
-	failures := p.failures(cluster, l, decision, r.Count)
-	for n, place := range decision.Placements {
-		task := p.newTask(tx, cluster, r, l, n, place, need)
-		eni, ok := l.network.attach(tx, p, task, place.Zone)
-		if !ok {
-			failures = append(failures, model.TaskFailure{Reason: "RESOURCE:ENI", Detail: "The subnets have no free addresses."})
-			continue
-		}
-		task.ENIID, task.NetworkInterface = eni.ID, eni
-		task.AvailabilityZone = eni.AvailabilityZone
-		records.Tasks.Put(tx, task)
-		tasks = append(tasks, task)
-		if err := records.Instances.Edit(tx, place.InstanceID, func(i *model.Instance) error { i.Placements++; return nil }); err != nil {
-			return nil, nil, err
-		}
+	if err := checkPlatform(request.LaunchType, r.PlatformVersion); err != nil {
+		return nil, nil, err
 	}
-	return tasks, failures, nil
+	if err := checkPlacement(request.LaunchType, r.Constraints, r.PlacementStrategy); err != nil {
+		return nil, nil, err
+	}
+	out, err := p.launcher.Launch(tx, request)
+	switch {
+	case err != nil:
+		return nil, nil, specError(err)
+	case out.NoInstances:
+		return nil, nil, parameterError(placement.NoInstances)
+	}
+	return out.Tasks, out.Failures, nil
 }
 
-func (p *Provider) launch(tx *store.Tx, cluster *model.Cluster, r *runRequest) (*launch, error) {
-	def, named, err := p.definition(tx, r.TaskDefinition)
+// usableDefinition finds a definition that new tasks can be made of. An
+// inactive one is another error for every operation.
+func (p *Provider) usableDefinition(r store.Reader, ref string, inactive func(string, ...any) error) (*model.TaskDefinition, error) {
+	def, named, err := p.definition(r, ref)
 	switch {
 	case err != nil:
 		return nil, err
 	case def == nil:
 		return nil, clientError("TaskDefinition not found.")
 	case named && def.Status != model.TaskDefinitionActive:
-		return nil, parameterError("TaskDefinition is inactive")
+		return nil, inactive("TaskDefinition is inactive")
 	}
-	l := &launch{def: def}
-	if l.effective, err = taskspec.Apply(*def, r.Overrides); err != nil {
-		return nil, specError(err)
-	}
-	if err := l.chooseKind(cluster, r); err != nil {
-		return nil, err
-	}
-	if !slices.Contains(taskspec.Compatibilities(l.effective), l.kind) {
-		return nil, parameterError("Task definition does not support launch_type %s.", l.kind)
-	}
-	if err := checkPlatform(l.kind, r.PlatformVersion); err != nil {
-		return nil, err
-	}
-	if l.kind == model.LaunchEC2 && len(def.PlacementConstraints) > 0 {
-		return nil, parameterError("Berth does not have placement constraints yet, and the task definition has some.")
-	}
-	l.network, err = networkOf(tx, l, r)
-	return l, err
+	return def, nil
 }
 
-// chooseKind finds the launch type: the call's, or by its strategy, or by the
-// cluster's; EC2 when nobody says.
-func (l *launch) chooseKind(cluster *model.Cluster, r *runRequest) error {
+// chooseKind finds the launch type and the tasks' capacity providers: the
+// call's, or by its strategy, or by the cluster's; EC2 when nobody says.
+func chooseKind(cluster *model.Cluster, r *runRequest) (kind string, providers []string, err error) {
 	strategy := r.Strategy
 	if r.LaunchType == "" && len(strategy) == 0 {
 		strategy = cluster.DefaultCapacityProviderStrategy
 	}
 	if len(strategy) == 0 {
-		l.kind = r.LaunchType
-		switch l.kind {
-		case "":
-			l.kind = model.LaunchEC2
-		case "EXTERNAL":
+		kind = cmp.Or(r.LaunchType, model.LaunchEC2)
+		if kind == launchExternal {
 			// Every node is a container instance of type EC2, so a cluster
 			// has no external ones.
-			return parameterError("No Container Instances were found in your cluster.")
+			return "", nil, parameterError(placement.NoInstances)
 		}
-		return nil
+		return kind, nil, nil
 	}
 	if err := checkStrategy(strategy, cluster.CapacityProviders, true); err != nil {
-		return err
+		return "", nil, err
 	}
 	// Both providers are Fargate's. FARGATE_SPOT is the same, never
 	// interrupted.
-	l.kind, l.providers = model.LaunchFargate, placement.Distribute(strategy, r.Count)
-	return nil
+	return model.LaunchFargate, placement.Distribute(strategy, r.Count), nil
 }
 
 func checkPlatform(kind, version string) error {
@@ -262,135 +220,10 @@ func checkPlatform(kind, version string) error {
 		return nil
 	case kind != model.LaunchFargate:
 		return parameterError("The platform version must be null when specifying an EC2 launch type.")
-	case version != "LATEST" && version != fargateVersion:
+	case version != "LATEST" && version != launch.FargateVersion:
 		return &ecsapi.PlatformUnknownException{Message: new("The specified platform does not exist.")}
 	}
 	return nil
-}
-
-// enoughCandidates is how many instances with room are compared. In a larger
-// fleet they are chosen by lot: looking at more improves the spread little and
-// costs time with every task of every instance. Each has room for a task, so
-// they have room for all of a call, and when fewer have room, all were looked
-// at, so that every failure is explained.
-const enoughCandidates = 10 * maxTasksPerCall
-
-// candidates are the instances that may run the tasks: every node for
-// Fargate, the cluster's container instances for EC2. What is free is counted
-// from the tasks that have not stopped.
-//
-// It reads the newest snapshot rather than the transaction, whose iterations
-// must be safe against its own writes and cost more. The snapshot is not older
-// than the transaction's; where it is newer, because somebody else placed a
-// task there, the instance's record is newer too and the transaction conflicts.
-func (p *Provider) candidates(tx *store.Tx, cluster *model.Cluster, kind string, request placement.Request) []placement.Instance {
-	snap := p.store.Snapshot()
-	nodes := slices.Collect(records.Instances.All(snap))
-	if kind == model.LaunchEC2 {
-		nodes = slices.Collect(records.Instances.By(snap, records.InstancesByCluster, cluster.Name))
-	}
-	if len(nodes) > enoughCandidates {
-		rand.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
-	}
-	candidates := make([]placement.Instance, 0, min(len(nodes), enoughCandidates))
-	withRoom := 0
-	for _, n := range nodes {
-		if n.Status == model.InstanceInactive || !records.Instances.Has(tx, n.ID) {
-			continue // deregistered, or registered since the transaction began
-		}
-		c := placement.Instance{
-			ID: n.ID, Zone: n.Zone, Architecture: architectureOf(n), Active: n.Status == model.InstanceActive, Connected: n.Connected,
-			CPU: n.CPU, Memory: n.Memory, FreeCPU: n.CPU, FreeMemory: n.Memory,
-		}
-		for t := range records.Tasks.By(snap, records.LiveTasksByInstance, n.ID) {
-			c.FreeCPU -= t.ReservedCPU
-			c.FreeMemory -= t.ReservedMemory
-		}
-		candidates = append(candidates, c)
-		if _, ok := placement.Fits(c, request); ok {
-			withRoom++
-		}
-		if withRoom == enoughCandidates {
-			break
-		}
-	}
-	return candidates
-}
-
-// architectureOf is the instance's processor, empty when it does not say.
-func architectureOf(i *model.Instance) string {
-	for _, a := range i.Attributes {
-		if a.Name == "ecs.cpu-architecture" {
-			return a.Value
-		}
-	}
-	return ""
-}
-
-// failures explains the tasks that have no place: for EC2 by instance; Fargate
-// has none that a user knows, so the instances are the detail.
-func (p *Provider) failures(cluster *model.Cluster, l *launch, d placement.Decision, count int) []model.TaskFailure {
-	if len(d.Placements) == count {
-		return nil
-	}
-	if l.kind == model.LaunchFargate {
-		detail := "no node is registered"
-		if len(d.Rejections) > 0 {
-			detail = ""
-			for i, r := range d.Rejections {
-				if i == 10 {
-					detail += fmt.Sprintf("; and %d more", len(d.Rejections)-i)
-					break
-				}
-				if i > 0 {
-					detail += "; "
-				}
-				detail += "node " + r.InstanceID + ": " + r.Reason
-			}
-		}
-		return []model.TaskFailure{{Reason: placement.FargateUnavailable, Detail: detail}}
-	}
-	var failures []model.TaskFailure
-	for _, r := range d.Rejections {
-		failures = append(failures, model.TaskFailure{ARN: p.scope.ContainerInstance(cluster.Name, r.InstanceID), Reason: r.Reason})
-	}
-	return failures
-}
-
-func (p *Provider) newTask(tx *store.Tx, cluster *model.Cluster, r *runRequest, l *launch, n int, place placement.Placement, need taskspec.Need) *model.Task {
-	id := ident.Task()
-	task := &model.Task{
-		ID: id, ARN: p.scope.Task(cluster.Name, id), ClusterName: cluster.Name, CreatedAt: tx.Now(),
-		TaskDefinitionARN: l.def.ARN, Family: l.def.Family, Revision: l.def.Revision, LaunchType: l.kind,
-		CPU: strconv.FormatInt(need.CPU, 10), Memory: strconv.FormatInt(need.Memory, 10),
-		Group: r.Group, StartedBy: r.StartedBy, Overrides: r.Overrides, Tags: tagsOfTask(cluster, r, l.def),
-		InstanceID: place.InstanceID, AvailabilityZone: place.Zone, ReservedCPU: need.CPU, ReservedMemory: need.Memory,
-		CPUArchitecture: taskspec.Architecture(l.effective),
-		DesiredStatus:   model.TaskRunning, Version: 1,
-		Observed: model.TaskObserved{Status: model.TaskProvisioning},
-	}
-	if task.Group == "" {
-		task.Group = "family:" + l.def.Family
-	}
-	if n < len(l.providers) {
-		task.CapacityProviderName = l.providers[n]
-	}
-	if l.kind == model.LaunchFargate {
-		task.PlatformVersion, task.EphemeralStorageGiB = fargateVersion, defaultStorage
-		if s := l.effective.EphemeralStorage; s != nil {
-			task.EphemeralStorageGiB = s.SizeInGiB
-		}
-	}
-	for i := range l.effective.ContainerDefinitions {
-		c := &l.effective.ContainerDefinitions[i]
-		task.Containers = append(task.Containers, model.TaskContainer{
-			Name: c.Name, ID: ident.UUID(), Image: c.Image, Essential: c.IsEssential(),
-			RuntimeID: fmt.Sprintf("%s-%010d", id, rand.Uint64N(1e10)),
-			CPU:       c.CPU, Memory: c.Memory, MemoryReservation: c.MemoryReservation,
-		})
-		task.Observed.Containers = append(task.Observed.Containers, model.ContainerObserved{Name: c.Name, Status: model.ContainerPending})
-	}
-	return task
 }
 
 // tagsOfTask: ECS's own, then the definition's when they are propagated, then
@@ -401,7 +234,7 @@ func tagsOfTask(cluster *model.Cluster, r *runRequest, def *model.TaskDefinition
 		tags = append(tags, model.Tag{Key: "aws:ecs:clusterName", Value: cluster.Name})
 	}
 	if r.PropagateTags == "TASK_DEFINITION" {
-		tags = mergeTags(tags, def.Tags)
+		tags = model.MergeTags(tags, def.Tags)
 	}
-	return mergeTags(tags, r.Tags)
+	return model.MergeTags(tags, r.Tags)
 }

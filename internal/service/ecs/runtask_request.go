@@ -1,12 +1,10 @@
 package ecs
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"regexp"
-	"slices"
 	"strings"
 
 	"berth.dev/berth/internal/model"
@@ -17,7 +15,9 @@ const (
 	maxTasksPerCall   = 10
 	maxSubnets        = 16
 	maxSecurityGroups = 5
-	fargateVersion    = "1.4.0"
+
+	launchExternal = "EXTERNAL"
+	launchManaged  = "MANAGED_INSTANCES"
 )
 
 var (
@@ -28,28 +28,25 @@ var (
 // runRequest is what a call of RunTask asks for, in records and checked as far
 // as that needs no state. Its JSON is what makes two calls the same.
 type runRequest struct {
-	Cluster         string
-	TaskDefinition  string
-	Count           int
-	LaunchType      string
-	Strategy        []model.CapacityProviderStrategyItem
-	PlatformVersion string
-	Group           string
-	StartedBy       string
-	Overrides       model.TaskOverride
-	Network         *runNetwork
-	Tags            []model.Tag
-	ManagedTags     bool
-	PropagateTags   string
-	ReferenceID     string
+	Cluster           string
+	TaskDefinition    string
+	Count             int
+	LaunchType        string
+	Strategy          []model.CapacityProviderStrategyItem
+	PlatformVersion   string
+	Group             string
+	StartedBy         string
+	Overrides         model.TaskOverride
+	Network           *model.NetworkConfiguration
+	Constraints       []model.PlacementConstraint `json:",omitempty"`
+	PlacementStrategy []model.PlacementStrategy   `json:",omitempty"`
+	Tags              []model.Tag
+	ManagedTags       bool
+	PropagateTags     string
+	ReferenceID       string
 
 	token     string
 	principal string
-}
-
-type runNetwork struct {
-	Subnets, SecurityGroups []string
-	PublicIP                bool
 }
 
 // hash identifies the parameters of the request.
@@ -73,6 +70,7 @@ func (p *Provider) runRequest(in *ecsapi.RunTaskInput) (*runRequest, error) {
 		PlatformVersion: value(in.PlatformVersion), Group: value(in.Group), StartedBy: value(in.StartedBy),
 		Tags: each(in.Tags, tagIn), ManagedTags: value(in.EnableECSManagedTags), PropagateTags: string(in.PropagateTags),
 		ReferenceID: value(in.ReferenceId), token: value(in.ClientToken),
+		Constraints: each(in.PlacementConstraints, constraintIn), PlacementStrategy: each(in.PlacementStrategy, placementIn),
 	}
 	if in.Count != nil {
 		r.Count = int(*in.Count)
@@ -83,16 +81,8 @@ func (p *Provider) runRequest(in *ecsapi.RunTaskInput) (*runRequest, error) {
 	if err := checkRun(in, r); err != nil {
 		return nil, err
 	}
-	if c := in.NetworkConfiguration; c != nil && c.AwsvpcConfiguration != nil {
-		r.Network = &runNetwork{
-			Subnets: c.AwsvpcConfiguration.Subnets, SecurityGroups: c.AwsvpcConfiguration.SecurityGroups,
-			PublicIP: string(c.AwsvpcConfiguration.AssignPublicIp) == "ENABLED",
-		}
-		if err := checkNetwork(r.Network); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
+	r.Network, err = networkIn(in.NetworkConfiguration)
+	return r, err
 }
 
 func checkRun(in *ecsapi.RunTaskInput, r *runRequest) error {
@@ -101,10 +91,6 @@ func checkRun(in *ecsapi.RunTaskInput, r *runRequest) error {
 		return parameterError("count must be between 1 and %d.", maxTasksPerCall)
 	case r.LaunchType != "" && len(r.Strategy) > 0:
 		return parameterError("Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.")
-	case r.LaunchType != "" && !slices.Contains([]string{model.LaunchEC2, model.LaunchFargate, "EXTERNAL", "MANAGED_INSTANCES"}, r.LaunchType):
-		return parameterError("Invalid value for launchType: '%s'. Valid values: EC2, FARGATE, EXTERNAL, MANAGED_INSTANCES.", r.LaunchType)
-	case r.LaunchType == "MANAGED_INSTANCES":
-		return parameterError("Launch type MANAGED_INSTANCES is not supported: Berth does not have managed instances.")
 	case !startedByPattern.MatchString(r.StartedBy):
 		return parameterError("startedBy contains invalid characters or is longer than 128 characters.")
 	case strings.HasPrefix(r.Group, "service:"):
@@ -119,19 +105,36 @@ func checkRun(in *ecsapi.RunTaskInput, r *runRequest) error {
 		return parameterError("enableExecuteCommand is not supported: Berth does not have ECS Exec yet.")
 	case len(in.VolumeConfigurations) > 0:
 		return parameterError("volumeConfigurations is not supported: Berth cannot make EBS volumes yet.")
-	case len(in.PlacementStrategy) > 0 && cmp.Or(r.LaunchType, model.LaunchFargate) == model.LaunchFargate:
-		return parameterError("Placement strategies are not supported with FARGATE launch type.")
-	case len(in.PlacementConstraints) > 0 && cmp.Or(r.LaunchType, model.LaunchFargate) == model.LaunchFargate:
-		return parameterError("Placement constraints are not supported with FARGATE launch type.")
-	case len(in.PlacementStrategy) > 0 || len(in.PlacementConstraints) > 0:
-		return parameterError("Berth does not have placement strategies and constraints yet: tasks go where the most CPU and memory is left.")
 	case in.Overrides != nil && len(in.Overrides.InferenceAcceleratorOverrides) > 0:
 		return parameterError("inferenceAcceleratorOverrides is not supported: Berth does not have Elastic Inference, which AWS has retired.")
+	}
+	if err := checkLaunchType(r.LaunchType); err != nil {
+		return err
 	}
 	return checkTags(r.Tags)
 }
 
-func checkNetwork(n *runNetwork) error {
+func checkLaunchType(kind string) error {
+	switch kind {
+	case "", model.LaunchEC2, model.LaunchFargate, launchExternal:
+		return nil
+	case launchManaged:
+		return parameterError("Launch type MANAGED_INSTANCES is not supported: Berth does not have managed instances.")
+	}
+	return parameterError("Invalid value for launchType: '%s'. Valid values: EC2, FARGATE, EXTERNAL, MANAGED_INSTANCES.", kind)
+}
+
+// networkIn reads a network configuration and checks what needs no state.
+func networkIn(in *ecsapi.NetworkConfiguration) (*model.NetworkConfiguration, error) {
+	if in == nil || in.AwsvpcConfiguration == nil {
+		return nil, nil
+	}
+	c := in.AwsvpcConfiguration
+	n := &model.NetworkConfiguration{Subnets: c.Subnets, SecurityGroups: c.SecurityGroups, PublicIP: string(c.AssignPublicIp) == "ENABLED"}
+	return n, checkNetwork(n)
+}
+
+func checkNetwork(n *model.NetworkConfiguration) error {
 	switch {
 	case len(n.Subnets) == 0:
 		return parameterError("subnets can not be empty.")

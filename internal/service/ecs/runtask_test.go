@@ -324,6 +324,17 @@ func TestRunTask_Refusals(t *testing.T) {
 	vpc := func(in *ecsapi.RunTaskInput) *ecsapi.AwsVpcConfiguration {
 		return in.NetworkConfiguration.AwsvpcConfiguration
 	}
+	strategy := func(steps ...ecsapi.PlacementStrategy) func(in *ecsapi.RunTaskInput) {
+		return func(in *ecsapi.RunTaskInput) {
+			in.LaunchType, in.NetworkConfiguration, in.PlacementStrategy = "EC2", nil, steps
+		}
+	}
+	constraint := func(kind, expression string) func(in *ecsapi.RunTaskInput) {
+		return func(in *ecsapi.RunTaskInput) {
+			in.LaunchType, in.NetworkConfiguration = "EC2", nil
+			in.PlacementConstraints = []ecsapi.PlacementConstraint{{Type: ecsapi.PlacementConstraintType(kind), Expression: &expression}}
+		}
+	}
 	var lines strings.Builder
 	for _, tc := range []struct {
 		name, family string
@@ -352,7 +363,6 @@ func TestRunTask_Refusals(t *testing.T) {
 		{"EC2 without instances", "web", func(in *ecsapi.RunTaskInput) { in.LaunchType = "" }},
 		{"not for Fargate", "bridge", nil},
 		{"bridge with network", "bridge", func(in *ecsapi.RunTaskInput) { in.LaunchType = "EC2" }},
-		{"bridge", "bridge", func(in *ecsapi.RunTaskInput) { in.LaunchType, in.NetworkConfiguration = "EC2", nil }},
 		{"no network", "web", func(in *ecsapi.RunTaskInput) { in.NetworkConfiguration = nil }},
 		{"no subnets", "web", func(in *ecsapi.RunTaskInput) { vpc(in).Subnets = nil }},
 		{"unknown subnet", "web", func(in *ecsapi.RunTaskInput) { vpc(in).Subnets = []string{"subnet-x"} }},
@@ -377,9 +387,18 @@ func TestRunTask_Refusals(t *testing.T) {
 			in.VolumeConfigurations = []ecsapi.TaskVolumeConfiguration{{Name: new("v")}}
 		}},
 		{"placement strategy", "web", func(in *ecsapi.RunTaskInput) { in.PlacementStrategy = []ecsapi.PlacementStrategy{{Type: "random"}} }},
-		{"placement strategy on EC2", "web", func(in *ecsapi.RunTaskInput) {
-			in.LaunchType, in.PlacementStrategy = "EC2", []ecsapi.PlacementStrategy{{Type: "random"}}
+		{"placement constraint", "web", func(in *ecsapi.RunTaskInput) {
+			in.PlacementConstraints = []ecsapi.PlacementConstraint{{Type: "distinctInstance"}}
 		}},
+		{"binpack field", "bridge", strategy(ecsapi.PlacementStrategy{Type: "binpack"})},
+		{"spread field", "bridge", strategy(ecsapi.PlacementStrategy{Type: "spread", Field: new("rack")})},
+		{"random field", "bridge", strategy(ecsapi.PlacementStrategy{Type: "random", Field: new("cpu")})},
+		{"strategy type", "bridge", strategy(ecsapi.PlacementStrategy{Type: "best"})},
+		{"six strategies", "bridge", strategy(make([]ecsapi.PlacementStrategy, 6)...)},
+		{"constraint type", "bridge", constraint("near", "")},
+		{"distinct expression", "bridge", constraint("distinctInstance", "x == y")},
+		{"no expression", "bridge", constraint("memberOf", "")},
+		{"bad expression", "bridge", constraint("memberOf", "attribute:ecs.os-type ==")},
 	} {
 		_, err := w.RunTask(t.Context(), runInput(tc.family, tc.edit))
 		if err == nil {

@@ -58,20 +58,6 @@ func isReserved(s string) bool {
 	return len(s) >= len(reservedPrefix) && strings.EqualFold(s[:len(reservedPrefix)], reservedPrefix)
 }
 
-// mergeTags puts changes over base, by key.
-func mergeTags(base, changes []model.Tag) []model.Tag {
-	merged := slices.Clone(base)
-	for _, change := range changes {
-		i := slices.IndexFunc(merged, func(t model.Tag) bool { return t.Key == change.Key })
-		if i < 0 {
-			merged = append(merged, change)
-			continue
-		}
-		merged[i] = change
-	}
-	return merged
-}
-
 // TagResource implements ecsapi.Service.
 func (p *Provider) TagResource(ctx context.Context, in *ecsapi.TagResourceInput) (*ecsapi.TagResourceOutput, error) {
 	tags := each(in.Tags, tagIn)
@@ -79,7 +65,7 @@ func (p *Provider) TagResource(ctx context.Context, in *ecsapi.TagResourceInput)
 		return nil, err
 	}
 	if err := p.editTags(ctx, value(in.ResourceArn), func(old []model.Tag) ([]model.Tag, error) {
-		merged := mergeTags(old, tags)
+		merged := model.MergeTags(old, tags)
 		return merged, checkTagCount(merged)
 	}); err != nil {
 		return nil, err

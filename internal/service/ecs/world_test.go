@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{T: t, Provider: ecs.New(ecs.Config{Store: s, Scope: scope}), store: s, clock: clock}
+	w := &world{T: t, Provider: ecs.New(ecs.Config{Store: s, Scope: scope, PublicAddresses: netip.MustParsePrefix("127.128.0.0/24")}), store: s, clock: clock}
 	if err := w.EnsureDefaultCluster(t.Context()); err != nil {
 		t.Fatal(err)
 	}

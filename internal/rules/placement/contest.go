@@ -1,0 +1,314 @@
+package placement
+
+import (
+	"cmp"
+	"container/heap"
+	"hash/fnv"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"berth.dev/berth/internal/model"
+)
+
+// Types of a placement constraint.
+const (
+	DistinctInstance = "distinctInstance"
+	MemberOf         = "memberOf"
+)
+
+// Order is one step of a strategy, as Parse makes it of AWS's.
+type Order struct {
+	kind      kind
+	attribute string // of bySpread
+}
+
+type kind int
+
+const (
+	byZone       kind = iota // fewest tasks of the group in the zone
+	bySpread                 // fewest tasks of the group on instances with the attribute's value
+	byInstance               // fewest tasks of the group on the instance
+	byCPULeft                // least CPU left
+	byMemoryLeft             // least memory left
+	byRoom                   // most left of the scarcer resource, as a share
+	byLot
+)
+
+// Of services that name no strategy, and of a request that has none.
+var (
+	serviceOrder = []Order{{kind: byZone}, {kind: byInstance}, {kind: byRoom}}
+	plainOrder   = []Order{{kind: byZone}, {kind: byRoom}}
+)
+
+// ServiceOrder is how the tasks of a service without a strategy are placed:
+// the zone with the fewest of its tasks, then the instance with the fewest.
+func ServiceOrder() []Order { return slices.Clone(serviceOrder) }
+
+// Orders turns a strategy that was checked into steps.
+func Orders(strategy []model.PlacementStrategy) []Order {
+	var orders []Order
+	for _, s := range strategy {
+		field := strings.ToLower(s.Field)
+		switch {
+		case s.Type == "random":
+			orders = append(orders, Order{kind: byLot})
+		case s.Type == "binpack" && field == "cpu":
+			orders = append(orders, Order{kind: byCPULeft})
+		case s.Type == "binpack":
+			orders = append(orders, Order{kind: byMemoryLeft})
+		case field == "instanceid" || field == "host":
+			orders = append(orders, Order{kind: byInstance})
+		case field == "attribute:ecs.availability-zone":
+			orders = append(orders, Order{kind: byZone})
+		default:
+			orders = append(orders, Order{kind: bySpread, attribute: strings.TrimPrefix(s.Field, "attribute:")})
+		}
+	}
+	return orders
+}
+
+// contest holds the instances that can take the next task.
+//
+// What a strategy compares is either shared by many instances and changes with
+// every task, such as the tasks in a zone, or is the instance's own and
+// changes when it gets a task. Instances that share everything shared form a
+// league; within one the order stands, but for an instance that was chosen, so
+// each league is a heap and the next instance is the best of their first ones.
+type contest struct {
+	request *Request
+	orders  []Order
+	seed    uint64
+	hosts   []host
+	leagues []*league
+	zones   map[string]int            // tasks of the group by zone
+	spread  map[string]map[string]int // by attribute, then value
+}
+
+type host struct {
+	Instance
+	entries []*entry // one for every zone in which it could run a task
+	room    float64  // the share of the scarcer resource that a task leaves
+	lot     float64
+	draws   int
+}
+
+type entry struct {
+	host  *host
+	zone  string
+	tie   uint64 // between the zones of one instance
+	index int    // in its league's heap
+	from  *league
+}
+
+type league struct {
+	contest *contest
+	zone    string
+	values  []string // of the attributes that are spread over, in the strategy's order
+	heap    []*entry
+}
+
+func newContest(seed uint64, instances []Instance, r *Request) *contest {
+	c := &contest{request: r, orders: r.Strategy, seed: seed, zones: maps.Clone(r.ZoneTasks), spread: map[string]map[string]int{}}
+	if len(c.orders) == 0 {
+		c.orders = plainOrder
+	}
+	if c.zones == nil {
+		c.zones = map[string]int{}
+	}
+	c.hosts = make([]host, len(instances))
+	leagues := map[string]*league{}
+	for i := range instances {
+		h := &c.hosts[i]
+		h.Instance = instances[i]
+		c.count(h)
+		if unfit(&h.Instance, r) != "" {
+			continue
+		}
+		c.appraise(h)
+		for _, zone := range zonesOf(h, r.Zones) {
+			e := &entry{host: h, zone: zone, tie: draw(seed, zone, 0)}
+			e.from = c.league(leagues, h, zone)
+			e.index = len(e.from.heap)
+			e.from.heap = append(e.from.heap, e)
+			h.entries = append(h.entries, e)
+		}
+	}
+	for _, l := range c.leagues {
+		heap.Init(l)
+	}
+	return c
+}
+
+// count adds the tasks of the group that the instance has to those of its
+// values of the attributes that are spread over.
+func (c *contest) count(h *host) {
+	for _, o := range c.orders {
+		if o.kind != bySpread {
+			continue
+		}
+		if c.spread[o.attribute] == nil {
+			c.spread[o.attribute] = map[string]int{}
+		}
+		c.spread[o.attribute][valueOf(h, o.attribute)] += h.GroupTasks
+	}
+}
+
+// valueOf is the instance's value of an attribute; those without one share
+// the empty value.
+func valueOf(h *host, attribute string) string {
+	v, _ := h.attribute(attribute)
+	return v
+}
+
+func zonesOf(h *host, zones []string) []string {
+	if h.Zone != "" || len(zones) == 0 {
+		return []string{h.Zone}
+	}
+	return zones
+}
+
+func (c *contest) league(leagues map[string]*league, h *host, zone string) *league {
+	l := &league{contest: c, zone: zone}
+	key := zone
+	for _, o := range c.orders {
+		if o.kind == bySpread {
+			l.values = append(l.values, valueOf(h, o.attribute))
+			key += "\x00" + l.values[len(l.values)-1]
+		}
+	}
+	if known := leagues[key]; known != nil {
+		return known
+	}
+	leagues[key] = l
+	c.leagues = append(c.leagues, l)
+	return l
+}
+
+// appraise brings up to date what is compared of an instance.
+func (c *contest) appraise(h *host) {
+	h.room = min(share(h.FreeCPU-c.request.CPU, h.CPU), share(h.FreeMemory-c.request.Memory, h.Memory))
+	// Lots are arrivals of a Poisson process: after its turn an instance waits
+	// again as long as any other, so every draw is fair.
+	h.draws++
+	h.lot -= math.Log(1 - float64(draw(c.seed, h.ID, h.draws)>>11)/(1<<53))
+}
+
+func share(free, total int64) float64 {
+	if total <= 0 {
+		return 0
+	}
+	return float64(free) / float64(total)
+}
+
+// best is the next instance to take a task, nil when there is none.
+func (c *contest) best() *entry {
+	var best *entry
+	for _, l := range c.leagues {
+		if len(l.heap) > 0 && (best == nil || c.compare(l.heap[0], best) < 0) {
+			best = l.heap[0]
+		}
+	}
+	return best
+}
+
+// take gives a task to an instance.
+func (c *contest) take(e *entry) {
+	h := e.host
+	h.FreeCPU -= c.request.CPU
+	h.FreeMemory -= c.request.Memory
+	h.GroupTasks++
+	h.PortTaken = h.PortTaken || c.request.Ports
+	c.zones[e.zone]++
+	for _, o := range c.orders {
+		if o.kind == bySpread {
+			c.spread[o.attribute][valueOf(h, o.attribute)]++
+		}
+	}
+	gone := unfit(&h.Instance, c.request) != ""
+	c.appraise(h)
+	for _, e := range h.entries {
+		if gone {
+			heap.Remove(e.from, e.index)
+		} else {
+			heap.Fix(e.from, e.index)
+		}
+	}
+}
+
+// compare orders two candidates; the smaller one is taken first.
+func (c *contest) compare(a, b *entry) int {
+	spread := 0
+	for _, o := range c.orders {
+		d := 0
+		switch o.kind {
+		case byZone:
+			d = cmp.Compare(c.zones[a.zone], c.zones[b.zone])
+		case bySpread:
+			values := c.spread[o.attribute]
+			d = cmp.Compare(values[a.from.values[spread]], values[b.from.values[spread]])
+			spread++
+		default:
+			d = compareOwn(o.kind, a.host, b.host)
+		}
+		if d != 0 {
+			return d
+		}
+	}
+	return cmp.Or(
+		cmp.Compare(b.host.room, a.host.room),
+		cmp.Compare(a.host.lot, b.host.lot),
+		cmp.Compare(a.tie, b.tie),
+	)
+}
+
+// compareOwn compares what is the instances' own.
+func compareOwn(k kind, a, b *host) int {
+	switch k {
+	case byInstance:
+		return cmp.Compare(a.GroupTasks, b.GroupTasks)
+	case byCPULeft:
+		return cmp.Compare(a.FreeCPU, b.FreeCPU)
+	case byMemoryLeft:
+		return cmp.Compare(a.FreeMemory, b.FreeMemory)
+	case byRoom:
+		return cmp.Compare(b.room, a.room)
+	default:
+		return cmp.Compare(a.lot, b.lot)
+	}
+}
+
+// Len, Less, Swap, Push and Pop are for container/heap.
+func (l *league) Len() int           { return len(l.heap) }
+func (l *league) Less(i, j int) bool { return l.contest.compare(l.heap[i], l.heap[j]) < 0 }
+func (l *league) Swap(i, j int) {
+	l.heap[i], l.heap[j] = l.heap[j], l.heap[i]
+	l.heap[i].index, l.heap[j].index = i, j
+}
+func (l *league) Push(x any) {
+	e := x.(*entry)
+	e.index = len(l.heap)
+	l.heap = append(l.heap, e)
+}
+func (l *league) Pop() any {
+	last := l.heap[len(l.heap)-1]
+	l.heap = l.heap[:len(l.heap)-1]
+	return last
+}
+
+// draw gives everybody a number that depends on the seed alone.
+func draw(seed uint64, id string, n int) uint64 {
+	h := fnv.New64a()
+	var b [16]byte
+	for i := range 8 {
+		b[i], b[8+i] = byte(seed>>(8*i)), byte(n>>(8*i))
+	}
+	h.Write(b[:])
+	h.Write([]byte(id))
+	// FNV mixes its last bytes poorly; ids often differ in those alone.
+	x := h.Sum64()
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	return x ^ x>>33
+}
