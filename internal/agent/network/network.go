@@ -75,10 +75,10 @@ type Manager struct {
 	host sync.Mutex
 	// ready has the VPCs that this process has seen complete; guarded by host.
 	ready map[string]VPC
-	// exits and public are what SetExits and SetPublic were given; guarded by host. A VPC without an entry, and a nil map,
-	// are as an earlier process left them.
-	exits  map[string][]Exit
-	public map[netip.Addr]netip.Addr
+	// exits and kept are what SetExits and KeepTable were given; guarded by host. What has no entry is as an earlier process
+	// left it.
+	exits map[string][]Exit
+	kept  map[string]keptTable
 	// eni serialises work on one interface, by hash of its id.
 	eni [64]sync.Mutex
 }
@@ -96,7 +96,7 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Resync == 0 {
 		cfg.Resync = 5 * time.Second
 	}
-	return &Manager{cfg: cfg, log: cfg.Log.With("component", "network"), ready: map[string]VPC{}, exits: map[string][]Exit{}}, nil
+	return &Manager{cfg: cfg, log: cfg.Log.With("component", "network"), ready: map[string]VPC{}, exits: map[string][]Exit{}, kept: map[string]keptTable{}}, nil
 }
 
 var (
@@ -236,7 +236,7 @@ func (m *Manager) Purge(ctx context.Context) error {
 	defer m.host.Unlock()
 	clear(m.ready)
 	clear(m.exits)
-	m.public = nil
+	clear(m.kept)
 	names, err := namespaceNames(m.prefix())
 	if err != nil {
 		return err

@@ -17,32 +17,25 @@ import (
 func (m *Manager) SetPublic(to map[netip.Addr]netip.Addr) error {
 	m.host.Lock()
 	defer m.host.Unlock()
-	if m.public != nil && maps.Equal(m.public, to) {
-		return nil
+	table := publicTable()
+	if len(to) == 0 {
+		table.Rules = nil
 	}
-	m.public = maps.Clone(to)
-	if m.public == nil {
-		m.public = map[netip.Addr]netip.Addr{}
+	var elements nft.Elements
+	for _, from := range slices.SortedFunc(maps.Keys(to), netip.Addr.Compare) {
+		elements = append(elements, nft.Mapping(from, to[from]))
+	}
+	if err := m.keepTable(publicPurpose, table, map[string]nft.Elements{publicMap.Name: elements}); err != nil {
+		return fmt.Errorf("set public addresses: %w", err)
 	}
 	vpcs, err := m.vpcs()
 	if err != nil {
 		return err
 	}
-	err = m.onHost(func(host *nft.Conn) error {
-		if len(m.public) == 0 {
-			return host.Delete(nftables.TableFamilyIPv4, m.tableName("public"))
-		}
-		if err := m.writePublic(host, vpcs); err != nil {
-			return err
-		}
-		return host.Update(m.publicTable(), nft.Change{Set: publicMap, Flush: true, Add: m.mappings()})
-	})
-	if err != nil {
-		m.public = nil // so that it is tried again
-		return fmt.Errorf("set public addresses: %w", err)
-	}
-	return nil
+	return m.openLoopback(vpcs)
 }
+
+const publicPurpose = "public"
 
 var publicMap = nft.Set{Name: "public", Kind: nft.AddressMap}
 
@@ -52,9 +45,9 @@ var publicMap = nft.Set{Name: "public", Kind: nft.AddressMap}
 //	prerouting:  iifname != "berth*" dnat to ip daddr map @public
 //	output:      dnat to ip daddr map @public
 //	postrouting: ip saddr 127.0.0.0/8 oifname "berth*" masquerade
-func (m *Manager) publicTable() nft.Table {
+func publicTable() nft.Table {
 	return nft.Table{
-		Name: m.tableName("public"), Family: nftables.TableFamilyIPv4, Sets: []nft.Set{publicMap},
+		Family: nftables.TableFamilyIPv4, Sets: []nft.Set{publicMap},
 		Chains: []nft.Chain{
 			{Name: "raw", Type: nftables.ChainTypeFilter, Hook: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw},
 			{Name: "prerouting", Type: nftables.ChainTypeNAT, Hook: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest},
@@ -72,27 +65,15 @@ func (m *Manager) publicTable() nft.Table {
 
 var loopbackRange = netip.MustParsePrefix("127.0.0.0/8")
 
-// writePublic restores the table, and what the kernel needs for it, when there are public addresses. The caller holds
-// m.host.
-func (m *Manager) writePublic(host *nft.Conn, vpcs []VPC) error {
-	if len(m.public) == 0 {
-		return nil // nothing to do, or an earlier process knew better: SetPublic will say
-	}
-	if _, err := host.Write(m.publicTable(), map[string]nft.Elements{publicMap.Name: m.mappings()}); err != nil {
-		return err
+// openLoopback lets packets from a loopback address leave by the uplinks, and their answers come back, when there are public
+// addresses. The caller holds m.host.
+func (m *Manager) openLoopback(vpcs []VPC) error {
+	if _, ok := m.kept[publicPurpose]; !ok {
+		return nil
 	}
 	var errs []error
 	for _, v := range vpcs {
-		// Lets packets from a loopback address leave by the uplink, and their answers come back.
 		errs = append(errs, apply(m.cfg.HostNetNS, []setting{{"net/ipv4/conf/" + m.uplinkName(v.ID) + "/route_localnet", "1"}}))
 	}
 	return errors.Join(errs...)
-}
-
-func (m *Manager) mappings() nft.Elements {
-	var elements nft.Elements
-	for _, from := range slices.SortedFunc(maps.Keys(m.public), netip.Addr.Compare) {
-		elements = append(elements, nft.Mapping(from, m.public[from]))
-	}
-	return elements
 }

@@ -44,11 +44,7 @@ func (m *Manager) writeExits(vpcID string, exits []Exit) error {
 		return err
 	}
 	return m.inVPC(vpcID, func(vpc *nft.Conn) error {
-		table := routerTable(v)
-		if changed, err := vpc.Write(table, map[string]nft.Elements{exitSet.Name: pairs(exits)}); changed || err != nil {
-			return err
-		}
-		return vpc.Update(table, nft.Change{Set: exitSet, Flush: true, Add: pairs(exits)})
+		return vpc.Make(routerTable(v), map[string]nft.Elements{exitSet.Name: pairs(exits)})
 	})
 }
 

@@ -15,7 +15,7 @@ func (m *Manager) writeHostRules(ctx context.Context, vpcs []VPC) error {
 	return errors.Join(
 		m.onHost(func(host *nft.Conn) error {
 			_, err := host.Write(m.hostTable(vpcs), nil)
-			return errors.Join(err, m.writePublic(host, vpcs))
+			return errors.Join(err, m.writeKept(host), m.openLoopback(vpcs))
 		}),
 		m.writeRules(ctx, vpcs))
 }
@@ -55,6 +55,48 @@ func (m *Manager) tableName(purpose string) string {
 		return "berth-" + m.cfg.Instance
 	}
 	return "berth-" + m.cfg.Instance + "-" + purpose
+}
+
+// A keptTable is a table on the host that another part of the agent has given into care.
+type keptTable struct {
+	table    nft.Table
+	elements map[string]nft.Elements
+}
+
+// KeepTable makes a table of the host, berth-<instance>-<purpose>, what it should be, elements of its sets included, and keeps it
+// so for as long as the process lives: Run restores it when another program removes it. A table without rules is removed.
+// A new process knows nothing of tables that an earlier one kept, and leaves them until it is given them again.
+func (m *Manager) KeepTable(purpose string, t nft.Table, elements map[string]nft.Elements) error {
+	m.host.Lock()
+	defer m.host.Unlock()
+	return m.keepTable(purpose, t, elements)
+}
+
+// keepTable is KeepTable for callers that hold m.host.
+func (m *Manager) keepTable(purpose string, t nft.Table, elements map[string]nft.Elements) error {
+	t.Name = m.tableName(purpose)
+	err := m.onHost(func(host *nft.Conn) error {
+		if len(t.Rules) == 0 {
+			delete(m.kept, purpose)
+			return host.Delete(t.Family, t.Name)
+		}
+		m.kept[purpose] = keptTable{t, elements}
+		return host.Make(t, elements)
+	})
+	if err != nil {
+		return fmt.Errorf("keep table %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// writeKept restores the tables in care. The caller holds m.host.
+func (m *Manager) writeKept(host *nft.Conn) error {
+	var errs []error
+	for _, k := range m.kept {
+		_, err := host.Write(k.table, k.elements)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // deleteTables removes every table of this instance on the host, whichever package wrote it.

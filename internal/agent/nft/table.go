@@ -74,11 +74,21 @@ func Open(path string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
 	}
-	conn, err := nftables.New(nftables.WithNetNSFd(int(ns)), nftables.AsLasting())
+	conn, err := nftables.New(nftables.WithNetNSFd(int(ns)), nftables.AsLasting(), nftables.WithSockOptions(roomForAcks))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open nftables: %w", err), ns.Close())
 	}
 	return &Conn{nft: conn, ns: ns}, nil
+}
+
+// roomForAcks makes room for a transaction of thousands of messages, each of which the kernel acknowledges before the first
+// acknowledgement is read. Its parameter is the library's socket.
+func roomForAcks[C interface {
+	SetReadBuffer(bytes int) error
+	SetWriteBuffer(bytes int) error
+}](c C) error {
+	const buffer = 8 << 20
+	return errors.Join(c.SetReadBuffer(buffer), c.SetWriteBuffer(buffer))
 }
 
 // Close ends the connection.
@@ -110,7 +120,7 @@ func (c *Conn) Write(t Table, fill map[string]Elements) (changed bool, err error
 		}
 		if elements, ok := fill[s.Name]; ok {
 			c.nft.FlushSet(set)
-			if err := c.nft.SetAddElements(set, elements); err != nil {
+			if err := inParts(elements, func(part Elements) error { return c.nft.SetAddElements(set, part) }); err != nil {
 				return false, fmt.Errorf("fill set %s: %w", s.Name, err)
 			}
 		}
@@ -131,6 +141,21 @@ func (c *Conn) Write(t Table, fill map[string]Elements) (changed bool, err error
 		return false, fmt.Errorf("write nftables table %s: %w", t.Name, err)
 	}
 	return true, nil
+}
+
+// Make is Write with elements that count: every set that elements names has them afterwards, and no others.
+func (c *Conn) Make(t Table, elements map[string]Elements) error {
+	changed, err := c.Write(t, elements)
+	if changed || err != nil {
+		return err
+	}
+	var changes []Change
+	for _, s := range t.Sets {
+		if e, ok := elements[s.Name]; ok {
+			changes = append(changes, Change{Set: s, Flush: true, Add: e})
+		}
+	}
+	return c.Update(t, changes...)
 }
 
 // Elements are those of one set.
@@ -175,19 +200,25 @@ func (c *Conn) Update(t Table, changes ...Change) error {
 		if change.Flush {
 			c.nft.FlushSet(set)
 		}
-		if len(change.Remove) > 0 {
-			if err := c.nft.SetDeleteElements(set, change.Remove); err != nil {
-				return fmt.Errorf("remove elements of %s: %w", set.Name, err)
-			}
+		if err := inParts(change.Remove, func(part Elements) error { return c.nft.SetDeleteElements(set, part) }); err != nil {
+			return fmt.Errorf("remove elements of %s: %w", set.Name, err)
 		}
-		if len(change.Add) > 0 {
-			if err := c.nft.SetAddElements(set, change.Add); err != nil {
-				return fmt.Errorf("add elements to %s: %w", set.Name, err)
-			}
+		if err := inParts(change.Add, func(part Elements) error { return c.nft.SetAddElements(set, part) }); err != nil {
+			return fmt.Errorf("add elements to %s: %w", set.Name, err)
 		}
 	}
 	if err := c.nft.Flush(); err != nil {
 		return fmt.Errorf("update sets of nftables table %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// inParts calls fn with as many elements at a time as fit in one message: its length has 16 bits.
+func inParts(elements Elements, fn func(Elements) error) error {
+	for part := range slices.Chunk(elements, 1000) {
+		if err := fn(part); err != nil {
+			return err
+		}
 	}
 	return nil
 }
