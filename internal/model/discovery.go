@@ -35,6 +35,14 @@ const (
 	RoutingWeighted   = "WEIGHTED"   // one of them, all alike
 )
 
+// Types of DNS records.
+const (
+	RecordA     = "A"
+	RecordAAAA  = "AAAA"
+	RecordSRV   = "SRV"
+	RecordCNAME = "CNAME"
+)
+
 // Attributes of instances that have an effect on DNS.
 const (
 	AttributeIPv4       = "AWS_INSTANCE_IPV4"
@@ -72,7 +80,7 @@ func (s *DiscoveryService) Key() string { return s.ID }
 
 // DNSRecord is a kind of record that a service's instances get.
 type DNSRecord struct {
-	Type string `json:"type"` // A AAAA SRV CNAME
+	Type string `json:"type"` // one of Record…
 	TTL  int64  `json:"ttl"`  // seconds
 }
 

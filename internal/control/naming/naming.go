@@ -1,0 +1,249 @@
+package naming
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/data/store"
+	"berth.dev/berth/internal/model"
+)
+
+// Keys of documents: a namespace's is its id, a load balancer's its id after
+// one of these.
+const (
+	insidePrefix  = "inside:"  // as its VPC sees it
+	outsidePrefix = "outside:" // as all others see it
+)
+
+// Source derives zones. It has no state and may be used by many at once.
+type Source struct{}
+
+// New returns a Source.
+func New() *Source { return &Source{} }
+
+// Kind is the kind of the documents.
+func (*Source) Kind() string { return model.DocumentZone }
+
+// Tables are those that zones are derived from.
+func (*Source) Tables() []store.AnyTable {
+	return []store.AnyTable{records.Namespaces, records.DiscoveryServices, records.DiscoveryInstances,
+		records.LoadBalancers, records.NetworkInterfaces}
+}
+
+// Keys names all zones of a node.
+func (s *Source) Keys(r store.Reader, instanceID string) []string {
+	var keys []string
+	for ns := range records.Namespaces.All(r) {
+		if resolves(r, ns, instanceID) {
+			keys = append(keys, ns.ID)
+		}
+	}
+	for lb := range records.LoadBalancers.All(r) {
+		if inVPC(r, lb.VPCID, instanceID) {
+			keys = append(keys, insidePrefix+lb.ID)
+		}
+		if reaches(lb, instanceID) {
+			keys = append(keys, outsidePrefix+lb.ID)
+		}
+	}
+	return keys
+}
+
+// Document is the zone of the key as the node has it.
+func (*Source) Document(r store.Reader, instanceID, key string) (any, bool) {
+	if id, ok := strings.CutPrefix(key, insidePrefix); ok {
+		lb, found := records.LoadBalancers.Get(r, id)
+		if !found || !inVPC(r, lb.VPCID, instanceID) {
+			return nil, false
+		}
+		return insideZone(r, lb), true
+	}
+	if id, ok := strings.CutPrefix(key, outsidePrefix); ok {
+		lb, found := records.LoadBalancers.Get(r, id)
+		if !found || !reaches(lb, instanceID) {
+			return nil, false
+		}
+		return outsideZone(r, lb), true
+	}
+	ns, found := records.Namespaces.Get(r, key)
+	if !found || !resolves(r, ns, instanceID) {
+		return nil, false
+	}
+	return namespaceZone(r, ns), true
+}
+
+// Affected names, by node, the zones that a change may have changed.
+func (s *Source) Affected(before, after store.Reader, change store.Change) map[string][]string {
+	a := affected{before: before, after: after, keys: map[string][]string{}}
+	switch change.Table {
+	case records.Namespaces.Name():
+		a.namespace(change.Key)
+	case records.DiscoveryServices.Name():
+		a.service(change.Key)
+	case records.DiscoveryInstances.Name():
+		serviceID, _, _ := strings.Cut(change.Key, "/")
+		a.service(serviceID)
+	case records.LoadBalancers.Name():
+		a.loadBalancer(change.Key)
+	case records.NetworkInterfaces.Name():
+		a.networkInterface(change.Key)
+	}
+	return a.keys
+}
+
+// affected collects keys by node. What was before counts as much as what is
+// after: a node must learn that it does not have a zone any more.
+type affected struct {
+	before, after store.Reader
+	keys          map[string][]string
+}
+
+func (a *affected) add(instanceID, key string) {
+	if !slices.Contains(a.keys[instanceID], key) {
+		a.keys[instanceID] = append(a.keys[instanceID], key)
+	}
+}
+
+func (a *affected) namespace(id string) {
+	for _, r := range []store.Reader{a.before, a.after} {
+		ns, ok := records.Namespaces.Get(r, id)
+		if !ok {
+			continue
+		}
+		switch ns.Type {
+		case model.NamespaceDNSPrivate:
+			a.vpc(ns.VPCID, id)
+		case model.NamespaceDNSPublic:
+			a.everyNode(id)
+		}
+	}
+}
+
+func (a *affected) service(id string) {
+	for _, r := range []store.Reader{a.before, a.after} {
+		if service, ok := records.DiscoveryServices.Get(r, id); ok {
+			a.namespace(service.NamespaceID)
+		}
+	}
+}
+
+func (a *affected) loadBalancer(id string) {
+	for _, r := range []store.Reader{a.before, a.after} {
+		lb, ok := records.LoadBalancers.Get(r, id)
+		if !ok {
+			continue
+		}
+		a.vpc(lb.VPCID, insidePrefix+id)
+		if _, ok := hostOf(lb); ok {
+			a.add(lb.InstanceID, outsidePrefix+id)
+		} else if lb.PublicAddress != "" {
+			a.everyNode(outsidePrefix + id)
+		}
+	}
+}
+
+// networkInterface concerns zones only if with it a VPC came to a node or left.
+func (a *affected) networkInterface(id string) {
+	for _, r := range []store.Reader{a.before, a.after} {
+		n, ok := records.NetworkInterfaces.Get(r, id)
+		if !ok || n.InstanceID == "" || inVPC(a.before, n.VPCID, n.InstanceID) == inVPC(a.after, n.VPCID, n.InstanceID) {
+			continue
+		}
+		for _, r := range []store.Reader{a.before, a.after} {
+			for ns := range records.Namespaces.All(r) {
+				if ns.Type == model.NamespaceDNSPrivate && ns.VPCID == n.VPCID {
+					a.add(n.InstanceID, ns.ID)
+				}
+			}
+			for lb := range records.LoadBalancers.All(r) {
+				if lb.VPCID == n.VPCID {
+					a.add(n.InstanceID, insidePrefix+lb.ID)
+				}
+			}
+		}
+	}
+}
+
+// vpc adds the key for all nodes of the VPC.
+func (a *affected) vpc(vpcID, key string) {
+	prefix := records.VPCNode(vpcID, "")
+	for _, r := range []store.Reader{a.before, a.after} {
+		for value := range records.NetworkInterfaces.Sums(r, records.NetworkInterfacesByNode, prefix) {
+			a.add(strings.TrimPrefix(value, prefix), key)
+		}
+	}
+}
+
+// everyNode adds the key for all nodes there are now: one that is gone has
+// no use for it.
+func (a *affected) everyNode(key string) {
+	for i := range records.Instances.All(a.after) {
+		a.add(i.ID, key)
+	}
+}
+
+// resolves reports whether the node has the namespace's zone.
+func resolves(r store.Reader, ns *model.Namespace, instanceID string) bool {
+	switch ns.Type {
+	case model.NamespaceDNSPrivate:
+		return inVPC(r, ns.VPCID, instanceID)
+	case model.NamespaceDNSPublic:
+		return true
+	}
+	return false
+}
+
+// inVPC reports whether the node has an interface in the VPC.
+func inVPC(r store.Reader, vpcID, instanceID string) bool {
+	return records.NetworkInterfaces.Sum(r, records.NetworkInterfacesByNode, records.VPCNode(vpcID, instanceID))[0] > 0
+}
+
+// hostOf returns the only node on which the load balancer's public address
+// means it, and whether there is but one.
+func hostOf(lb *model.LoadBalancer) (instanceID string, only bool) {
+	address, err := netip.ParseAddr(lb.PublicAddress)
+	return lb.InstanceID, err == nil && address.IsLoopback()
+}
+
+// reaches reports whether the load balancer has a public address that means it
+// on the node.
+func reaches(lb *model.LoadBalancer, instanceID string) bool {
+	if lb.PublicAddress == "" {
+		return false
+	}
+	host, only := hostOf(lb)
+	return !only || host == instanceID
+}
+
+func insideZone(r store.Reader, lb *model.LoadBalancer) model.NodeZone {
+	addresses := map[string]bool{}
+	for _, zone := range lb.Zones {
+		if valid(model.RecordA, zone.Address) {
+			addresses[zone.Address] = true
+		}
+	}
+	zone := balancerZone(r, lb, slices.Sorted(maps.Keys(addresses)))
+	zone.VPCIDs = []string{lb.VPCID}
+	return zone
+}
+
+func outsideZone(r store.Reader, lb *model.LoadBalancer) model.NodeZone {
+	zone := balancerZone(r, lb, []string{lb.PublicAddress})
+	_, only := hostOf(lb)
+	zone.Public, zone.EveryVPC = true, !only
+	return zone
+}
+
+// balancerTTL is that of the names of AWS's load balancers.
+const balancerTTL = 60
+
+func balancerZone(r store.Reader, lb *model.LoadBalancer, addresses []string) model.NodeZone {
+	zone := model.NodeZone{Name: lb.DNSName, SOATTL: balancerTTL, Serial: uint32(records.LoadBalancers.Rev(r, lb.ID))}
+	if len(addresses) > 0 {
+		zone.Names = []model.NodeRecord{{Type: model.RecordA, TTL: balancerTTL, Values: addresses}}
+	}
+	return zone
+}
