@@ -98,6 +98,7 @@ func TestRefusals(t *testing.T) {
 		{"pattern that Go has no form for", settings + "Feed", "{}", `shape Text: pattern "(?!x)[\\u0041-z]*" is not usable in Go, patch it`},
 		{"patch of nothing", settings + "Feed", `{"patterns": {"Gone": "x"}}`, "shape Gone has no pattern to patch"},
 		{"patch with a bad pattern", settings + "Feed", `{"patterns": {"Text": "("}}`, "is not usable in Go"},
+		{"opaque patch of no document", settings + "Feed", `{"opaque": ["Text"]}`, "shape Text is no document to make opaque"},
 		{"unknown patch", settings + "Feed", `{"shapes": {}}`, `unknown field "shapes"`},
 		{"unknown operation", settings + "Fly", "{}", "operation Fly is not in the model"},
 		{"document", settings + "Close", "{}", "shape Document is a document, which is not supported"},

@@ -122,9 +122,9 @@ func (p *pkg) declare(w *walker) {
 		sh := p.shapes[name]
 		switch {
 		case sh.Type == "structure" && sh.Exception:
-			p.Errors = append(p.Errors, &structDecl{GoName: exported(name), Shape: name, Doc: "is an error of " + p.Meta.ServiceID + "."})
+			p.Errors = append(p.Errors, &structDecl{GoName: typeName(name), Shape: name, Doc: "is an error of " + p.Meta.ServiceID + "."})
 		case sh.Type == "structure" && w.nested[name]:
-			p.Structs = append(p.Structs, &structDecl{GoName: exported(name), Shape: name, Doc: "is the model's " + name + "."})
+			p.Structs = append(p.Structs, &structDecl{GoName: typeName(name), Shape: name, Doc: "is the model's " + name + "."})
 		case sh.Type == "string" && len(sh.Enum) > 0:
 			p.Enums = append(p.Enums, name)
 		case (sh.Type == "list" || sh.Type == "map") && w.elements[name]:
@@ -159,11 +159,11 @@ func (p *pkg) checkNames() error {
 		}
 	}
 	for _, e := range p.Enums {
-		if err := declare(exported(e)); err != nil {
+		if err := declare(typeName(e)); err != nil {
 			return err
 		}
 		for _, v := range p.shapes[e].Enum {
-			if err := declare(enumConst(exported(e), v)); err != nil {
+			if err := declare(enumConst(typeName(e), v)); err != nil {
 				return err
 			}
 		}

@@ -30,7 +30,7 @@ func (p *pkg) valueType(name string) string {
 			return "string"
 		}
 	}
-	return exported(name) // enums and structures
+	return typeName(name) // enums and structures
 }
 
 // form is how a structure's field holds its value and says that there is none.
@@ -90,7 +90,7 @@ func (p *pkg) codecFunc(verb, name string) string {
 	case "timestamp":
 		return "smithy." + verb + "Time"
 	case "structure":
-		return "smithy." + verb + "Struct[" + exported(name) + "]"
+		return "smithy." + verb + "Struct[" + typeName(name) + "]"
 	}
 	return strings.ToLower(verb) + exported(name)
 }

@@ -127,6 +127,9 @@ type patches struct {
 	// Patterns maps a shape to its pattern in Go's syntax. The model's own text
 	// is still what messages quote.
 	Patterns map[string]string `json:"patterns"`
+	// Opaque lists documents that are read as structures without members: what
+	// is in them is lost, so only operations that refuse them may have them.
+	Opaque []string `json:"opaque"`
 }
 
 func applyPatches(m *model, path string) error {
@@ -149,6 +152,13 @@ func applyPatches(m *model, path string) error {
 			return fmt.Errorf("patches %s: shape %s has no pattern to patch", path, name)
 		}
 		sh.pattern2 = pattern
+	}
+	for _, name := range p.Opaque {
+		sh := m.Shapes[name]
+		if sh == nil || !sh.Document {
+			return fmt.Errorf("patches %s: shape %s is no document to make opaque", path, name)
+		}
+		sh.Document = false
 	}
 	return nil
 }

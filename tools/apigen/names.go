@@ -13,6 +13,16 @@ func exported(name string) string {
 	return string(r)
 }
 
+// typeName is the Go type of a shape. The models of services that have
+// services call one Service, which is the name of the interface.
+func typeName(shape string) string {
+	name := exported(shape)
+	if name == "Service" {
+		return "ServiceShape"
+	}
+	return name
+}
+
 // fieldName is the Go field of a member. Names that would collide with the
 // methods that every shape has get an underscore.
 func fieldName(member string) string {

@@ -14,7 +14,7 @@ func writeTypes(f *file, p *pkg) error {
 	f.line(`"berth.dev/berth/internal/wire/smithy"`)
 	f.line(")\n")
 	for _, name := range p.Enums {
-		writeEnum(f, exported(name), p.shapes[name].Enum)
+		writeEnum(f, typeName(name), p.shapes[name].Enum)
 	}
 	for _, d := range p.Structs {
 		f.line("// %s %s", d.GoName, d.Doc)

@@ -795,6 +795,100 @@ func (v *ServerException) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// ServiceDeploymentNotFoundException is an error of ECS. Code ServiceDeploymentNotFoundException, HTTP 400.
+type ServiceDeploymentNotFoundException struct {
+	Message *string
+}
+
+// Error implements error.
+func (v *ServiceDeploymentNotFoundException) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*ServiceDeploymentNotFoundException) ErrorCode() string {
+	return "ServiceDeploymentNotFoundException"
+}
+
+// ErrorMessage implements smithy.APIError.
+func (v *ServiceDeploymentNotFoundException) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*ServiceDeploymentNotFoundException) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*ServiceDeploymentNotFoundException) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*ServiceDeploymentNotFoundException) Schema() *smithy.Schema {
+	return schemaServiceDeploymentNotFoundException
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceDeploymentNotFoundException) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceDeploymentNotFoundException.Members
+	smithy.WritePtr(s, m[0], v.Message, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceDeploymentNotFoundException) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceDeploymentNotFoundException, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceNotActiveException is an error of ECS. Code ServiceNotActiveException, HTTP 400.
+type ServiceNotActiveException struct {
+	Message *string
+}
+
+// Error implements error.
+func (v *ServiceNotActiveException) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*ServiceNotActiveException) ErrorCode() string { return "ServiceNotActiveException" }
+
+// ErrorMessage implements smithy.APIError.
+func (v *ServiceNotActiveException) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*ServiceNotActiveException) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*ServiceNotActiveException) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*ServiceNotActiveException) Schema() *smithy.Schema { return schemaServiceNotActiveException }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceNotActiveException) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceNotActiveException.Members
+	smithy.WritePtr(s, m[0], v.Message, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceNotActiveException) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceNotActiveException, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // ServiceNotFoundException is an error of ECS. Code ServiceNotFoundException, HTTP 400.
 type ServiceNotFoundException struct {
 	Message *string

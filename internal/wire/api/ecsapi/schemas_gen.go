@@ -67,6 +67,23 @@ var schemaAccessDeniedException = &smithy.Schema{
 	},
 }
 
+var schemaAccessType = &smithy.Schema{
+	Name: "AccessType",
+	Kind: smithy.KindString,
+	Enum: []string{"PUBLIC", "PRIVATE"},
+}
+
+var schemaAdvancedConfiguration = &smithy.Schema{
+	Name: "AdvancedConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "alternateTargetGroupArn", Target: schemaString},
+		{Name: "productionListenerRule", Index: 1, Target: schemaString},
+		{Name: "testListenerRule", Index: 2, Target: schemaString},
+		{Name: "roleArn", Index: 3, Target: schemaString},
+	},
+}
+
 var schemaAgentUpdateStatus = &smithy.Schema{
 	Name: "AgentUpdateStatus",
 	Kind: smithy.KindString,
@@ -164,6 +181,12 @@ var schemaAutoScalingGroupProvider = &smithy.Schema{
 	},
 }
 
+var schemaAvailabilityZoneRebalancing = &smithy.Schema{
+	Name: "AvailabilityZoneRebalancing",
+	Kind: smithy.KindString,
+	Enum: []string{"ENABLED", "DISABLED"},
+}
+
 var schemaAwsVpcConfiguration = &smithy.Schema{
 	Name: "AwsVpcConfiguration",
 	Kind: smithy.KindStructure,
@@ -228,6 +251,15 @@ var schemaCPUArchitecture = &smithy.Schema{
 	Name: "CPUArchitecture",
 	Kind: smithy.KindString,
 	Enum: []string{"X86_64", "ARM64"},
+}
+
+var schemaCanaryConfiguration = &smithy.Schema{
+	Name: "CanaryConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "canaryPercent", Target: schemaDouble},
+		{Name: "canaryBakeTimeInMinutes", Index: 1, Target: schemaInteger},
+	},
 }
 
 var schemaCapacityOptionType = &smithy.Schema{
@@ -601,6 +633,22 @@ var schemaContainerDependency = &smithy.Schema{
 	},
 }
 
+var schemaContainerImage = &smithy.Schema{
+	Name: "ContainerImage",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "containerName", Target: schemaString},
+		{Name: "imageDigest", Index: 1, Target: schemaString},
+		{Name: "image", Index: 2, Target: schemaString},
+	},
+}
+
+var schemaContainerImages = &smithy.Schema{
+	Name: "ContainerImages",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaContainerImage},
+}
+
 var schemaContainerInstance = &smithy.Schema{
 	Name: "ContainerInstance",
 	Kind: smithy.KindStructure,
@@ -730,6 +778,56 @@ var schemaCreateClusterResponse = &smithy.Schema{
 	},
 }
 
+var schemaCreateServiceRequest = &smithy.Schema{
+	Name: "CreateServiceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "serviceName", Index: 1, Target: schemaString, Required: true},
+		{Name: "taskDefinition", Index: 2, Target: schemaString},
+		{Name: "availabilityZoneRebalancing", Index: 3, Target: schemaAvailabilityZoneRebalancing},
+		{Name: "loadBalancers", Index: 4, Target: schemaLoadBalancers},
+		{Name: "serviceRegistries", Index: 5, Target: schemaServiceRegistries},
+		{Name: "desiredCount", Index: 6, Target: schemaBoxedInteger},
+		{Name: "clientToken", Index: 7, Target: schemaString},
+		{Name: "launchType", Index: 8, Target: schemaLaunchType},
+		{Name: "capacityProviderStrategy", Index: 9, Target: schemaCapacityProviderStrategy},
+		{Name: "platformVersion", Index: 10, Target: schemaString},
+		{Name: "role", Index: 11, Target: schemaString},
+		{Name: "deploymentConfiguration", Index: 12, Target: schemaDeploymentConfiguration},
+		{Name: "placementConstraints", Index: 13, Target: schemaPlacementConstraints},
+		{Name: "placementStrategy", Index: 14, Target: schemaPlacementStrategies},
+		{Name: "networkConfiguration", Index: 15, Target: schemaNetworkConfiguration},
+		{Name: "healthCheckGracePeriodSeconds", Index: 16, Target: schemaBoxedInteger},
+		{Name: "schedulingStrategy", Index: 17, Target: schemaSchedulingStrategy},
+		{Name: "deploymentController", Index: 18, Target: schemaDeploymentController},
+		{Name: "tags", Index: 19, Target: schemaTags},
+		{Name: "enableECSManagedTags", Index: 20, Target: schemaBoolean},
+		{Name: "propagateTags", Index: 21, Target: schemaPropagateTags},
+		{Name: "enableExecuteCommand", Index: 22, Target: schemaBoolean},
+		{Name: "serviceConnectConfiguration", Index: 23, Target: schemaServiceConnectConfiguration},
+		{Name: "volumeConfigurations", Index: 24, Target: schemaServiceVolumeConfigurations},
+		{Name: "vpcLatticeConfigurations", Index: 25, Target: schemaVpcLatticeConfigurations},
+	},
+}
+
+var schemaCreateServiceResponse = &smithy.Schema{
+	Name: "CreateServiceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaService},
+	},
+}
+
+var schemaCreatedAt = &smithy.Schema{
+	Name: "CreatedAt",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "before", Target: schemaTimestamp},
+		{Name: "after", Index: 1, Target: schemaTimestamp},
+	},
+}
+
 var schemaDeleteAccountSettingRequest = &smithy.Schema{
 	Name: "DeleteAccountSettingRequest",
 	Kind: smithy.KindStructure,
@@ -763,6 +861,24 @@ var schemaDeleteClusterResponse = &smithy.Schema{
 	},
 }
 
+var schemaDeleteServiceRequest = &smithy.Schema{
+	Name: "DeleteServiceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "service", Index: 1, Target: schemaString, Required: true},
+		{Name: "force", Index: 2, Target: schemaBoxedBoolean},
+	},
+}
+
+var schemaDeleteServiceResponse = &smithy.Schema{
+	Name: "DeleteServiceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaService},
+	},
+}
+
 var schemaDeleteTaskDefinitionsRequest = &smithy.Schema{
 	Name: "DeleteTaskDefinitionsRequest",
 	Kind: smithy.KindStructure,
@@ -777,6 +893,210 @@ var schemaDeleteTaskDefinitionsResponse = &smithy.Schema{
 	Members: []*smithy.Member{
 		{Name: "taskDefinitions", Target: schemaTaskDefinitionList},
 		{Name: "failures", Index: 1, Target: schemaFailures},
+	},
+}
+
+var schemaDeployment = &smithy.Schema{
+	Name: "Deployment",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "id", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaString},
+		{Name: "taskDefinition", Index: 2, Target: schemaString},
+		{Name: "desiredCount", Index: 3, Target: schemaInteger},
+		{Name: "pendingCount", Index: 4, Target: schemaInteger},
+		{Name: "runningCount", Index: 5, Target: schemaInteger},
+		{Name: "failedTasks", Index: 6, Target: schemaInteger},
+		{Name: "createdAt", Index: 7, Target: schemaTimestamp},
+		{Name: "updatedAt", Index: 8, Target: schemaTimestamp},
+		{Name: "capacityProviderStrategy", Index: 9, Target: schemaCapacityProviderStrategy},
+		{Name: "launchType", Index: 10, Target: schemaLaunchType},
+		{Name: "platformVersion", Index: 11, Target: schemaString},
+		{Name: "platformFamily", Index: 12, Target: schemaString},
+		{Name: "networkConfiguration", Index: 13, Target: schemaNetworkConfiguration},
+		{Name: "rolloutState", Index: 14, Target: schemaDeploymentRolloutState},
+		{Name: "rolloutStateReason", Index: 15, Target: schemaString},
+		{Name: "serviceConnectConfiguration", Index: 16, Target: schemaServiceConnectConfiguration},
+		{Name: "serviceConnectResources", Index: 17, Target: schemaServiceConnectServiceResourceList},
+		{Name: "volumeConfigurations", Index: 18, Target: schemaServiceVolumeConfigurations},
+		{Name: "fargateEphemeralStorage", Index: 19, Target: schemaDeploymentEphemeralStorage},
+		{Name: "vpcLatticeConfigurations", Index: 20, Target: schemaVpcLatticeConfigurations},
+	},
+}
+
+var schemaDeploymentAlarms = &smithy.Schema{
+	Name: "DeploymentAlarms",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "alarmNames", Target: schemaStringList, Required: true},
+		{Name: "rollback", Index: 1, Target: schemaBoolean, Required: true},
+		{Name: "enable", Index: 2, Target: schemaBoolean, Required: true},
+	},
+}
+
+var schemaDeploymentCircuitBreaker = &smithy.Schema{
+	Name: "DeploymentCircuitBreaker",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "enable", Target: schemaBoolean, Required: true},
+		{Name: "rollback", Index: 1, Target: schemaBoolean, Required: true},
+	},
+}
+
+var schemaDeploymentConfiguration = &smithy.Schema{
+	Name: "DeploymentConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "deploymentCircuitBreaker", Target: schemaDeploymentCircuitBreaker},
+		{Name: "maximumPercent", Index: 1, Target: schemaBoxedInteger},
+		{Name: "minimumHealthyPercent", Index: 2, Target: schemaBoxedInteger},
+		{Name: "alarms", Index: 3, Target: schemaDeploymentAlarms},
+		{Name: "strategy", Index: 4, Target: schemaDeploymentStrategy},
+		{Name: "bakeTimeInMinutes", Index: 5, Target: schemaBoxedInteger},
+		{Name: "lifecycleHooks", Index: 6, Target: schemaDeploymentLifecycleHookList},
+		{Name: "linearConfiguration", Index: 7, Target: schemaLinearConfiguration},
+		{Name: "canaryConfiguration", Index: 8, Target: schemaCanaryConfiguration},
+	},
+}
+
+var schemaDeploymentController = &smithy.Schema{
+	Name: "DeploymentController",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "type", Target: schemaDeploymentControllerType, Required: true},
+	},
+}
+
+var schemaDeploymentControllerType = &smithy.Schema{
+	Name: "DeploymentControllerType",
+	Kind: smithy.KindString,
+	Enum: []string{"ECS", "CODE_DEPLOY", "EXTERNAL"},
+}
+
+var schemaDeploymentEphemeralStorage = &smithy.Schema{
+	Name: "DeploymentEphemeralStorage",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "kmsKeyId", Target: schemaString},
+	},
+}
+
+var schemaDeploymentLifecycleHook = &smithy.Schema{
+	Name: "DeploymentLifecycleHook",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "targetType", Target: schemaDeploymentLifecycleHookTargetType},
+		{Name: "hookTargetArn", Index: 1, Target: schemaString},
+		{Name: "roleArn", Index: 2, Target: schemaIAMRoleArn},
+		{Name: "lifecycleStages", Index: 3, Target: schemaDeploymentLifecycleHookStageList},
+		{Name: "hookDetails", Index: 4, Target: schemaHookDetails},
+		{Name: "timeoutConfiguration", Index: 5, Target: schemaDeploymentLifecycleHookTimeoutConfiguration},
+	},
+}
+
+var schemaDeploymentLifecycleHookAction = &smithy.Schema{
+	Name: "DeploymentLifecycleHookAction",
+	Kind: smithy.KindString,
+	Enum: []string{"ROLLBACK", "CONTINUE"},
+}
+
+var schemaDeploymentLifecycleHookDetail = &smithy.Schema{
+	Name: "DeploymentLifecycleHookDetail",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "hookId", Target: schemaString},
+		{Name: "targetType", Index: 1, Target: schemaDeploymentLifecycleHookTargetType},
+		{Name: "targetArn", Index: 2, Target: schemaString},
+		{Name: "status", Index: 3, Target: schemaDeploymentLifecycleHookStatus},
+		{Name: "expiresAt", Index: 4, Target: schemaTimestamp},
+		{Name: "timeoutAction", Index: 5, Target: schemaDeploymentLifecycleHookAction},
+	},
+}
+
+var schemaDeploymentLifecycleHookDetailList = &smithy.Schema{
+	Name: "DeploymentLifecycleHookDetailList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaDeploymentLifecycleHookDetail},
+}
+
+var schemaDeploymentLifecycleHookDuration = &smithy.Schema{
+	Name:   "DeploymentLifecycleHookDuration",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 20160},
+}
+
+var schemaDeploymentLifecycleHookList = &smithy.Schema{
+	Name: "DeploymentLifecycleHookList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaDeploymentLifecycleHook},
+}
+
+var schemaDeploymentLifecycleHookStage = &smithy.Schema{
+	Name: "DeploymentLifecycleHookStage",
+	Kind: smithy.KindString,
+	Enum: []string{"RECONCILE_SERVICE", "PRE_SCALE_UP", "POST_SCALE_UP", "TEST_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT", "PRE_PRODUCTION_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT", "POST_PRODUCTION_TRAFFIC_SHIFT"},
+}
+
+var schemaDeploymentLifecycleHookStageList = &smithy.Schema{
+	Name: "DeploymentLifecycleHookStageList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaDeploymentLifecycleHookStage},
+}
+
+var schemaDeploymentLifecycleHookStatus = &smithy.Schema{
+	Name: "DeploymentLifecycleHookStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"AWAITING_ACTION", "IN_PROGRESS", "SUCCEEDED", "FAILED", "TIMED_OUT"},
+}
+
+var schemaDeploymentLifecycleHookTargetType = &smithy.Schema{
+	Name: "DeploymentLifecycleHookTargetType",
+	Kind: smithy.KindString,
+	Enum: []string{"AWS_LAMBDA", "PAUSE"},
+}
+
+var schemaDeploymentLifecycleHookTimeoutConfiguration = &smithy.Schema{
+	Name: "DeploymentLifecycleHookTimeoutConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "timeoutInMinutes", Target: schemaDeploymentLifecycleHookDuration},
+		{Name: "action", Index: 1, Target: schemaDeploymentLifecycleHookAction},
+	},
+}
+
+var schemaDeploymentRolloutState = &smithy.Schema{
+	Name: "DeploymentRolloutState",
+	Kind: smithy.KindString,
+	Enum: []string{"COMPLETED", "FAILED", "IN_PROGRESS"},
+}
+
+var schemaDeploymentStrategy = &smithy.Schema{
+	Name: "DeploymentStrategy",
+	Kind: smithy.KindString,
+	Enum: []string{"ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"},
+}
+
+var schemaDeployments = &smithy.Schema{
+	Name: "Deployments",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaDeployment},
+}
+
+var schemaDeregisterContainerInstanceRequest = &smithy.Schema{
+	Name: "DeregisterContainerInstanceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "containerInstance", Index: 1, Target: schemaString, Required: true},
+		{Name: "force", Index: 2, Target: schemaBoxedBoolean},
+	},
+}
+
+var schemaDeregisterContainerInstanceResponse = &smithy.Schema{
+	Name: "DeregisterContainerInstanceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "containerInstance", Target: schemaContainerInstance},
 	},
 }
 
@@ -851,6 +1171,59 @@ var schemaDescribeContainerInstancesResponse = &smithy.Schema{
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "containerInstances", Target: schemaContainerInstances},
+		{Name: "failures", Index: 1, Target: schemaFailures},
+	},
+}
+
+var schemaDescribeServiceDeploymentsRequest = &smithy.Schema{
+	Name: "DescribeServiceDeploymentsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceDeploymentArns", Target: schemaStringList, Required: true},
+	},
+}
+
+var schemaDescribeServiceDeploymentsResponse = &smithy.Schema{
+	Name: "DescribeServiceDeploymentsResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceDeployments", Target: schemaServiceDeployments},
+		{Name: "failures", Index: 1, Target: schemaFailures},
+	},
+}
+
+var schemaDescribeServiceRevisionsRequest = &smithy.Schema{
+	Name: "DescribeServiceRevisionsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceRevisionArns", Target: schemaStringList, Required: true},
+	},
+}
+
+var schemaDescribeServiceRevisionsResponse = &smithy.Schema{
+	Name: "DescribeServiceRevisionsResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceRevisions", Target: schemaServiceRevisions},
+		{Name: "failures", Index: 1, Target: schemaFailures},
+	},
+}
+
+var schemaDescribeServicesRequest = &smithy.Schema{
+	Name: "DescribeServicesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "services", Index: 1, Target: schemaStringList, Required: true},
+		{Name: "include", Index: 2, Target: schemaServiceFieldList},
+	},
+}
+
+var schemaDescribeServicesResponse = &smithy.Schema{
+	Name: "DescribeServicesResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "services", Target: schemaServices},
 		{Name: "failures", Index: 1, Target: schemaFailures},
 	},
 }
@@ -950,6 +1323,12 @@ var schemaDouble = &smithy.Schema{
 	Kind: smithy.KindDouble,
 }
 
+var schemaDuration = &smithy.Schema{
+	Name:   "Duration",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 0, HasMax: true, Max: 2147483647},
+}
+
 var schemaEBSKMSKeyId = &smithy.Schema{
 	Name: "EBSKMSKeyId",
 	Kind: smithy.KindString,
@@ -985,6 +1364,18 @@ var schemaEBSTagSpecifications = &smithy.Schema{
 var schemaEBSVolumeType = &smithy.Schema{
 	Name: "EBSVolumeType",
 	Kind: smithy.KindString,
+}
+
+var schemaECSManagedResources = &smithy.Schema{
+	Name: "ECSManagedResources",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "ingressPaths", Target: schemaManagedIngressPaths},
+		{Name: "autoScaling", Index: 1, Target: schemaManagedAutoScaling},
+		{Name: "metricAlarms", Index: 2, Target: schemaManagedMetricAlarms},
+		{Name: "serviceSecurityGroups", Index: 3, Target: schemaManagedSecurityGroups},
+		{Name: "logGroups", Index: 4, Target: schemaManagedLogGroups},
+	},
 }
 
 var schemaECSVolumeName = &smithy.Schema{
@@ -1160,6 +1551,24 @@ var schemaFirelensConfigurationType = &smithy.Schema{
 	Enum: []string{"fluentd", "fluentbit"},
 }
 
+var schemaGetTaskProtectionRequest = &smithy.Schema{
+	Name: "GetTaskProtectionRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString, Required: true},
+		{Name: "tasks", Index: 1, Target: schemaStringList},
+	},
+}
+
+var schemaGetTaskProtectionResponse = &smithy.Schema{
+	Name: "GetTaskProtectionResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "protectedTasks", Target: schemaProtectedTasks},
+		{Name: "failures", Index: 1, Target: schemaFailures},
+	},
+}
+
 var schemaGpuIds = &smithy.Schema{
 	Name: "GpuIds",
 	Kind: smithy.KindList,
@@ -1182,6 +1591,11 @@ var schemaHealthStatus = &smithy.Schema{
 	Name: "HealthStatus",
 	Kind: smithy.KindString,
 	Enum: []string{"HEALTHY", "UNHEALTHY", "UNKNOWN"},
+}
+
+var schemaHookDetails = &smithy.Schema{
+	Name: "HookDetails",
+	Kind: smithy.KindStructure,
 }
 
 var schemaHostEntry = &smithy.Schema{
@@ -1399,6 +1813,15 @@ var schemaLimitExceededException = &smithy.Schema{
 	},
 }
 
+var schemaLinearConfiguration = &smithy.Schema{
+	Name: "LinearConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "stepPercent", Target: schemaDouble},
+		{Name: "stepBakeTimeInMinutes", Index: 1, Target: schemaInteger},
+	},
+}
+
 var schemaLinuxParameters = &smithy.Schema{
 	Name: "LinuxParameters",
 	Kind: smithy.KindStructure,
@@ -1470,6 +1893,69 @@ var schemaListContainerInstancesResponse = &smithy.Schema{
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "containerInstanceArns", Target: schemaStringList},
+		{Name: "nextToken", Index: 1, Target: schemaString},
+	},
+}
+
+var schemaListServiceDeploymentsRequest = &smithy.Schema{
+	Name: "ListServiceDeploymentsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaString, Required: true},
+		{Name: "cluster", Index: 1, Target: schemaString},
+		{Name: "status", Index: 2, Target: schemaServiceDeploymentStatusList},
+		{Name: "createdAt", Index: 3, Target: schemaCreatedAt},
+		{Name: "nextToken", Index: 4, Target: schemaString},
+		{Name: "maxResults", Index: 5, Target: schemaBoxedInteger},
+	},
+}
+
+var schemaListServiceDeploymentsResponse = &smithy.Schema{
+	Name: "ListServiceDeploymentsResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceDeployments", Target: schemaServiceDeploymentsBrief},
+		{Name: "nextToken", Index: 1, Target: schemaString},
+	},
+}
+
+var schemaListServicesByNamespaceRequest = &smithy.Schema{
+	Name: "ListServicesByNamespaceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "namespace", Target: schemaString, Required: true},
+		{Name: "nextToken", Index: 1, Target: schemaString},
+		{Name: "maxResults", Index: 2, Target: schemaBoxedInteger},
+	},
+}
+
+var schemaListServicesByNamespaceResponse = &smithy.Schema{
+	Name: "ListServicesByNamespaceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceArns", Target: schemaStringList},
+		{Name: "nextToken", Index: 1, Target: schemaString},
+	},
+}
+
+var schemaListServicesRequest = &smithy.Schema{
+	Name: "ListServicesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "nextToken", Index: 1, Target: schemaString},
+		{Name: "maxResults", Index: 2, Target: schemaBoxedInteger},
+		{Name: "launchType", Index: 3, Target: schemaLaunchType},
+		{Name: "schedulingStrategy", Index: 4, Target: schemaSchedulingStrategy},
+		{Name: "resourceManagementType", Index: 5, Target: schemaResourceManagementType},
+	},
+}
+
+var schemaListServicesResponse = &smithy.Schema{
+	Name: "ListServicesResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceArns", Target: schemaStringList},
 		{Name: "nextToken", Index: 1, Target: schemaString},
 	},
 }
@@ -1557,6 +2043,24 @@ var schemaListTasksResponse = &smithy.Schema{
 	},
 }
 
+var schemaLoadBalancer = &smithy.Schema{
+	Name: "LoadBalancer",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "targetGroupArn", Target: schemaString},
+		{Name: "loadBalancerName", Index: 1, Target: schemaString},
+		{Name: "containerName", Index: 2, Target: schemaString},
+		{Name: "containerPort", Index: 3, Target: schemaBoxedInteger},
+		{Name: "advancedConfiguration", Index: 4, Target: schemaAdvancedConfiguration},
+	},
+}
+
+var schemaLoadBalancers = &smithy.Schema{
+	Name: "LoadBalancers",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaLoadBalancer},
+}
+
 var schemaLocalStorage = &smithy.Schema{
 	Name: "LocalStorage",
 	Kind: smithy.KindString,
@@ -1626,10 +2130,72 @@ var schemaManagedAgents = &smithy.Schema{
 	Elem: &smithy.Member{Name: "member", Target: schemaManagedAgent},
 }
 
+var schemaManagedApplicationAutoScalingPolicies = &smithy.Schema{
+	Name: "ManagedApplicationAutoScalingPolicies",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaManagedApplicationAutoScalingPolicy},
+}
+
+var schemaManagedApplicationAutoScalingPolicy = &smithy.Schema{
+	Name: "ManagedApplicationAutoScalingPolicy",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+		{Name: "policyType", Index: 4, Target: schemaString, Required: true},
+		{Name: "targetValue", Index: 5, Target: schemaDouble, Required: true},
+		{Name: "metric", Index: 6, Target: schemaString, Required: true},
+	},
+}
+
+var schemaManagedAutoScaling = &smithy.Schema{
+	Name: "ManagedAutoScaling",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "scalableTarget", Target: schemaManagedScalableTarget},
+		{Name: "applicationAutoScalingPolicies", Index: 1, Target: schemaManagedApplicationAutoScalingPolicies},
+	},
+}
+
+var schemaManagedCertificate = &smithy.Schema{
+	Name: "ManagedCertificate",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+		{Name: "domainName", Index: 4, Target: schemaString, Required: true},
+	},
+}
+
 var schemaManagedDraining = &smithy.Schema{
 	Name: "ManagedDraining",
 	Kind: smithy.KindString,
 	Enum: []string{"ENABLED", "DISABLED"},
+}
+
+var schemaManagedIngressPath = &smithy.Schema{
+	Name: "ManagedIngressPath",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "accessType", Target: schemaAccessType, Required: true},
+		{Name: "endpoint", Index: 1, Target: schemaString, Required: true},
+		{Name: "loadBalancer", Index: 2, Target: schemaManagedLoadBalancer},
+		{Name: "loadBalancerSecurityGroups", Index: 3, Target: schemaManagedSecurityGroups},
+		{Name: "certificate", Index: 4, Target: schemaManagedCertificate},
+		{Name: "listener", Index: 5, Target: schemaManagedListener},
+		{Name: "rule", Index: 6, Target: schemaManagedListenerRule},
+		{Name: "targetGroups", Index: 7, Target: schemaManagedTargetGroups},
+	},
+}
+
+var schemaManagedIngressPaths = &smithy.Schema{
+	Name: "ManagedIngressPaths",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaManagedIngressPath},
 }
 
 var schemaManagedInstancesLocalStorageConfiguration = &smithy.Schema{
@@ -1675,6 +2241,96 @@ var schemaManagedInstancesStorageConfiguration = &smithy.Schema{
 	},
 }
 
+var schemaManagedListener = &smithy.Schema{
+	Name: "ManagedListener",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+	},
+}
+
+var schemaManagedListenerRule = &smithy.Schema{
+	Name: "ManagedListenerRule",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+	},
+}
+
+var schemaManagedLoadBalancer = &smithy.Schema{
+	Name: "ManagedLoadBalancer",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+		{Name: "scheme", Index: 4, Target: schemaString, Required: true},
+		{Name: "subnetIds", Index: 5, Target: schemaStringList},
+		{Name: "securityGroupIds", Index: 6, Target: schemaStringList},
+	},
+}
+
+var schemaManagedLogGroup = &smithy.Schema{
+	Name: "ManagedLogGroup",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+		{Name: "logGroupName", Index: 4, Target: schemaString, Required: true},
+	},
+}
+
+var schemaManagedLogGroups = &smithy.Schema{
+	Name: "ManagedLogGroups",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaManagedLogGroup},
+}
+
+var schemaManagedMetricAlarm = &smithy.Schema{
+	Name: "ManagedMetricAlarm",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+	},
+}
+
+var schemaManagedMetricAlarms = &smithy.Schema{
+	Name: "ManagedMetricAlarms",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaManagedMetricAlarm},
+}
+
+var schemaManagedResourceStatus = &smithy.Schema{
+	Name: "ManagedResourceStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"PROVISIONING", "ACTIVE", "DEPROVISIONING", "DELETED", "FAILED"},
+}
+
+var schemaManagedScalableTarget = &smithy.Schema{
+	Name: "ManagedScalableTarget",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+		{Name: "minCapacity", Index: 4, Target: schemaInteger, Required: true},
+		{Name: "maxCapacity", Index: 5, Target: schemaInteger, Required: true},
+	},
+}
+
 var schemaManagedScaling = &smithy.Schema{
 	Name: "ManagedScaling",
 	Kind: smithy.KindStructure,
@@ -1711,6 +2367,23 @@ var schemaManagedScalingTargetCapacity = &smithy.Schema{
 	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 100},
 }
 
+var schemaManagedSecurityGroup = &smithy.Schema{
+	Name: "ManagedSecurityGroup",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+	},
+}
+
+var schemaManagedSecurityGroups = &smithy.Schema{
+	Name: "ManagedSecurityGroups",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaManagedSecurityGroup},
+}
+
 var schemaManagedStorageConfiguration = &smithy.Schema{
 	Name: "ManagedStorageConfiguration",
 	Kind: smithy.KindStructure,
@@ -1718,6 +2391,26 @@ var schemaManagedStorageConfiguration = &smithy.Schema{
 		{Name: "kmsKeyId", Target: schemaString},
 		{Name: "fargateEphemeralStorageKmsKeyId", Index: 1, Target: schemaString},
 	},
+}
+
+var schemaManagedTargetGroup = &smithy.Schema{
+	Name: "ManagedTargetGroup",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "status", Index: 1, Target: schemaManagedResourceStatus, Required: true},
+		{Name: "statusReason", Index: 2, Target: schemaString},
+		{Name: "updatedAt", Index: 3, Target: schemaTimestamp, Required: true},
+		{Name: "healthCheckPath", Index: 4, Target: schemaString, Required: true},
+		{Name: "healthCheckPort", Index: 5, Target: schemaInteger, Required: true},
+		{Name: "port", Index: 6, Target: schemaInteger, Required: true},
+	},
+}
+
+var schemaManagedTargetGroups = &smithy.Schema{
+	Name: "ManagedTargetGroups",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaManagedTargetGroup},
 }
 
 var schemaManagedTerminationProtection = &smithy.Schema{
@@ -1927,6 +2620,12 @@ var schemaPortMappingList = &smithy.Schema{
 	Elem: &smithy.Member{Name: "member", Target: schemaPortMapping},
 }
 
+var schemaPortNumber = &smithy.Schema{
+	Name:   "PortNumber",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 0, HasMax: true, Max: 65535},
+}
+
 var schemaPropagateMITags = &smithy.Schema{
 	Name: "PropagateMITags",
 	Kind: smithy.KindString,
@@ -1937,6 +2636,22 @@ var schemaPropagateTags = &smithy.Schema{
 	Name: "PropagateTags",
 	Kind: smithy.KindString,
 	Enum: []string{"TASK_DEFINITION", "SERVICE", "NONE"},
+}
+
+var schemaProtectedTask = &smithy.Schema{
+	Name: "ProtectedTask",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "taskArn", Target: schemaString},
+		{Name: "protectionEnabled", Index: 1, Target: schemaBoolean},
+		{Name: "expirationDate", Index: 2, Target: schemaTimestamp},
+	},
+}
+
+var schemaProtectedTasks = &smithy.Schema{
+	Name: "ProtectedTasks",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaProtectedTask},
 }
 
 var schemaProxyConfiguration = &smithy.Schema{
@@ -2063,6 +2778,14 @@ var schemaRequiresAttributes = &smithy.Schema{
 	Elem: &smithy.Member{Name: "member", Target: schemaAttribute},
 }
 
+var schemaResolvedConfiguration = &smithy.Schema{
+	Name: "ResolvedConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "loadBalancers", Target: schemaServiceRevisionLoadBalancers},
+	},
+}
+
 var schemaResource = &smithy.Schema{
 	Name: "Resource",
 	Kind: smithy.KindStructure,
@@ -2089,6 +2812,12 @@ var schemaResourceInUseException = &smithy.Schema{
 	Members: []*smithy.Member{
 		{Name: "message", Target: schemaString},
 	},
+}
+
+var schemaResourceManagementType = &smithy.Schema{
+	Name: "ResourceManagementType",
+	Kind: smithy.KindString,
+	Enum: []string{"CUSTOMER", "ECS"},
 }
 
 var schemaResourceNotFoundException = &smithy.Schema{
@@ -2125,6 +2854,16 @@ var schemaResources = &smithy.Schema{
 	Name: "Resources",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaResource},
+}
+
+var schemaRollback = &smithy.Schema{
+	Name: "Rollback",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "reason", Target: schemaString},
+		{Name: "startedAt", Index: 1, Target: schemaTimestamp},
+		{Name: "serviceRevisionArn", Index: 2, Target: schemaString},
+	},
 }
 
 var schemaRunTaskRequest = &smithy.Schema{
@@ -2182,6 +2921,27 @@ var schemaS3FilesVolumeConfiguration = &smithy.Schema{
 	},
 }
 
+var schemaScale = &smithy.Schema{
+	Name: "Scale",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "value", Target: schemaDouble},
+		{Name: "unit", Index: 1, Target: schemaScaleUnit},
+	},
+}
+
+var schemaScaleUnit = &smithy.Schema{
+	Name: "ScaleUnit",
+	Kind: smithy.KindString,
+	Enum: []string{"PERCENT"},
+}
+
+var schemaSchedulingStrategy = &smithy.Schema{
+	Name: "SchedulingStrategy",
+	Kind: smithy.KindString,
+	Enum: []string{"REPLICA", "DAEMON"},
+}
+
 var schemaScope = &smithy.Schema{
 	Name: "Scope",
 	Kind: smithy.KindString,
@@ -2212,6 +2972,352 @@ var schemaServerException = &smithy.Schema{
 	},
 }
 
+var schemaService = &smithy.Schema{
+	Name: "Service",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceArn", Target: schemaString},
+		{Name: "serviceName", Index: 1, Target: schemaString},
+		{Name: "clusterArn", Index: 2, Target: schemaString},
+		{Name: "loadBalancers", Index: 3, Target: schemaLoadBalancers},
+		{Name: "serviceRegistries", Index: 4, Target: schemaServiceRegistries},
+		{Name: "status", Index: 5, Target: schemaString},
+		{Name: "desiredCount", Index: 6, Target: schemaInteger},
+		{Name: "runningCount", Index: 7, Target: schemaInteger},
+		{Name: "pendingCount", Index: 8, Target: schemaInteger},
+		{Name: "launchType", Index: 9, Target: schemaLaunchType},
+		{Name: "capacityProviderStrategy", Index: 10, Target: schemaCapacityProviderStrategy},
+		{Name: "platformVersion", Index: 11, Target: schemaString},
+		{Name: "platformFamily", Index: 12, Target: schemaString},
+		{Name: "taskDefinition", Index: 13, Target: schemaString},
+		{Name: "deploymentConfiguration", Index: 14, Target: schemaDeploymentConfiguration},
+		{Name: "taskSets", Index: 15, Target: schemaTaskSets},
+		{Name: "deployments", Index: 16, Target: schemaDeployments},
+		{Name: "roleArn", Index: 17, Target: schemaString},
+		{Name: "events", Index: 18, Target: schemaServiceEvents},
+		{Name: "createdAt", Index: 19, Target: schemaTimestamp},
+		{Name: "currentServiceDeployment", Index: 20, Target: schemaString},
+		{Name: "currentServiceRevisions", Index: 21, Target: schemaServiceCurrentRevisionSummaryList},
+		{Name: "placementConstraints", Index: 22, Target: schemaPlacementConstraints},
+		{Name: "placementStrategy", Index: 23, Target: schemaPlacementStrategies},
+		{Name: "networkConfiguration", Index: 24, Target: schemaNetworkConfiguration},
+		{Name: "healthCheckGracePeriodSeconds", Index: 25, Target: schemaBoxedInteger},
+		{Name: "schedulingStrategy", Index: 26, Target: schemaSchedulingStrategy},
+		{Name: "deploymentController", Index: 27, Target: schemaDeploymentController},
+		{Name: "tags", Index: 28, Target: schemaTags},
+		{Name: "createdBy", Index: 29, Target: schemaString},
+		{Name: "enableECSManagedTags", Index: 30, Target: schemaBoolean},
+		{Name: "propagateTags", Index: 31, Target: schemaPropagateTags},
+		{Name: "enableExecuteCommand", Index: 32, Target: schemaBoolean},
+		{Name: "availabilityZoneRebalancing", Index: 33, Target: schemaAvailabilityZoneRebalancing},
+		{Name: "resourceManagementType", Index: 34, Target: schemaResourceManagementType},
+	},
+}
+
+var schemaServiceConnectAccessLogConfiguration = &smithy.Schema{
+	Name: "ServiceConnectAccessLogConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "format", Target: schemaServiceConnectAccessLoggingFormat, Required: true},
+		{Name: "includeQueryParameters", Index: 1, Target: schemaServiceConnectIncludeQueryParameters},
+	},
+}
+
+var schemaServiceConnectAccessLoggingFormat = &smithy.Schema{
+	Name: "ServiceConnectAccessLoggingFormat",
+	Kind: smithy.KindString,
+	Enum: []string{"TEXT", "JSON"},
+}
+
+var schemaServiceConnectClientAlias = &smithy.Schema{
+	Name: "ServiceConnectClientAlias",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "port", Target: schemaPortNumber, Required: true},
+		{Name: "dnsName", Index: 1, Target: schemaString},
+		{Name: "testTrafficRules", Index: 2, Target: schemaServiceConnectTestTrafficRules},
+	},
+}
+
+var schemaServiceConnectClientAliasList = &smithy.Schema{
+	Name: "ServiceConnectClientAliasList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceConnectClientAlias},
+}
+
+var schemaServiceConnectConfiguration = &smithy.Schema{
+	Name: "ServiceConnectConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "enabled", Target: schemaBoolean, Required: true},
+		{Name: "namespace", Index: 1, Target: schemaString},
+		{Name: "services", Index: 2, Target: schemaServiceConnectServiceList},
+		{Name: "logConfiguration", Index: 3, Target: schemaLogConfiguration},
+		{Name: "accessLogConfiguration", Index: 4, Target: schemaServiceConnectAccessLogConfiguration},
+	},
+}
+
+var schemaServiceConnectIncludeQueryParameters = &smithy.Schema{
+	Name: "ServiceConnectIncludeQueryParameters",
+	Kind: smithy.KindString,
+	Enum: []string{"DISABLED", "ENABLED"},
+}
+
+var schemaServiceConnectService = &smithy.Schema{
+	Name: "ServiceConnectService",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "portName", Target: schemaString, Required: true},
+		{Name: "discoveryName", Index: 1, Target: schemaString},
+		{Name: "clientAliases", Index: 2, Target: schemaServiceConnectClientAliasList},
+		{Name: "ingressPortOverride", Index: 3, Target: schemaPortNumber},
+		{Name: "timeout", Index: 4, Target: schemaTimeoutConfiguration},
+		{Name: "tls", Index: 5, Target: schemaServiceConnectTlsConfiguration},
+	},
+}
+
+var schemaServiceConnectServiceList = &smithy.Schema{
+	Name: "ServiceConnectServiceList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceConnectService},
+}
+
+var schemaServiceConnectServiceResource = &smithy.Schema{
+	Name: "ServiceConnectServiceResource",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "discoveryName", Target: schemaString},
+		{Name: "discoveryArn", Index: 1, Target: schemaString},
+	},
+}
+
+var schemaServiceConnectServiceResourceList = &smithy.Schema{
+	Name: "ServiceConnectServiceResourceList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceConnectServiceResource},
+}
+
+var schemaServiceConnectTestTrafficHeaderMatchRules = &smithy.Schema{
+	Name: "ServiceConnectTestTrafficHeaderMatchRules",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "exact", Target: schemaString, Required: true},
+	},
+}
+
+var schemaServiceConnectTestTrafficHeaderRules = &smithy.Schema{
+	Name: "ServiceConnectTestTrafficHeaderRules",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "name", Target: schemaString, Required: true},
+		{Name: "value", Index: 1, Target: schemaServiceConnectTestTrafficHeaderMatchRules},
+	},
+}
+
+var schemaServiceConnectTestTrafficRules = &smithy.Schema{
+	Name: "ServiceConnectTestTrafficRules",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "header", Target: schemaServiceConnectTestTrafficHeaderRules, Required: true},
+	},
+}
+
+var schemaServiceConnectTlsCertificateAuthority = &smithy.Schema{
+	Name: "ServiceConnectTlsCertificateAuthority",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "awsPcaAuthorityArn", Target: schemaString},
+	},
+}
+
+var schemaServiceConnectTlsConfiguration = &smithy.Schema{
+	Name: "ServiceConnectTlsConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "issuerCertificateAuthority", Target: schemaServiceConnectTlsCertificateAuthority, Required: true},
+		{Name: "kmsKey", Index: 1, Target: schemaString},
+		{Name: "roleArn", Index: 2, Target: schemaString},
+	},
+}
+
+var schemaServiceCurrentRevisionSummary = &smithy.Schema{
+	Name: "ServiceCurrentRevisionSummary",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "requestedTaskCount", Index: 1, Target: schemaInteger},
+		{Name: "runningTaskCount", Index: 2, Target: schemaInteger},
+		{Name: "pendingTaskCount", Index: 3, Target: schemaInteger},
+	},
+}
+
+var schemaServiceCurrentRevisionSummaryList = &smithy.Schema{
+	Name: "ServiceCurrentRevisionSummaryList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceCurrentRevisionSummary},
+}
+
+var schemaServiceDeployment = &smithy.Schema{
+	Name: "ServiceDeployment",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceDeploymentArn", Target: schemaString},
+		{Name: "serviceArn", Index: 1, Target: schemaString},
+		{Name: "clusterArn", Index: 2, Target: schemaString},
+		{Name: "createdAt", Index: 3, Target: schemaTimestamp},
+		{Name: "startedAt", Index: 4, Target: schemaTimestamp},
+		{Name: "finishedAt", Index: 5, Target: schemaTimestamp},
+		{Name: "stoppedAt", Index: 6, Target: schemaTimestamp},
+		{Name: "updatedAt", Index: 7, Target: schemaTimestamp},
+		{Name: "sourceServiceRevisions", Index: 8, Target: schemaServiceRevisionsSummaryList},
+		{Name: "targetServiceRevision", Index: 9, Target: schemaServiceRevisionSummary},
+		{Name: "status", Index: 10, Target: schemaServiceDeploymentStatus},
+		{Name: "statusReason", Index: 11, Target: schemaString},
+		{Name: "lifecycleStage", Index: 12, Target: schemaServiceDeploymentLifecycleStage},
+		{Name: "lifecycleHookDetails", Index: 13, Target: schemaDeploymentLifecycleHookDetailList},
+		{Name: "deploymentConfiguration", Index: 14, Target: schemaDeploymentConfiguration},
+		{Name: "rollback", Index: 15, Target: schemaRollback},
+		{Name: "deploymentCircuitBreaker", Index: 16, Target: schemaServiceDeploymentCircuitBreaker},
+		{Name: "alarms", Index: 17, Target: schemaServiceDeploymentAlarms},
+	},
+}
+
+var schemaServiceDeploymentAlarms = &smithy.Schema{
+	Name: "ServiceDeploymentAlarms",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "status", Target: schemaServiceDeploymentRollbackMonitorsStatus},
+		{Name: "alarmNames", Index: 1, Target: schemaStringList},
+		{Name: "triggeredAlarmNames", Index: 2, Target: schemaStringList},
+	},
+}
+
+var schemaServiceDeploymentBrief = &smithy.Schema{
+	Name: "ServiceDeploymentBrief",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceDeploymentArn", Target: schemaString},
+		{Name: "serviceArn", Index: 1, Target: schemaString},
+		{Name: "clusterArn", Index: 2, Target: schemaString},
+		{Name: "startedAt", Index: 3, Target: schemaTimestamp},
+		{Name: "createdAt", Index: 4, Target: schemaTimestamp},
+		{Name: "finishedAt", Index: 5, Target: schemaTimestamp},
+		{Name: "targetServiceRevisionArn", Index: 6, Target: schemaString},
+		{Name: "status", Index: 7, Target: schemaServiceDeploymentStatus},
+		{Name: "statusReason", Index: 8, Target: schemaString},
+	},
+}
+
+var schemaServiceDeploymentCircuitBreaker = &smithy.Schema{
+	Name: "ServiceDeploymentCircuitBreaker",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "status", Target: schemaServiceDeploymentRollbackMonitorsStatus},
+		{Name: "failureCount", Index: 1, Target: schemaInteger},
+		{Name: "threshold", Index: 2, Target: schemaInteger},
+	},
+}
+
+var schemaServiceDeploymentLifecycleStage = &smithy.Schema{
+	Name: "ServiceDeploymentLifecycleStage",
+	Kind: smithy.KindString,
+	Enum: []string{"RECONCILE_SERVICE", "PRE_SCALE_UP", "SCALE_UP", "POST_SCALE_UP", "TEST_TRAFFIC_SHIFT", "POST_TEST_TRAFFIC_SHIFT", "PRODUCTION_TRAFFIC_SHIFT", "POST_PRODUCTION_TRAFFIC_SHIFT", "BAKE_TIME", "CLEAN_UP"},
+}
+
+var schemaServiceDeploymentNotFoundException = &smithy.Schema{
+	Name:  "ServiceDeploymentNotFoundException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "ServiceDeploymentNotFoundException", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaString},
+	},
+}
+
+var schemaServiceDeploymentRollbackMonitorsStatus = &smithy.Schema{
+	Name: "ServiceDeploymentRollbackMonitorsStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"TRIGGERED", "MONITORING", "MONITORING_COMPLETE", "DISABLED"},
+}
+
+var schemaServiceDeploymentStatus = &smithy.Schema{
+	Name: "ServiceDeploymentStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"PENDING", "SUCCESSFUL", "STOPPED", "STOP_REQUESTED", "IN_PROGRESS", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED"},
+}
+
+var schemaServiceDeploymentStatusList = &smithy.Schema{
+	Name: "ServiceDeploymentStatusList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceDeploymentStatus},
+}
+
+var schemaServiceDeployments = &smithy.Schema{
+	Name: "ServiceDeployments",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceDeployment},
+}
+
+var schemaServiceDeploymentsBrief = &smithy.Schema{
+	Name: "ServiceDeploymentsBrief",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceDeploymentBrief},
+}
+
+var schemaServiceEvent = &smithy.Schema{
+	Name: "ServiceEvent",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "id", Target: schemaString},
+		{Name: "createdAt", Index: 1, Target: schemaTimestamp},
+		{Name: "message", Index: 2, Target: schemaString},
+	},
+}
+
+var schemaServiceEvents = &smithy.Schema{
+	Name: "ServiceEvents",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceEvent},
+}
+
+var schemaServiceField = &smithy.Schema{
+	Name: "ServiceField",
+	Kind: smithy.KindString,
+	Enum: []string{"TAGS"},
+}
+
+var schemaServiceFieldList = &smithy.Schema{
+	Name: "ServiceFieldList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceField},
+}
+
+var schemaServiceManagedEBSVolumeConfiguration = &smithy.Schema{
+	Name: "ServiceManagedEBSVolumeConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "encrypted", Target: schemaBoxedBoolean},
+		{Name: "kmsKeyId", Index: 1, Target: schemaEBSKMSKeyId},
+		{Name: "volumeType", Index: 2, Target: schemaEBSVolumeType},
+		{Name: "sizeInGiB", Index: 3, Target: schemaBoxedInteger},
+		{Name: "snapshotId", Index: 4, Target: schemaEBSSnapshotId},
+		{Name: "volumeInitializationRate", Index: 5, Target: schemaBoxedInteger},
+		{Name: "iops", Index: 6, Target: schemaBoxedInteger},
+		{Name: "throughput", Index: 7, Target: schemaBoxedInteger},
+		{Name: "tagSpecifications", Index: 8, Target: schemaEBSTagSpecifications},
+		{Name: "roleArn", Index: 9, Target: schemaIAMRoleArn, Required: true},
+		{Name: "filesystemType", Index: 10, Target: schemaTaskFilesystemType},
+	},
+}
+
+var schemaServiceNotActiveException = &smithy.Schema{
+	Name:  "ServiceNotActiveException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "ServiceNotActiveException", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaString},
+	},
+}
+
 var schemaServiceNotFoundException = &smithy.Schema{
 	Name:  "ServiceNotFoundException",
 	Kind:  smithy.KindStructure,
@@ -2219,6 +3325,111 @@ var schemaServiceNotFoundException = &smithy.Schema{
 	Members: []*smithy.Member{
 		{Name: "message", Target: schemaString},
 	},
+}
+
+var schemaServiceRegistries = &smithy.Schema{
+	Name: "ServiceRegistries",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceRegistry},
+}
+
+var schemaServiceRegistry = &smithy.Schema{
+	Name: "ServiceRegistry",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "registryArn", Target: schemaString},
+		{Name: "port", Index: 1, Target: schemaBoxedInteger},
+		{Name: "containerName", Index: 2, Target: schemaString},
+		{Name: "containerPort", Index: 3, Target: schemaBoxedInteger},
+	},
+}
+
+var schemaServiceRevision = &smithy.Schema{
+	Name: "ServiceRevision",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceRevisionArn", Target: schemaString},
+		{Name: "serviceArn", Index: 1, Target: schemaString},
+		{Name: "clusterArn", Index: 2, Target: schemaString},
+		{Name: "taskDefinition", Index: 3, Target: schemaString},
+		{Name: "capacityProviderStrategy", Index: 4, Target: schemaCapacityProviderStrategy},
+		{Name: "launchType", Index: 5, Target: schemaLaunchType},
+		{Name: "platformVersion", Index: 6, Target: schemaString},
+		{Name: "platformFamily", Index: 7, Target: schemaString},
+		{Name: "loadBalancers", Index: 8, Target: schemaLoadBalancers},
+		{Name: "serviceRegistries", Index: 9, Target: schemaServiceRegistries},
+		{Name: "networkConfiguration", Index: 10, Target: schemaNetworkConfiguration},
+		{Name: "containerImages", Index: 11, Target: schemaContainerImages},
+		{Name: "guardDutyEnabled", Index: 12, Target: schemaBoolean},
+		{Name: "serviceConnectConfiguration", Index: 13, Target: schemaServiceConnectConfiguration},
+		{Name: "volumeConfigurations", Index: 14, Target: schemaServiceVolumeConfigurations},
+		{Name: "fargateEphemeralStorage", Index: 15, Target: schemaDeploymentEphemeralStorage},
+		{Name: "createdAt", Index: 16, Target: schemaTimestamp},
+		{Name: "vpcLatticeConfigurations", Index: 17, Target: schemaVpcLatticeConfigurations},
+		{Name: "resolvedConfiguration", Index: 18, Target: schemaResolvedConfiguration},
+		{Name: "ecsManagedResources", Index: 19, Target: schemaECSManagedResources},
+	},
+}
+
+var schemaServiceRevisionLoadBalancer = &smithy.Schema{
+	Name: "ServiceRevisionLoadBalancer",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "targetGroupArn", Target: schemaString},
+		{Name: "productionListenerRule", Index: 1, Target: schemaString},
+	},
+}
+
+var schemaServiceRevisionLoadBalancers = &smithy.Schema{
+	Name: "ServiceRevisionLoadBalancers",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceRevisionLoadBalancer},
+}
+
+var schemaServiceRevisionSummary = &smithy.Schema{
+	Name: "ServiceRevisionSummary",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaString},
+		{Name: "requestedTaskCount", Index: 1, Target: schemaInteger},
+		{Name: "runningTaskCount", Index: 2, Target: schemaInteger},
+		{Name: "pendingTaskCount", Index: 3, Target: schemaInteger},
+		{Name: "requestedTestTrafficWeight", Index: 4, Target: schemaDouble},
+		{Name: "requestedProductionTrafficWeight", Index: 5, Target: schemaDouble},
+	},
+}
+
+var schemaServiceRevisions = &smithy.Schema{
+	Name: "ServiceRevisions",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceRevision},
+}
+
+var schemaServiceRevisionsSummaryList = &smithy.Schema{
+	Name: "ServiceRevisionsSummaryList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceRevisionSummary},
+}
+
+var schemaServiceVolumeConfiguration = &smithy.Schema{
+	Name: "ServiceVolumeConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "name", Target: schemaECSVolumeName, Required: true},
+		{Name: "managedEBSVolume", Index: 1, Target: schemaServiceManagedEBSVolumeConfiguration},
+	},
+}
+
+var schemaServiceVolumeConfigurations = &smithy.Schema{
+	Name: "ServiceVolumeConfigurations",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaServiceVolumeConfiguration},
+}
+
+var schemaServices = &smithy.Schema{
+	Name: "Services",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaService},
 }
 
 var schemaSetting = &smithy.Schema{
@@ -2256,10 +3467,39 @@ var schemaSortOrder = &smithy.Schema{
 	Enum: []string{"ASC", "DESC"},
 }
 
+var schemaStabilityStatus = &smithy.Schema{
+	Name: "StabilityStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"STEADY_STATE", "STABILIZING"},
+}
+
 var schemaStatistics = &smithy.Schema{
 	Name: "Statistics",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaKeyValuePair},
+}
+
+var schemaStopServiceDeploymentRequest = &smithy.Schema{
+	Name: "StopServiceDeploymentRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceDeploymentArn", Target: schemaString, Required: true},
+		{Name: "stopType", Index: 1, Target: schemaStopServiceDeploymentStopType},
+	},
+}
+
+var schemaStopServiceDeploymentResponse = &smithy.Schema{
+	Name: "StopServiceDeploymentResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceDeploymentArn", Target: schemaString},
+	},
+}
+
+var schemaStopServiceDeploymentStopType = &smithy.Schema{
+	Name: "StopServiceDeploymentStopType",
+	Kind: smithy.KindString,
+	Enum: []string{"ABORT", "ROLLBACK"},
 }
 
 var schemaStopTaskRequest = &smithy.Schema{
@@ -2565,6 +3805,44 @@ var schemaTaskOverride = &smithy.Schema{
 	},
 }
 
+var schemaTaskSet = &smithy.Schema{
+	Name: "TaskSet",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "id", Target: schemaString},
+		{Name: "taskSetArn", Index: 1, Target: schemaString},
+		{Name: "serviceArn", Index: 2, Target: schemaString},
+		{Name: "clusterArn", Index: 3, Target: schemaString},
+		{Name: "startedBy", Index: 4, Target: schemaString},
+		{Name: "externalId", Index: 5, Target: schemaString},
+		{Name: "status", Index: 6, Target: schemaString},
+		{Name: "taskDefinition", Index: 7, Target: schemaString},
+		{Name: "computedDesiredCount", Index: 8, Target: schemaInteger},
+		{Name: "pendingCount", Index: 9, Target: schemaInteger},
+		{Name: "runningCount", Index: 10, Target: schemaInteger},
+		{Name: "createdAt", Index: 11, Target: schemaTimestamp},
+		{Name: "updatedAt", Index: 12, Target: schemaTimestamp},
+		{Name: "launchType", Index: 13, Target: schemaLaunchType},
+		{Name: "capacityProviderStrategy", Index: 14, Target: schemaCapacityProviderStrategy},
+		{Name: "platformVersion", Index: 15, Target: schemaString},
+		{Name: "platformFamily", Index: 16, Target: schemaString},
+		{Name: "networkConfiguration", Index: 17, Target: schemaNetworkConfiguration},
+		{Name: "loadBalancers", Index: 18, Target: schemaLoadBalancers},
+		{Name: "serviceRegistries", Index: 19, Target: schemaServiceRegistries},
+		{Name: "scale", Index: 20, Target: schemaScale},
+		{Name: "stabilityStatus", Index: 21, Target: schemaStabilityStatus},
+		{Name: "stabilityStatusAt", Index: 22, Target: schemaTimestamp},
+		{Name: "tags", Index: 23, Target: schemaTags},
+		{Name: "fargateEphemeralStorage", Index: 24, Target: schemaDeploymentEphemeralStorage},
+	},
+}
+
+var schemaTaskSets = &smithy.Schema{
+	Name: "TaskSets",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaTaskSet},
+}
+
 var schemaTaskStopCode = &smithy.Schema{
 	Name: "TaskStopCode",
 	Kind: smithy.KindString,
@@ -2596,6 +3874,15 @@ var schemaTasks = &smithy.Schema{
 	Name: "Tasks",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaTask},
+}
+
+var schemaTimeoutConfiguration = &smithy.Schema{
+	Name: "TimeoutConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "idleTimeoutSeconds", Target: schemaDuration},
+		{Name: "perRequestTimeoutSeconds", Index: 1, Target: schemaDuration},
+	},
 }
 
 var schemaTimestamp = &smithy.Schema{
@@ -2715,12 +4002,88 @@ var schemaUpdateClusterSettingsResponse = &smithy.Schema{
 	},
 }
 
+var schemaUpdateContainerInstancesStateRequest = &smithy.Schema{
+	Name: "UpdateContainerInstancesStateRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "containerInstances", Index: 1, Target: schemaStringList, Required: true},
+		{Name: "status", Index: 2, Target: schemaContainerInstanceStatus, Required: true},
+	},
+}
+
+var schemaUpdateContainerInstancesStateResponse = &smithy.Schema{
+	Name: "UpdateContainerInstancesStateResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "containerInstances", Target: schemaContainerInstances},
+		{Name: "failures", Index: 1, Target: schemaFailures},
+	},
+}
+
 var schemaUpdateInProgressException = &smithy.Schema{
 	Name:  "UpdateInProgressException",
 	Kind:  smithy.KindStructure,
 	Error: &smithy.ErrorTrait{Code: "UpdateInProgressException", Status: 400, Fault: smithy.FaultClient},
 	Members: []*smithy.Member{
 		{Name: "message", Target: schemaString},
+	},
+}
+
+var schemaUpdateServiceRequest = &smithy.Schema{
+	Name: "UpdateServiceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "service", Index: 1, Target: schemaString, Required: true},
+		{Name: "desiredCount", Index: 2, Target: schemaBoxedInteger},
+		{Name: "taskDefinition", Index: 3, Target: schemaString},
+		{Name: "capacityProviderStrategy", Index: 4, Target: schemaCapacityProviderStrategy},
+		{Name: "deploymentConfiguration", Index: 5, Target: schemaDeploymentConfiguration},
+		{Name: "availabilityZoneRebalancing", Index: 6, Target: schemaAvailabilityZoneRebalancing},
+		{Name: "networkConfiguration", Index: 7, Target: schemaNetworkConfiguration},
+		{Name: "placementConstraints", Index: 8, Target: schemaPlacementConstraints},
+		{Name: "placementStrategy", Index: 9, Target: schemaPlacementStrategies},
+		{Name: "platformVersion", Index: 10, Target: schemaString},
+		{Name: "forceNewDeployment", Index: 11, Target: schemaBoolean},
+		{Name: "healthCheckGracePeriodSeconds", Index: 12, Target: schemaBoxedInteger},
+		{Name: "deploymentController", Index: 13, Target: schemaDeploymentController},
+		{Name: "enableExecuteCommand", Index: 14, Target: schemaBoxedBoolean},
+		{Name: "enableECSManagedTags", Index: 15, Target: schemaBoxedBoolean},
+		{Name: "loadBalancers", Index: 16, Target: schemaLoadBalancers},
+		{Name: "propagateTags", Index: 17, Target: schemaPropagateTags},
+		{Name: "serviceRegistries", Index: 18, Target: schemaServiceRegistries},
+		{Name: "serviceConnectConfiguration", Index: 19, Target: schemaServiceConnectConfiguration},
+		{Name: "volumeConfigurations", Index: 20, Target: schemaServiceVolumeConfigurations},
+		{Name: "vpcLatticeConfigurations", Index: 21, Target: schemaVpcLatticeConfigurations},
+	},
+}
+
+var schemaUpdateServiceResponse = &smithy.Schema{
+	Name: "UpdateServiceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaService},
+	},
+}
+
+var schemaUpdateTaskProtectionRequest = &smithy.Schema{
+	Name: "UpdateTaskProtectionRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString, Required: true},
+		{Name: "tasks", Index: 1, Target: schemaStringList, Required: true},
+		{Name: "protectionEnabled", Index: 2, Target: schemaBoolean, Required: true},
+		{Name: "expiresInMinutes", Index: 3, Target: schemaBoxedInteger},
+	},
+}
+
+var schemaUpdateTaskProtectionResponse = &smithy.Schema{
+	Name: "UpdateTaskProtectionResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "protectedTasks", Target: schemaProtectedTasks},
+		{Name: "failures", Index: 1, Target: schemaFailures},
 	},
 }
 
@@ -2782,4 +4145,20 @@ var schemaVolumeList = &smithy.Schema{
 	Name: "VolumeList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaVolume},
+}
+
+var schemaVpcLatticeConfiguration = &smithy.Schema{
+	Name: "VpcLatticeConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "roleArn", Target: schemaIAMRoleArn, Required: true},
+		{Name: "targetGroupArn", Index: 1, Target: schemaString, Required: true},
+		{Name: "portName", Index: 2, Target: schemaString, Required: true},
+	},
+}
+
+var schemaVpcLatticeConfigurations = &smithy.Schema{
+	Name: "VpcLatticeConfigurations",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaVpcLatticeConfiguration},
 }

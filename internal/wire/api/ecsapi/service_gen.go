@@ -13,18 +13,28 @@ import (
 // an internal failure.
 type Service interface {
 	CreateCluster(ctx context.Context, in *CreateClusterInput) (*CreateClusterOutput, error)
+	CreateService(ctx context.Context, in *CreateServiceInput) (*CreateServiceOutput, error)
 	DeleteAccountSetting(ctx context.Context, in *DeleteAccountSettingInput) (*DeleteAccountSettingOutput, error)
 	DeleteCluster(ctx context.Context, in *DeleteClusterInput) (*DeleteClusterOutput, error)
+	DeleteService(ctx context.Context, in *DeleteServiceInput) (*DeleteServiceOutput, error)
 	DeleteTaskDefinitions(ctx context.Context, in *DeleteTaskDefinitionsInput) (*DeleteTaskDefinitionsOutput, error)
+	DeregisterContainerInstance(ctx context.Context, in *DeregisterContainerInstanceInput) (*DeregisterContainerInstanceOutput, error)
 	DeregisterTaskDefinition(ctx context.Context, in *DeregisterTaskDefinitionInput) (*DeregisterTaskDefinitionOutput, error)
 	DescribeCapacityProviders(ctx context.Context, in *DescribeCapacityProvidersInput) (*DescribeCapacityProvidersOutput, error)
 	DescribeClusters(ctx context.Context, in *DescribeClustersInput) (*DescribeClustersOutput, error)
 	DescribeContainerInstances(ctx context.Context, in *DescribeContainerInstancesInput) (*DescribeContainerInstancesOutput, error)
+	DescribeServiceDeployments(ctx context.Context, in *DescribeServiceDeploymentsInput) (*DescribeServiceDeploymentsOutput, error)
+	DescribeServiceRevisions(ctx context.Context, in *DescribeServiceRevisionsInput) (*DescribeServiceRevisionsOutput, error)
+	DescribeServices(ctx context.Context, in *DescribeServicesInput) (*DescribeServicesOutput, error)
 	DescribeTaskDefinition(ctx context.Context, in *DescribeTaskDefinitionInput) (*DescribeTaskDefinitionOutput, error)
 	DescribeTasks(ctx context.Context, in *DescribeTasksInput) (*DescribeTasksOutput, error)
+	GetTaskProtection(ctx context.Context, in *GetTaskProtectionInput) (*GetTaskProtectionOutput, error)
 	ListAccountSettings(ctx context.Context, in *ListAccountSettingsInput) (*ListAccountSettingsOutput, error)
 	ListClusters(ctx context.Context, in *ListClustersInput) (*ListClustersOutput, error)
 	ListContainerInstances(ctx context.Context, in *ListContainerInstancesInput) (*ListContainerInstancesOutput, error)
+	ListServiceDeployments(ctx context.Context, in *ListServiceDeploymentsInput) (*ListServiceDeploymentsOutput, error)
+	ListServices(ctx context.Context, in *ListServicesInput) (*ListServicesOutput, error)
+	ListServicesByNamespace(ctx context.Context, in *ListServicesByNamespaceInput) (*ListServicesByNamespaceOutput, error)
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
 	ListTaskDefinitionFamilies(ctx context.Context, in *ListTaskDefinitionFamiliesInput) (*ListTaskDefinitionFamiliesOutput, error)
 	ListTaskDefinitions(ctx context.Context, in *ListTaskDefinitionsInput) (*ListTaskDefinitionsOutput, error)
@@ -34,11 +44,15 @@ type Service interface {
 	PutClusterCapacityProviders(ctx context.Context, in *PutClusterCapacityProvidersInput) (*PutClusterCapacityProvidersOutput, error)
 	RegisterTaskDefinition(ctx context.Context, in *RegisterTaskDefinitionInput) (*RegisterTaskDefinitionOutput, error)
 	RunTask(ctx context.Context, in *RunTaskInput) (*RunTaskOutput, error)
+	StopServiceDeployment(ctx context.Context, in *StopServiceDeploymentInput) (*StopServiceDeploymentOutput, error)
 	StopTask(ctx context.Context, in *StopTaskInput) (*StopTaskOutput, error)
 	TagResource(ctx context.Context, in *TagResourceInput) (*TagResourceOutput, error)
 	UntagResource(ctx context.Context, in *UntagResourceInput) (*UntagResourceOutput, error)
 	UpdateCluster(ctx context.Context, in *UpdateClusterInput) (*UpdateClusterOutput, error)
 	UpdateClusterSettings(ctx context.Context, in *UpdateClusterSettingsInput) (*UpdateClusterSettingsOutput, error)
+	UpdateContainerInstancesState(ctx context.Context, in *UpdateContainerInstancesStateInput) (*UpdateContainerInstancesStateOutput, error)
+	UpdateService(ctx context.Context, in *UpdateServiceInput) (*UpdateServiceOutput, error)
+	UpdateTaskProtection(ctx context.Context, in *UpdateTaskProtectionInput) (*UpdateTaskProtectionOutput, error)
 }
 
 // Unimplemented answers every operation with smithy.NotImplemented. Providers
@@ -52,6 +66,11 @@ func (Unimplemented) CreateCluster(context.Context, *CreateClusterInput) (*Creat
 	return nil, smithy.NotImplemented("ecs", "CreateCluster")
 }
 
+// CreateService implements Service.
+func (Unimplemented) CreateService(context.Context, *CreateServiceInput) (*CreateServiceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "CreateService")
+}
+
 // DeleteAccountSetting implements Service.
 func (Unimplemented) DeleteAccountSetting(context.Context, *DeleteAccountSettingInput) (*DeleteAccountSettingOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "DeleteAccountSetting")
@@ -62,9 +81,19 @@ func (Unimplemented) DeleteCluster(context.Context, *DeleteClusterInput) (*Delet
 	return nil, smithy.NotImplemented("ecs", "DeleteCluster")
 }
 
+// DeleteService implements Service.
+func (Unimplemented) DeleteService(context.Context, *DeleteServiceInput) (*DeleteServiceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "DeleteService")
+}
+
 // DeleteTaskDefinitions implements Service.
 func (Unimplemented) DeleteTaskDefinitions(context.Context, *DeleteTaskDefinitionsInput) (*DeleteTaskDefinitionsOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "DeleteTaskDefinitions")
+}
+
+// DeregisterContainerInstance implements Service.
+func (Unimplemented) DeregisterContainerInstance(context.Context, *DeregisterContainerInstanceInput) (*DeregisterContainerInstanceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "DeregisterContainerInstance")
 }
 
 // DeregisterTaskDefinition implements Service.
@@ -87,6 +116,21 @@ func (Unimplemented) DescribeContainerInstances(context.Context, *DescribeContai
 	return nil, smithy.NotImplemented("ecs", "DescribeContainerInstances")
 }
 
+// DescribeServiceDeployments implements Service.
+func (Unimplemented) DescribeServiceDeployments(context.Context, *DescribeServiceDeploymentsInput) (*DescribeServiceDeploymentsOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "DescribeServiceDeployments")
+}
+
+// DescribeServiceRevisions implements Service.
+func (Unimplemented) DescribeServiceRevisions(context.Context, *DescribeServiceRevisionsInput) (*DescribeServiceRevisionsOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "DescribeServiceRevisions")
+}
+
+// DescribeServices implements Service.
+func (Unimplemented) DescribeServices(context.Context, *DescribeServicesInput) (*DescribeServicesOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "DescribeServices")
+}
+
 // DescribeTaskDefinition implements Service.
 func (Unimplemented) DescribeTaskDefinition(context.Context, *DescribeTaskDefinitionInput) (*DescribeTaskDefinitionOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "DescribeTaskDefinition")
@@ -95,6 +139,11 @@ func (Unimplemented) DescribeTaskDefinition(context.Context, *DescribeTaskDefini
 // DescribeTasks implements Service.
 func (Unimplemented) DescribeTasks(context.Context, *DescribeTasksInput) (*DescribeTasksOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "DescribeTasks")
+}
+
+// GetTaskProtection implements Service.
+func (Unimplemented) GetTaskProtection(context.Context, *GetTaskProtectionInput) (*GetTaskProtectionOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "GetTaskProtection")
 }
 
 // ListAccountSettings implements Service.
@@ -110,6 +159,21 @@ func (Unimplemented) ListClusters(context.Context, *ListClustersInput) (*ListClu
 // ListContainerInstances implements Service.
 func (Unimplemented) ListContainerInstances(context.Context, *ListContainerInstancesInput) (*ListContainerInstancesOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "ListContainerInstances")
+}
+
+// ListServiceDeployments implements Service.
+func (Unimplemented) ListServiceDeployments(context.Context, *ListServiceDeploymentsInput) (*ListServiceDeploymentsOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "ListServiceDeployments")
+}
+
+// ListServices implements Service.
+func (Unimplemented) ListServices(context.Context, *ListServicesInput) (*ListServicesOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "ListServices")
+}
+
+// ListServicesByNamespace implements Service.
+func (Unimplemented) ListServicesByNamespace(context.Context, *ListServicesByNamespaceInput) (*ListServicesByNamespaceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "ListServicesByNamespace")
 }
 
 // ListTagsForResource implements Service.
@@ -157,6 +221,11 @@ func (Unimplemented) RunTask(context.Context, *RunTaskInput) (*RunTaskOutput, er
 	return nil, smithy.NotImplemented("ecs", "RunTask")
 }
 
+// StopServiceDeployment implements Service.
+func (Unimplemented) StopServiceDeployment(context.Context, *StopServiceDeploymentInput) (*StopServiceDeploymentOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "StopServiceDeployment")
+}
+
 // StopTask implements Service.
 func (Unimplemented) StopTask(context.Context, *StopTaskInput) (*StopTaskOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "StopTask")
@@ -182,6 +251,21 @@ func (Unimplemented) UpdateClusterSettings(context.Context, *UpdateClusterSettin
 	return nil, smithy.NotImplemented("ecs", "UpdateClusterSettings")
 }
 
+// UpdateContainerInstancesState implements Service.
+func (Unimplemented) UpdateContainerInstancesState(context.Context, *UpdateContainerInstancesStateInput) (*UpdateContainerInstancesStateOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "UpdateContainerInstancesState")
+}
+
+// UpdateService implements Service.
+func (Unimplemented) UpdateService(context.Context, *UpdateServiceInput) (*UpdateServiceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "UpdateService")
+}
+
+// UpdateTaskProtection implements Service.
+func (Unimplemented) UpdateTaskProtection(context.Context, *UpdateTaskProtectionInput) (*UpdateTaskProtectionOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "UpdateTaskProtection")
+}
+
 // API is the operation table.
 var API = &smithy.Service{
 	Name:           "ecs",
@@ -205,6 +289,16 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
+			Name:      "CreateService",
+			Input:     schemaCreateServiceRequest,
+			Output:    schemaCreateServiceResponse,
+			NewInput:  func() smithy.Shape { return new(CreateServiceInput) },
+			NewOutput: func() smithy.Shape { return new(CreateServiceOutput) },
+			Invoke:    smithy.Bind(Service.CreateService),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaNamespaceNotFoundException, schemaPlatformTaskDefinitionIncompatibilityException, schemaPlatformUnknownException, schemaServerException, schemaUnsupportedFeatureException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
 			Name:      "DeleteAccountSetting",
 			Input:     schemaDeleteAccountSettingRequest,
 			Output:    schemaDeleteAccountSettingResponse,
@@ -225,6 +319,16 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
+			Name:      "DeleteService",
+			Input:     schemaDeleteServiceRequest,
+			Output:    schemaDeleteServiceResponse,
+			NewInput:  func() smithy.Shape { return new(DeleteServiceInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteServiceOutput) },
+			Invoke:    smithy.Bind(Service.DeleteService),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaServiceNotFoundException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
 			Name:      "DeleteTaskDefinitions",
 			Input:     schemaDeleteTaskDefinitionsRequest,
 			Output:    schemaDeleteTaskDefinitionsResponse,
@@ -232,6 +336,16 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(DeleteTaskDefinitionsOutput) },
 			Invoke:    smithy.Bind(Service.DeleteTaskDefinitions),
 			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaInvalidParameterException, schemaServerException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "DeregisterContainerInstance",
+			Input:     schemaDeregisterContainerInstanceRequest,
+			Output:    schemaDeregisterContainerInstanceResponse,
+			NewInput:  func() smithy.Shape { return new(DeregisterContainerInstanceInput) },
+			NewOutput: func() smithy.Shape { return new(DeregisterContainerInstanceOutput) },
+			Invoke:    smithy.Bind(Service.DeregisterContainerInstance),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
@@ -278,6 +392,39 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
+			Name:      "DescribeServiceDeployments",
+			Input:     schemaDescribeServiceDeploymentsRequest,
+			Output:    schemaDescribeServiceDeploymentsResponse,
+			NewInput:  func() smithy.Shape { return new(DescribeServiceDeploymentsInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeServiceDeploymentsOutput) },
+			Invoke:    smithy.Bind(Service.DescribeServiceDeployments),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaServiceNotFoundException, schemaUnsupportedFeatureException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "DescribeServiceRevisions",
+			Input:     schemaDescribeServiceRevisionsRequest,
+			Output:    schemaDescribeServiceRevisionsResponse,
+			NewInput:  func() smithy.Shape { return new(DescribeServiceRevisionsInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeServiceRevisionsOutput) },
+			Invoke:    smithy.Bind(Service.DescribeServiceRevisions),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaServiceNotFoundException, schemaUnsupportedFeatureException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "DescribeServices",
+			Input:     schemaDescribeServicesRequest,
+			Output:    schemaDescribeServicesResponse,
+			NewInput:  func() smithy.Shape { return new(DescribeServicesInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeServicesOutput) },
+			Invoke:    smithy.Bind(Service.DescribeServices),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
 			Name:      "DescribeTaskDefinition",
 			Input:     schemaDescribeTaskDefinitionRequest,
 			Output:    schemaDescribeTaskDefinitionResponse,
@@ -296,6 +443,17 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(DescribeTasksOutput) },
 			Invoke:    smithy.Bind(Service.DescribeTasks),
 			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "GetTaskProtection",
+			Input:     schemaGetTaskProtectionRequest,
+			Output:    schemaGetTaskProtectionResponse,
+			NewInput:  func() smithy.Shape { return new(GetTaskProtectionInput) },
+			NewOutput: func() smithy.Shape { return new(GetTaskProtectionOutput) },
+			Invoke:    smithy.Bind(Service.GetTaskProtection),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaResourceNotFoundException, schemaServerException, schemaUnsupportedFeatureException},
 			ReadOnly:  true,
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
@@ -329,6 +487,39 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(ListContainerInstancesOutput) },
 			Invoke:    smithy.Bind(Service.ListContainerInstances),
 			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "ListServiceDeployments",
+			Input:     schemaListServiceDeploymentsRequest,
+			Output:    schemaListServiceDeploymentsResponse,
+			NewInput:  func() smithy.Shape { return new(ListServiceDeploymentsInput) },
+			NewOutput: func() smithy.Shape { return new(ListServiceDeploymentsOutput) },
+			Invoke:    smithy.Bind(Service.ListServiceDeployments),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaServiceNotFoundException, schemaUnsupportedFeatureException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "ListServices",
+			Input:     schemaListServicesRequest,
+			Output:    schemaListServicesResponse,
+			NewInput:  func() smithy.Shape { return new(ListServicesInput) },
+			NewOutput: func() smithy.Shape { return new(ListServicesOutput) },
+			Invoke:    smithy.Bind(Service.ListServices),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "ListServicesByNamespace",
+			Input:     schemaListServicesByNamespaceRequest,
+			Output:    schemaListServicesByNamespaceResponse,
+			NewInput:  func() smithy.Shape { return new(ListServicesByNamespaceInput) },
+			NewOutput: func() smithy.Shape { return new(ListServicesByNamespaceOutput) },
+			Invoke:    smithy.Bind(Service.ListServicesByNamespace),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaInvalidParameterException, schemaNamespaceNotFoundException, schemaServerException},
 			ReadOnly:  true,
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
@@ -427,6 +618,16 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
+			Name:      "StopServiceDeployment",
+			Input:     schemaStopServiceDeploymentRequest,
+			Output:    schemaStopServiceDeploymentResponse,
+			NewInput:  func() smithy.Shape { return new(StopServiceDeploymentInput) },
+			NewOutput: func() smithy.Shape { return new(StopServiceDeploymentOutput) },
+			Invoke:    smithy.Bind(Service.StopServiceDeployment),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaConflictException, schemaInvalidParameterException, schemaServerException, schemaServiceDeploymentNotFoundException, schemaUnsupportedFeatureException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
 			Name:      "StopTask",
 			Input:     schemaStopTaskRequest,
 			Output:    schemaStopTaskResponse,
@@ -474,6 +675,36 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(UpdateClusterSettingsOutput) },
 			Invoke:    smithy.Bind(Service.UpdateClusterSettings),
 			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaUpdateInProgressException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "UpdateContainerInstancesState",
+			Input:     schemaUpdateContainerInstancesStateRequest,
+			Output:    schemaUpdateContainerInstancesStateResponse,
+			NewInput:  func() smithy.Shape { return new(UpdateContainerInstancesStateInput) },
+			NewOutput: func() smithy.Shape { return new(UpdateContainerInstancesStateOutput) },
+			Invoke:    smithy.Bind(Service.UpdateContainerInstancesState),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "UpdateService",
+			Input:     schemaUpdateServiceRequest,
+			Output:    schemaUpdateServiceResponse,
+			NewInput:  func() smithy.Shape { return new(UpdateServiceInput) },
+			NewOutput: func() smithy.Shape { return new(UpdateServiceOutput) },
+			Invoke:    smithy.Bind(Service.UpdateService),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaNamespaceNotFoundException, schemaPlatformTaskDefinitionIncompatibilityException, schemaPlatformUnknownException, schemaServerException, schemaServiceNotActiveException, schemaServiceNotFoundException, schemaUnsupportedFeatureException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "UpdateTaskProtection",
+			Input:     schemaUpdateTaskProtectionRequest,
+			Output:    schemaUpdateTaskProtectionResponse,
+			NewInput:  func() smithy.Shape { return new(UpdateTaskProtectionInput) },
+			NewOutput: func() smithy.Shape { return new(UpdateTaskProtectionOutput) },
+			Invoke:    smithy.Bind(Service.UpdateTaskProtection),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaResourceNotFoundException, schemaServerException, schemaUnsupportedFeatureException},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 	},

@@ -49,6 +49,15 @@ const (
 	AcceleratorTypeInference AcceleratorType = "inference"
 )
 
+// AccessType is an enum.
+type AccessType string
+
+// Values of AccessType.
+const (
+	AccessTypePublic  AccessType = "PUBLIC"
+	AccessTypePrivate AccessType = "PRIVATE"
+)
+
 // AgentUpdateStatus is an enum.
 type AgentUpdateStatus string
 
@@ -88,6 +97,15 @@ type AutoRepairActionsStatus string
 const (
 	AutoRepairActionsStatusEnabled  AutoRepairActionsStatus = "ENABLED"
 	AutoRepairActionsStatusDisabled AutoRepairActionsStatus = "DISABLED"
+)
+
+// AvailabilityZoneRebalancing is an enum.
+type AvailabilityZoneRebalancing string
+
+// Values of AvailabilityZoneRebalancing.
+const (
+	AvailabilityZoneRebalancingEnabled  AvailabilityZoneRebalancing = "ENABLED"
+	AvailabilityZoneRebalancingDisabled AvailabilityZoneRebalancing = "DISABLED"
 )
 
 // BareMetal is an enum.
@@ -265,6 +283,82 @@ const (
 	CpuManufacturerIntel             CpuManufacturer = "intel"
 	CpuManufacturerAmd               CpuManufacturer = "amd"
 	CpuManufacturerAmazonWebServices CpuManufacturer = "amazon-web-services"
+)
+
+// DeploymentControllerType is an enum.
+type DeploymentControllerType string
+
+// Values of DeploymentControllerType.
+const (
+	DeploymentControllerTypeEcs        DeploymentControllerType = "ECS"
+	DeploymentControllerTypeCodeDeploy DeploymentControllerType = "CODE_DEPLOY"
+	DeploymentControllerTypeExternal   DeploymentControllerType = "EXTERNAL"
+)
+
+// DeploymentLifecycleHookAction is an enum.
+type DeploymentLifecycleHookAction string
+
+// Values of DeploymentLifecycleHookAction.
+const (
+	DeploymentLifecycleHookActionRollback DeploymentLifecycleHookAction = "ROLLBACK"
+	DeploymentLifecycleHookActionContinue DeploymentLifecycleHookAction = "CONTINUE"
+)
+
+// DeploymentLifecycleHookStage is an enum.
+type DeploymentLifecycleHookStage string
+
+// Values of DeploymentLifecycleHookStage.
+const (
+	DeploymentLifecycleHookStageReconcileService           DeploymentLifecycleHookStage = "RECONCILE_SERVICE"
+	DeploymentLifecycleHookStagePreScaleUp                 DeploymentLifecycleHookStage = "PRE_SCALE_UP"
+	DeploymentLifecycleHookStagePostScaleUp                DeploymentLifecycleHookStage = "POST_SCALE_UP"
+	DeploymentLifecycleHookStageTestTrafficShift           DeploymentLifecycleHookStage = "TEST_TRAFFIC_SHIFT"
+	DeploymentLifecycleHookStagePostTestTrafficShift       DeploymentLifecycleHookStage = "POST_TEST_TRAFFIC_SHIFT"
+	DeploymentLifecycleHookStagePreProductionTrafficShift  DeploymentLifecycleHookStage = "PRE_PRODUCTION_TRAFFIC_SHIFT"
+	DeploymentLifecycleHookStageProductionTrafficShift     DeploymentLifecycleHookStage = "PRODUCTION_TRAFFIC_SHIFT"
+	DeploymentLifecycleHookStagePostProductionTrafficShift DeploymentLifecycleHookStage = "POST_PRODUCTION_TRAFFIC_SHIFT"
+)
+
+// DeploymentLifecycleHookStatus is an enum.
+type DeploymentLifecycleHookStatus string
+
+// Values of DeploymentLifecycleHookStatus.
+const (
+	DeploymentLifecycleHookStatusAwaitingAction DeploymentLifecycleHookStatus = "AWAITING_ACTION"
+	DeploymentLifecycleHookStatusInProgress     DeploymentLifecycleHookStatus = "IN_PROGRESS"
+	DeploymentLifecycleHookStatusSucceeded      DeploymentLifecycleHookStatus = "SUCCEEDED"
+	DeploymentLifecycleHookStatusFailed         DeploymentLifecycleHookStatus = "FAILED"
+	DeploymentLifecycleHookStatusTimedOut       DeploymentLifecycleHookStatus = "TIMED_OUT"
+)
+
+// DeploymentLifecycleHookTargetType is an enum.
+type DeploymentLifecycleHookTargetType string
+
+// Values of DeploymentLifecycleHookTargetType.
+const (
+	DeploymentLifecycleHookTargetTypeAwsLambda DeploymentLifecycleHookTargetType = "AWS_LAMBDA"
+	DeploymentLifecycleHookTargetTypePause     DeploymentLifecycleHookTargetType = "PAUSE"
+)
+
+// DeploymentRolloutState is an enum.
+type DeploymentRolloutState string
+
+// Values of DeploymentRolloutState.
+const (
+	DeploymentRolloutStateCompleted  DeploymentRolloutState = "COMPLETED"
+	DeploymentRolloutStateFailed     DeploymentRolloutState = "FAILED"
+	DeploymentRolloutStateInProgress DeploymentRolloutState = "IN_PROGRESS"
+)
+
+// DeploymentStrategy is an enum.
+type DeploymentStrategy string
+
+// Values of DeploymentStrategy.
+const (
+	DeploymentStrategyRolling   DeploymentStrategy = "ROLLING"
+	DeploymentStrategyBlueGreen DeploymentStrategy = "BLUE_GREEN"
+	DeploymentStrategyLinear    DeploymentStrategy = "LINEAR"
+	DeploymentStrategyCanary    DeploymentStrategy = "CANARY"
 )
 
 // DesiredStatus is an enum.
@@ -461,6 +555,18 @@ const (
 	ManagedInstancesMonitoringOptionsDetailed ManagedInstancesMonitoringOptions = "DETAILED"
 )
 
+// ManagedResourceStatus is an enum.
+type ManagedResourceStatus string
+
+// Values of ManagedResourceStatus.
+const (
+	ManagedResourceStatusProvisioning   ManagedResourceStatus = "PROVISIONING"
+	ManagedResourceStatusActive         ManagedResourceStatus = "ACTIVE"
+	ManagedResourceStatusDeprovisioning ManagedResourceStatus = "DEPROVISIONING"
+	ManagedResourceStatusDeleted        ManagedResourceStatus = "DELETED"
+	ManagedResourceStatusFailed         ManagedResourceStatus = "FAILED"
+)
+
 // ManagedScalingStatus is an enum.
 type ManagedScalingStatus string
 
@@ -562,6 +668,15 @@ const (
 	ProxyConfigurationTypeAppmesh ProxyConfigurationType = "APPMESH"
 )
 
+// ResourceManagementType is an enum.
+type ResourceManagementType string
+
+// Values of ResourceManagementType.
+const (
+	ResourceManagementTypeCustomer ResourceManagementType = "CUSTOMER"
+	ResourceManagementTypeEcs      ResourceManagementType = "ECS"
+)
+
 // ResourceType is an enum.
 type ResourceType string
 
@@ -571,6 +686,23 @@ const (
 	ResourceTypeInferenceAccelerator ResourceType = "InferenceAccelerator"
 )
 
+// ScaleUnit is an enum.
+type ScaleUnit string
+
+// Values of ScaleUnit.
+const (
+	ScaleUnitPercent ScaleUnit = "PERCENT"
+)
+
+// SchedulingStrategy is an enum.
+type SchedulingStrategy string
+
+// Values of SchedulingStrategy.
+const (
+	SchedulingStrategyReplica SchedulingStrategy = "REPLICA"
+	SchedulingStrategyDaemon  SchedulingStrategy = "DAEMON"
+)
+
 // Scope is an enum.
 type Scope string
 
@@ -578,6 +710,76 @@ type Scope string
 const (
 	ScopeTask   Scope = "task"
 	ScopeShared Scope = "shared"
+)
+
+// ServiceConnectAccessLoggingFormat is an enum.
+type ServiceConnectAccessLoggingFormat string
+
+// Values of ServiceConnectAccessLoggingFormat.
+const (
+	ServiceConnectAccessLoggingFormatText ServiceConnectAccessLoggingFormat = "TEXT"
+	ServiceConnectAccessLoggingFormatJson ServiceConnectAccessLoggingFormat = "JSON"
+)
+
+// ServiceConnectIncludeQueryParameters is an enum.
+type ServiceConnectIncludeQueryParameters string
+
+// Values of ServiceConnectIncludeQueryParameters.
+const (
+	ServiceConnectIncludeQueryParametersDisabled ServiceConnectIncludeQueryParameters = "DISABLED"
+	ServiceConnectIncludeQueryParametersEnabled  ServiceConnectIncludeQueryParameters = "ENABLED"
+)
+
+// ServiceDeploymentLifecycleStage is an enum.
+type ServiceDeploymentLifecycleStage string
+
+// Values of ServiceDeploymentLifecycleStage.
+const (
+	ServiceDeploymentLifecycleStageReconcileService           ServiceDeploymentLifecycleStage = "RECONCILE_SERVICE"
+	ServiceDeploymentLifecycleStagePreScaleUp                 ServiceDeploymentLifecycleStage = "PRE_SCALE_UP"
+	ServiceDeploymentLifecycleStageScaleUp                    ServiceDeploymentLifecycleStage = "SCALE_UP"
+	ServiceDeploymentLifecycleStagePostScaleUp                ServiceDeploymentLifecycleStage = "POST_SCALE_UP"
+	ServiceDeploymentLifecycleStageTestTrafficShift           ServiceDeploymentLifecycleStage = "TEST_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStagePostTestTrafficShift       ServiceDeploymentLifecycleStage = "POST_TEST_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStageProductionTrafficShift     ServiceDeploymentLifecycleStage = "PRODUCTION_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStagePostProductionTrafficShift ServiceDeploymentLifecycleStage = "POST_PRODUCTION_TRAFFIC_SHIFT"
+	ServiceDeploymentLifecycleStageBakeTime                   ServiceDeploymentLifecycleStage = "BAKE_TIME"
+	ServiceDeploymentLifecycleStageCleanUp                    ServiceDeploymentLifecycleStage = "CLEAN_UP"
+)
+
+// ServiceDeploymentRollbackMonitorsStatus is an enum.
+type ServiceDeploymentRollbackMonitorsStatus string
+
+// Values of ServiceDeploymentRollbackMonitorsStatus.
+const (
+	ServiceDeploymentRollbackMonitorsStatusTriggered          ServiceDeploymentRollbackMonitorsStatus = "TRIGGERED"
+	ServiceDeploymentRollbackMonitorsStatusMonitoring         ServiceDeploymentRollbackMonitorsStatus = "MONITORING"
+	ServiceDeploymentRollbackMonitorsStatusMonitoringComplete ServiceDeploymentRollbackMonitorsStatus = "MONITORING_COMPLETE"
+	ServiceDeploymentRollbackMonitorsStatusDisabled           ServiceDeploymentRollbackMonitorsStatus = "DISABLED"
+)
+
+// ServiceDeploymentStatus is an enum.
+type ServiceDeploymentStatus string
+
+// Values of ServiceDeploymentStatus.
+const (
+	ServiceDeploymentStatusPending            ServiceDeploymentStatus = "PENDING"
+	ServiceDeploymentStatusSuccessful         ServiceDeploymentStatus = "SUCCESSFUL"
+	ServiceDeploymentStatusStopped            ServiceDeploymentStatus = "STOPPED"
+	ServiceDeploymentStatusStopRequested      ServiceDeploymentStatus = "STOP_REQUESTED"
+	ServiceDeploymentStatusInProgress         ServiceDeploymentStatus = "IN_PROGRESS"
+	ServiceDeploymentStatusRollbackRequested  ServiceDeploymentStatus = "ROLLBACK_REQUESTED"
+	ServiceDeploymentStatusRollbackInProgress ServiceDeploymentStatus = "ROLLBACK_IN_PROGRESS"
+	ServiceDeploymentStatusRollbackSuccessful ServiceDeploymentStatus = "ROLLBACK_SUCCESSFUL"
+	ServiceDeploymentStatusRollbackFailed     ServiceDeploymentStatus = "ROLLBACK_FAILED"
+)
+
+// ServiceField is an enum.
+type ServiceField string
+
+// Values of ServiceField.
+const (
+	ServiceFieldTags ServiceField = "TAGS"
 )
 
 // SettingName is an enum.
@@ -614,6 +816,24 @@ type SortOrder string
 const (
 	SortOrderAsc  SortOrder = "ASC"
 	SortOrderDesc SortOrder = "DESC"
+)
+
+// StabilityStatus is an enum.
+type StabilityStatus string
+
+// Values of StabilityStatus.
+const (
+	StabilityStatusSteadyState StabilityStatus = "STEADY_STATE"
+	StabilityStatusStabilizing StabilityStatus = "STABILIZING"
+)
+
+// StopServiceDeploymentStopType is an enum.
+type StopServiceDeploymentStopType string
+
+// Values of StopServiceDeploymentStopType.
+const (
+	StopServiceDeploymentStopTypeAbort    StopServiceDeploymentStopType = "ABORT"
+	StopServiceDeploymentStopTypeRollback StopServiceDeploymentStopType = "ROLLBACK"
 )
 
 // TargetType is an enum.
@@ -787,6 +1007,43 @@ func (v *AcceleratorTotalMemoryMiBRequest) Deserialize(d smithy.ShapeDeserialize
 			return smithy.ReadPtr(d, m, &v.Min, smithy.ReadInt32)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.Max, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// AdvancedConfiguration is the model's AdvancedConfiguration.
+type AdvancedConfiguration struct {
+	AlternateTargetGroupArn *string
+	ProductionListenerRule  *string
+	TestListenerRule        *string
+	RoleArn                 *string
+}
+
+// Schema implements smithy.Shape.
+func (*AdvancedConfiguration) Schema() *smithy.Schema { return schemaAdvancedConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *AdvancedConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAdvancedConfiguration.Members
+	smithy.WritePtr(s, m[0], v.AlternateTargetGroupArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ProductionListenerRule, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TestListenerRule, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.RoleArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AdvancedConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAdvancedConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AlternateTargetGroupArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ProductionListenerRule, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TestListenerRule, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
 		}
 		return nil
 	})
@@ -987,6 +1244,35 @@ func (v *BaselineEbsBandwidthMbpsRequest) Deserialize(d smithy.ShapeDeserializer
 			return smithy.ReadPtr(d, m, &v.Min, smithy.ReadInt32)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.Max, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// CanaryConfiguration is the model's CanaryConfiguration.
+type CanaryConfiguration struct {
+	CanaryPercent           *float64
+	CanaryBakeTimeInMinutes *int32
+}
+
+// Schema implements smithy.Shape.
+func (*CanaryConfiguration) Schema() *smithy.Schema { return schemaCanaryConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *CanaryConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCanaryConfiguration.Members
+	smithy.WritePtr(s, m[0], v.CanaryPercent, smithy.WriteFloat64)
+	smithy.WritePtr(s, m[1], v.CanaryBakeTimeInMinutes, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CanaryConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCanaryConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.CanaryPercent, smithy.ReadFloat64)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.CanaryBakeTimeInMinutes, smithy.ReadInt32)
 		}
 		return nil
 	})
@@ -1621,6 +1907,39 @@ func (v *ContainerDependency) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// ContainerImage is the model's ContainerImage.
+type ContainerImage struct {
+	ContainerName *string
+	ImageDigest   *string
+	Image         *string
+}
+
+// Schema implements smithy.Shape.
+func (*ContainerImage) Schema() *smithy.Schema { return schemaContainerImage }
+
+// Serialize implements smithy.Shape.
+func (v *ContainerImage) Serialize(s smithy.ShapeSerializer) {
+	m := schemaContainerImage.Members
+	smithy.WritePtr(s, m[0], v.ContainerName, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ImageDigest, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.Image, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ContainerImage) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaContainerImage, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ContainerName, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ImageDigest, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Image, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // ContainerInstance is the model's ContainerInstance.
 type ContainerInstance struct {
 	ContainerInstanceArn *string
@@ -1905,6 +2224,185 @@ func (v *CreateClusterOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// CreateServiceInput is the input of CreateService.
+type CreateServiceInput struct {
+	Cluster                       *string
+	ServiceName                   *string // required
+	TaskDefinition                *string
+	AvailabilityZoneRebalancing   AvailabilityZoneRebalancing
+	LoadBalancers                 []LoadBalancer
+	ServiceRegistries             []ServiceRegistry
+	DesiredCount                  *int32
+	ClientToken                   *string
+	LaunchType                    LaunchType
+	CapacityProviderStrategy      []CapacityProviderStrategyItem
+	PlatformVersion               *string
+	Role                          *string
+	DeploymentConfiguration       *DeploymentConfiguration
+	PlacementConstraints          []PlacementConstraint
+	PlacementStrategy             []PlacementStrategy
+	NetworkConfiguration          *NetworkConfiguration
+	HealthCheckGracePeriodSeconds *int32
+	SchedulingStrategy            SchedulingStrategy
+	DeploymentController          *DeploymentController
+	Tags                          []Tag
+	EnableECSManagedTags          *bool
+	PropagateTags                 PropagateTags
+	EnableExecuteCommand          *bool
+	ServiceConnectConfiguration   *ServiceConnectConfiguration
+	VolumeConfigurations          []ServiceVolumeConfiguration
+	VpcLatticeConfigurations      []VpcLatticeConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*CreateServiceInput) Schema() *smithy.Schema { return schemaCreateServiceRequest }
+
+// Serialize implements smithy.Shape.
+func (v *CreateServiceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateServiceRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ServiceName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TaskDefinition, smithy.WriteString)
+	smithy.WriteEnum(s, m[3], v.AvailabilityZoneRebalancing)
+	smithy.WriteList(s, m[4], v.LoadBalancers, smithy.WriteStruct[LoadBalancer])
+	smithy.WriteList(s, m[5], v.ServiceRegistries, smithy.WriteStruct[ServiceRegistry])
+	smithy.WritePtr(s, m[6], v.DesiredCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.ClientToken, smithy.WriteString)
+	smithy.WriteEnum(s, m[8], v.LaunchType)
+	smithy.WriteList(s, m[9], v.CapacityProviderStrategy, smithy.WriteStruct[CapacityProviderStrategyItem])
+	smithy.WritePtr(s, m[10], v.PlatformVersion, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.Role, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.DeploymentConfiguration, smithy.WriteStruct[DeploymentConfiguration])
+	smithy.WriteList(s, m[13], v.PlacementConstraints, smithy.WriteStruct[PlacementConstraint])
+	smithy.WriteList(s, m[14], v.PlacementStrategy, smithy.WriteStruct[PlacementStrategy])
+	smithy.WritePtr(s, m[15], v.NetworkConfiguration, smithy.WriteStruct[NetworkConfiguration])
+	smithy.WritePtr(s, m[16], v.HealthCheckGracePeriodSeconds, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[17], v.SchedulingStrategy)
+	smithy.WritePtr(s, m[18], v.DeploymentController, smithy.WriteStruct[DeploymentController])
+	smithy.WriteList(s, m[19], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[20], v.EnableECSManagedTags, smithy.WriteBool)
+	smithy.WriteEnum(s, m[21], v.PropagateTags)
+	smithy.WritePtr(s, m[22], v.EnableExecuteCommand, smithy.WriteBool)
+	smithy.WritePtr(s, m[23], v.ServiceConnectConfiguration, smithy.WriteStruct[ServiceConnectConfiguration])
+	smithy.WriteList(s, m[24], v.VolumeConfigurations, smithy.WriteStruct[ServiceVolumeConfiguration])
+	smithy.WriteList(s, m[25], v.VpcLatticeConfigurations, smithy.WriteStruct[VpcLatticeConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateServiceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateServiceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ServiceName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TaskDefinition, smithy.ReadString)
+		case 3:
+			return smithy.ReadString(d, m, &v.AvailabilityZoneRebalancing)
+		case 4:
+			return smithy.ReadList(d, m, &v.LoadBalancers, smithy.ReadStruct[LoadBalancer])
+		case 5:
+			return smithy.ReadList(d, m, &v.ServiceRegistries, smithy.ReadStruct[ServiceRegistry])
+		case 6:
+			return smithy.ReadPtr(d, m, &v.DesiredCount, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.ClientToken, smithy.ReadString)
+		case 8:
+			return smithy.ReadString(d, m, &v.LaunchType)
+		case 9:
+			return smithy.ReadList(d, m, &v.CapacityProviderStrategy, smithy.ReadStruct[CapacityProviderStrategyItem])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.PlatformVersion, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.Role, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.DeploymentConfiguration, smithy.ReadStruct[DeploymentConfiguration])
+		case 13:
+			return smithy.ReadList(d, m, &v.PlacementConstraints, smithy.ReadStruct[PlacementConstraint])
+		case 14:
+			return smithy.ReadList(d, m, &v.PlacementStrategy, smithy.ReadStruct[PlacementStrategy])
+		case 15:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[NetworkConfiguration])
+		case 16:
+			return smithy.ReadPtr(d, m, &v.HealthCheckGracePeriodSeconds, smithy.ReadInt32)
+		case 17:
+			return smithy.ReadString(d, m, &v.SchedulingStrategy)
+		case 18:
+			return smithy.ReadPtr(d, m, &v.DeploymentController, smithy.ReadStruct[DeploymentController])
+		case 19:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 20:
+			return smithy.ReadPtr(d, m, &v.EnableECSManagedTags, smithy.ReadBool)
+		case 21:
+			return smithy.ReadString(d, m, &v.PropagateTags)
+		case 22:
+			return smithy.ReadPtr(d, m, &v.EnableExecuteCommand, smithy.ReadBool)
+		case 23:
+			return smithy.ReadPtr(d, m, &v.ServiceConnectConfiguration, smithy.ReadStruct[ServiceConnectConfiguration])
+		case 24:
+			return smithy.ReadList(d, m, &v.VolumeConfigurations, smithy.ReadStruct[ServiceVolumeConfiguration])
+		case 25:
+			return smithy.ReadList(d, m, &v.VpcLatticeConfigurations, smithy.ReadStruct[VpcLatticeConfiguration])
+		}
+		return nil
+	})
+}
+
+// CreateServiceOutput is the output of CreateService.
+type CreateServiceOutput struct {
+	Service *ServiceShape
+}
+
+// Schema implements smithy.Shape.
+func (*CreateServiceOutput) Schema() *smithy.Schema { return schemaCreateServiceResponse }
+
+// Serialize implements smithy.Shape.
+func (v *CreateServiceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateServiceResponse.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteStruct[ServiceShape])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateServiceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateServiceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadStruct[ServiceShape])
+		}
+		return nil
+	})
+}
+
+// CreatedAt is the model's CreatedAt.
+type CreatedAt struct {
+	Before *time.Time
+	After  *time.Time
+}
+
+// Schema implements smithy.Shape.
+func (*CreatedAt) Schema() *smithy.Schema { return schemaCreatedAt }
+
+// Serialize implements smithy.Shape.
+func (v *CreatedAt) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreatedAt.Members
+	smithy.WritePtr(s, m[0], v.Before, smithy.WriteTime)
+	smithy.WritePtr(s, m[1], v.After, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreatedAt) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreatedAt, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Before, smithy.ReadTime)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.After, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
 // DeleteAccountSettingInput is the input of DeleteAccountSetting.
 type DeleteAccountSettingInput struct {
 	Name         SettingName // required
@@ -2009,6 +2507,64 @@ func (v *DeleteClusterOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// DeleteServiceInput is the input of DeleteService.
+type DeleteServiceInput struct {
+	Cluster *string
+	Service *string // required
+	Force   *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteServiceInput) Schema() *smithy.Schema { return schemaDeleteServiceRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteServiceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteServiceRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Service, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.Force, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteServiceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteServiceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Force, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeleteServiceOutput is the output of DeleteService.
+type DeleteServiceOutput struct {
+	Service *ServiceShape
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteServiceOutput) Schema() *smithy.Schema { return schemaDeleteServiceResponse }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteServiceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteServiceResponse.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteStruct[ServiceShape])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteServiceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteServiceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadStruct[ServiceShape])
+		}
+		return nil
+	})
+}
+
 // DeleteTaskDefinitionsInput is the input of DeleteTaskDefinitions.
 type DeleteTaskDefinitionsInput struct {
 	TaskDefinitions []string // required
@@ -2060,6 +2616,465 @@ func (v *DeleteTaskDefinitionsOutput) Deserialize(d smithy.ShapeDeserializer) er
 			return smithy.ReadList(d, m, &v.TaskDefinitions, smithy.ReadStruct[TaskDefinition])
 		case 1:
 			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
+// Deployment is the model's Deployment.
+type Deployment struct {
+	Id                          *string
+	Status                      *string
+	TaskDefinition              *string
+	DesiredCount                *int32
+	PendingCount                *int32
+	RunningCount                *int32
+	FailedTasks                 *int32
+	CreatedAt                   *time.Time
+	UpdatedAt                   *time.Time
+	CapacityProviderStrategy    []CapacityProviderStrategyItem
+	LaunchType                  LaunchType
+	PlatformVersion             *string
+	PlatformFamily              *string
+	NetworkConfiguration        *NetworkConfiguration
+	RolloutState                DeploymentRolloutState
+	RolloutStateReason          *string
+	ServiceConnectConfiguration *ServiceConnectConfiguration
+	ServiceConnectResources     []ServiceConnectServiceResource
+	VolumeConfigurations        []ServiceVolumeConfiguration
+	FargateEphemeralStorage     *DeploymentEphemeralStorage
+	VpcLatticeConfigurations    []VpcLatticeConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*Deployment) Schema() *smithy.Schema { return schemaDeployment }
+
+// Serialize implements smithy.Shape.
+func (v *Deployment) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeployment.Members
+	smithy.WritePtr(s, m[0], v.Id, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Status, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TaskDefinition, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.DesiredCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.PendingCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[5], v.RunningCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[6], v.FailedTasks, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[8], v.UpdatedAt, smithy.WriteTime)
+	smithy.WriteList(s, m[9], v.CapacityProviderStrategy, smithy.WriteStruct[CapacityProviderStrategyItem])
+	smithy.WriteEnum(s, m[10], v.LaunchType)
+	smithy.WritePtr(s, m[11], v.PlatformVersion, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.PlatformFamily, smithy.WriteString)
+	smithy.WritePtr(s, m[13], v.NetworkConfiguration, smithy.WriteStruct[NetworkConfiguration])
+	smithy.WriteEnum(s, m[14], v.RolloutState)
+	smithy.WritePtr(s, m[15], v.RolloutStateReason, smithy.WriteString)
+	smithy.WritePtr(s, m[16], v.ServiceConnectConfiguration, smithy.WriteStruct[ServiceConnectConfiguration])
+	smithy.WriteList(s, m[17], v.ServiceConnectResources, smithy.WriteStruct[ServiceConnectServiceResource])
+	smithy.WriteList(s, m[18], v.VolumeConfigurations, smithy.WriteStruct[ServiceVolumeConfiguration])
+	smithy.WritePtr(s, m[19], v.FargateEphemeralStorage, smithy.WriteStruct[DeploymentEphemeralStorage])
+	smithy.WriteList(s, m[20], v.VpcLatticeConfigurations, smithy.WriteStruct[VpcLatticeConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Deployment) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeployment, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Id, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Status, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TaskDefinition, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DesiredCount, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.PendingCount, smithy.ReadInt32)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.RunningCount, smithy.ReadInt32)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.FailedTasks, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 9:
+			return smithy.ReadList(d, m, &v.CapacityProviderStrategy, smithy.ReadStruct[CapacityProviderStrategyItem])
+		case 10:
+			return smithy.ReadString(d, m, &v.LaunchType)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.PlatformVersion, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.PlatformFamily, smithy.ReadString)
+		case 13:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[NetworkConfiguration])
+		case 14:
+			return smithy.ReadString(d, m, &v.RolloutState)
+		case 15:
+			return smithy.ReadPtr(d, m, &v.RolloutStateReason, smithy.ReadString)
+		case 16:
+			return smithy.ReadPtr(d, m, &v.ServiceConnectConfiguration, smithy.ReadStruct[ServiceConnectConfiguration])
+		case 17:
+			return smithy.ReadList(d, m, &v.ServiceConnectResources, smithy.ReadStruct[ServiceConnectServiceResource])
+		case 18:
+			return smithy.ReadList(d, m, &v.VolumeConfigurations, smithy.ReadStruct[ServiceVolumeConfiguration])
+		case 19:
+			return smithy.ReadPtr(d, m, &v.FargateEphemeralStorage, smithy.ReadStruct[DeploymentEphemeralStorage])
+		case 20:
+			return smithy.ReadList(d, m, &v.VpcLatticeConfigurations, smithy.ReadStruct[VpcLatticeConfiguration])
+		}
+		return nil
+	})
+}
+
+// DeploymentAlarms is the model's DeploymentAlarms.
+type DeploymentAlarms struct {
+	AlarmNames []string // required
+	Rollback   *bool    // required
+	Enable     *bool    // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentAlarms) Schema() *smithy.Schema { return schemaDeploymentAlarms }
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentAlarms) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentAlarms.Members
+	smithy.WriteList(s, m[0], v.AlarmNames, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Rollback, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.Enable, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentAlarms) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentAlarms, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.AlarmNames, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Rollback, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Enable, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeploymentCircuitBreaker is the model's DeploymentCircuitBreaker.
+type DeploymentCircuitBreaker struct {
+	Enable   *bool // required
+	Rollback *bool // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentCircuitBreaker) Schema() *smithy.Schema { return schemaDeploymentCircuitBreaker }
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentCircuitBreaker) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentCircuitBreaker.Members
+	smithy.WritePtr(s, m[0], v.Enable, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.Rollback, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentCircuitBreaker) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentCircuitBreaker, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Enable, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Rollback, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeploymentConfiguration is the model's DeploymentConfiguration.
+type DeploymentConfiguration struct {
+	DeploymentCircuitBreaker *DeploymentCircuitBreaker
+	MaximumPercent           *int32
+	MinimumHealthyPercent    *int32
+	Alarms                   *DeploymentAlarms
+	Strategy                 DeploymentStrategy
+	BakeTimeInMinutes        *int32
+	LifecycleHooks           []DeploymentLifecycleHook
+	LinearConfiguration      *LinearConfiguration
+	CanaryConfiguration      *CanaryConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentConfiguration) Schema() *smithy.Schema { return schemaDeploymentConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentConfiguration.Members
+	smithy.WritePtr(s, m[0], v.DeploymentCircuitBreaker, smithy.WriteStruct[DeploymentCircuitBreaker])
+	smithy.WritePtr(s, m[1], v.MaximumPercent, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.MinimumHealthyPercent, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.Alarms, smithy.WriteStruct[DeploymentAlarms])
+	smithy.WriteEnum(s, m[4], v.Strategy)
+	smithy.WritePtr(s, m[5], v.BakeTimeInMinutes, smithy.WriteInt32)
+	smithy.WriteList(s, m[6], v.LifecycleHooks, smithy.WriteStruct[DeploymentLifecycleHook])
+	smithy.WritePtr(s, m[7], v.LinearConfiguration, smithy.WriteStruct[LinearConfiguration])
+	smithy.WritePtr(s, m[8], v.CanaryConfiguration, smithy.WriteStruct[CanaryConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DeploymentCircuitBreaker, smithy.ReadStruct[DeploymentCircuitBreaker])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.MaximumPercent, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.MinimumHealthyPercent, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Alarms, smithy.ReadStruct[DeploymentAlarms])
+		case 4:
+			return smithy.ReadString(d, m, &v.Strategy)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.BakeTimeInMinutes, smithy.ReadInt32)
+		case 6:
+			return smithy.ReadList(d, m, &v.LifecycleHooks, smithy.ReadStruct[DeploymentLifecycleHook])
+		case 7:
+			return smithy.ReadPtr(d, m, &v.LinearConfiguration, smithy.ReadStruct[LinearConfiguration])
+		case 8:
+			return smithy.ReadPtr(d, m, &v.CanaryConfiguration, smithy.ReadStruct[CanaryConfiguration])
+		}
+		return nil
+	})
+}
+
+// DeploymentController is the model's DeploymentController.
+type DeploymentController struct {
+	Type DeploymentControllerType // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentController) Schema() *smithy.Schema { return schemaDeploymentController }
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentController) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentController.Members
+	smithy.WriteEnum(s, m[0], v.Type)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentController) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentController, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Type)
+		}
+		return nil
+	})
+}
+
+// DeploymentEphemeralStorage is the model's DeploymentEphemeralStorage.
+type DeploymentEphemeralStorage struct {
+	KmsKeyId *string
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentEphemeralStorage) Schema() *smithy.Schema { return schemaDeploymentEphemeralStorage }
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentEphemeralStorage) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentEphemeralStorage.Members
+	smithy.WritePtr(s, m[0], v.KmsKeyId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentEphemeralStorage) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentEphemeralStorage, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.KmsKeyId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeploymentLifecycleHook is the model's DeploymentLifecycleHook.
+type DeploymentLifecycleHook struct {
+	TargetType           DeploymentLifecycleHookTargetType
+	HookTargetArn        *string
+	RoleArn              *string
+	LifecycleStages      []DeploymentLifecycleHookStage
+	HookDetails          *HookDetails
+	TimeoutConfiguration *DeploymentLifecycleHookTimeoutConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentLifecycleHook) Schema() *smithy.Schema { return schemaDeploymentLifecycleHook }
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentLifecycleHook) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentLifecycleHook.Members
+	smithy.WriteEnum(s, m[0], v.TargetType)
+	smithy.WritePtr(s, m[1], v.HookTargetArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.RoleArn, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.LifecycleStages, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.HookDetails, smithy.WriteStruct[HookDetails])
+	smithy.WritePtr(s, m[5], v.TimeoutConfiguration, smithy.WriteStruct[DeploymentLifecycleHookTimeoutConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentLifecycleHook) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentLifecycleHook, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.TargetType)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.HookTargetArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.LifecycleStages, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.HookDetails, smithy.ReadStruct[HookDetails])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.TimeoutConfiguration, smithy.ReadStruct[DeploymentLifecycleHookTimeoutConfiguration])
+		}
+		return nil
+	})
+}
+
+// DeploymentLifecycleHookDetail is the model's DeploymentLifecycleHookDetail.
+type DeploymentLifecycleHookDetail struct {
+	HookId        *string
+	TargetType    DeploymentLifecycleHookTargetType
+	TargetArn     *string
+	Status        DeploymentLifecycleHookStatus
+	ExpiresAt     *time.Time
+	TimeoutAction DeploymentLifecycleHookAction
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentLifecycleHookDetail) Schema() *smithy.Schema {
+	return schemaDeploymentLifecycleHookDetail
+}
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentLifecycleHookDetail) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentLifecycleHookDetail.Members
+	smithy.WritePtr(s, m[0], v.HookId, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.TargetType)
+	smithy.WritePtr(s, m[2], v.TargetArn, smithy.WriteString)
+	smithy.WriteEnum(s, m[3], v.Status)
+	smithy.WritePtr(s, m[4], v.ExpiresAt, smithy.WriteTime)
+	smithy.WriteEnum(s, m[5], v.TimeoutAction)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentLifecycleHookDetail) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentLifecycleHookDetail, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.HookId, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.TargetType)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TargetArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadString(d, m, &v.Status)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.ExpiresAt, smithy.ReadTime)
+		case 5:
+			return smithy.ReadString(d, m, &v.TimeoutAction)
+		}
+		return nil
+	})
+}
+
+// DeploymentLifecycleHookTimeoutConfiguration is the model's DeploymentLifecycleHookTimeoutConfiguration.
+type DeploymentLifecycleHookTimeoutConfiguration struct {
+	TimeoutInMinutes *int32
+	Action           DeploymentLifecycleHookAction
+}
+
+// Schema implements smithy.Shape.
+func (*DeploymentLifecycleHookTimeoutConfiguration) Schema() *smithy.Schema {
+	return schemaDeploymentLifecycleHookTimeoutConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *DeploymentLifecycleHookTimeoutConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeploymentLifecycleHookTimeoutConfiguration.Members
+	smithy.WritePtr(s, m[0], v.TimeoutInMinutes, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[1], v.Action)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeploymentLifecycleHookTimeoutConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeploymentLifecycleHookTimeoutConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.TimeoutInMinutes, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadString(d, m, &v.Action)
+		}
+		return nil
+	})
+}
+
+// DeregisterContainerInstanceInput is the input of DeregisterContainerInstance.
+type DeregisterContainerInstanceInput struct {
+	Cluster           *string
+	ContainerInstance *string // required
+	Force             *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DeregisterContainerInstanceInput) Schema() *smithy.Schema {
+	return schemaDeregisterContainerInstanceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DeregisterContainerInstanceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeregisterContainerInstanceRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ContainerInstance, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.Force, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeregisterContainerInstanceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeregisterContainerInstanceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ContainerInstance, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Force, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeregisterContainerInstanceOutput is the output of DeregisterContainerInstance.
+type DeregisterContainerInstanceOutput struct {
+	ContainerInstance *ContainerInstance
+}
+
+// Schema implements smithy.Shape.
+func (*DeregisterContainerInstanceOutput) Schema() *smithy.Schema {
+	return schemaDeregisterContainerInstanceResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *DeregisterContainerInstanceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeregisterContainerInstanceResponse.Members
+	smithy.WritePtr(s, m[0], v.ContainerInstance, smithy.WriteStruct[ContainerInstance])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeregisterContainerInstanceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeregisterContainerInstanceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ContainerInstance, smithy.ReadStruct[ContainerInstance])
 		}
 		return nil
 	})
@@ -2321,6 +3336,184 @@ func (v *DescribeContainerInstancesOutput) Deserialize(d smithy.ShapeDeserialize
 	})
 }
 
+// DescribeServiceDeploymentsInput is the input of DescribeServiceDeployments.
+type DescribeServiceDeploymentsInput struct {
+	ServiceDeploymentArns []string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeServiceDeploymentsInput) Schema() *smithy.Schema {
+	return schemaDescribeServiceDeploymentsRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeServiceDeploymentsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeServiceDeploymentsRequest.Members
+	smithy.WriteList(s, m[0], v.ServiceDeploymentArns, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeServiceDeploymentsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeServiceDeploymentsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ServiceDeploymentArns, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeServiceDeploymentsOutput is the output of DescribeServiceDeployments.
+type DescribeServiceDeploymentsOutput struct {
+	ServiceDeployments []ServiceDeployment
+	Failures           []Failure
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeServiceDeploymentsOutput) Schema() *smithy.Schema {
+	return schemaDescribeServiceDeploymentsResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeServiceDeploymentsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeServiceDeploymentsResponse.Members
+	smithy.WriteList(s, m[0], v.ServiceDeployments, smithy.WriteStruct[ServiceDeployment])
+	smithy.WriteList(s, m[1], v.Failures, smithy.WriteStruct[Failure])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeServiceDeploymentsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeServiceDeploymentsResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ServiceDeployments, smithy.ReadStruct[ServiceDeployment])
+		case 1:
+			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
+// DescribeServiceRevisionsInput is the input of DescribeServiceRevisions.
+type DescribeServiceRevisionsInput struct {
+	ServiceRevisionArns []string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeServiceRevisionsInput) Schema() *smithy.Schema {
+	return schemaDescribeServiceRevisionsRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeServiceRevisionsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeServiceRevisionsRequest.Members
+	smithy.WriteList(s, m[0], v.ServiceRevisionArns, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeServiceRevisionsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeServiceRevisionsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ServiceRevisionArns, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeServiceRevisionsOutput is the output of DescribeServiceRevisions.
+type DescribeServiceRevisionsOutput struct {
+	ServiceRevisions []ServiceRevision
+	Failures         []Failure
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeServiceRevisionsOutput) Schema() *smithy.Schema {
+	return schemaDescribeServiceRevisionsResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeServiceRevisionsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeServiceRevisionsResponse.Members
+	smithy.WriteList(s, m[0], v.ServiceRevisions, smithy.WriteStruct[ServiceRevision])
+	smithy.WriteList(s, m[1], v.Failures, smithy.WriteStruct[Failure])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeServiceRevisionsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeServiceRevisionsResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ServiceRevisions, smithy.ReadStruct[ServiceRevision])
+		case 1:
+			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
+// DescribeServicesInput is the input of DescribeServices.
+type DescribeServicesInput struct {
+	Cluster  *string
+	Services []string // required
+	Include  []ServiceField
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeServicesInput) Schema() *smithy.Schema { return schemaDescribeServicesRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeServicesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeServicesRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Services, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.Include, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeServicesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeServicesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Services, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.Include, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeServicesOutput is the output of DescribeServices.
+type DescribeServicesOutput struct {
+	Services []ServiceShape
+	Failures []Failure
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeServicesOutput) Schema() *smithy.Schema { return schemaDescribeServicesResponse }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeServicesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeServicesResponse.Members
+	smithy.WriteList(s, m[0], v.Services, smithy.WriteStruct[ServiceShape])
+	smithy.WriteList(s, m[1], v.Failures, smithy.WriteStruct[Failure])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeServicesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeServicesResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Services, smithy.ReadStruct[ServiceShape])
+		case 1:
+			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
 // DescribeTaskDefinitionInput is the input of DescribeTaskDefinition.
 type DescribeTaskDefinitionInput struct {
 	TaskDefinition *string // required
@@ -2547,6 +3740,47 @@ func (v *EBSTagSpecification) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
 		case 2:
 			return smithy.ReadString(d, m, &v.PropagateTags)
+		}
+		return nil
+	})
+}
+
+// ECSManagedResources is the model's ECSManagedResources.
+type ECSManagedResources struct {
+	IngressPaths          []ManagedIngressPath
+	AutoScaling           *ManagedAutoScaling
+	MetricAlarms          []ManagedMetricAlarm
+	ServiceSecurityGroups []ManagedSecurityGroup
+	LogGroups             []ManagedLogGroup
+}
+
+// Schema implements smithy.Shape.
+func (*ECSManagedResources) Schema() *smithy.Schema { return schemaECSManagedResources }
+
+// Serialize implements smithy.Shape.
+func (v *ECSManagedResources) Serialize(s smithy.ShapeSerializer) {
+	m := schemaECSManagedResources.Members
+	smithy.WriteList(s, m[0], v.IngressPaths, smithy.WriteStruct[ManagedIngressPath])
+	smithy.WritePtr(s, m[1], v.AutoScaling, smithy.WriteStruct[ManagedAutoScaling])
+	smithy.WriteList(s, m[2], v.MetricAlarms, smithy.WriteStruct[ManagedMetricAlarm])
+	smithy.WriteList(s, m[3], v.ServiceSecurityGroups, smithy.WriteStruct[ManagedSecurityGroup])
+	smithy.WriteList(s, m[4], v.LogGroups, smithy.WriteStruct[ManagedLogGroup])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ECSManagedResources) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaECSManagedResources, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.IngressPaths, smithy.ReadStruct[ManagedIngressPath])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AutoScaling, smithy.ReadStruct[ManagedAutoScaling])
+		case 2:
+			return smithy.ReadList(d, m, &v.MetricAlarms, smithy.ReadStruct[ManagedMetricAlarm])
+		case 3:
+			return smithy.ReadList(d, m, &v.ServiceSecurityGroups, smithy.ReadStruct[ManagedSecurityGroup])
+		case 4:
+			return smithy.ReadList(d, m, &v.LogGroups, smithy.ReadStruct[ManagedLogGroup])
 		}
 		return nil
 	})
@@ -2880,6 +4114,64 @@ func (v *FirelensConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// GetTaskProtectionInput is the input of GetTaskProtection.
+type GetTaskProtectionInput struct {
+	Cluster *string // required
+	Tasks   []string
+}
+
+// Schema implements smithy.Shape.
+func (*GetTaskProtectionInput) Schema() *smithy.Schema { return schemaGetTaskProtectionRequest }
+
+// Serialize implements smithy.Shape.
+func (v *GetTaskProtectionInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetTaskProtectionRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Tasks, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetTaskProtectionInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetTaskProtectionRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Tasks, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// GetTaskProtectionOutput is the output of GetTaskProtection.
+type GetTaskProtectionOutput struct {
+	ProtectedTasks []ProtectedTask
+	Failures       []Failure
+}
+
+// Schema implements smithy.Shape.
+func (*GetTaskProtectionOutput) Schema() *smithy.Schema { return schemaGetTaskProtectionResponse }
+
+// Serialize implements smithy.Shape.
+func (v *GetTaskProtectionOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetTaskProtectionResponse.Members
+	smithy.WriteList(s, m[0], v.ProtectedTasks, smithy.WriteStruct[ProtectedTask])
+	smithy.WriteList(s, m[1], v.Failures, smithy.WriteStruct[Failure])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetTaskProtectionOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetTaskProtectionResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ProtectedTasks, smithy.ReadStruct[ProtectedTask])
+		case 1:
+			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
 // HealthCheck is the model's HealthCheck.
 type HealthCheck struct {
 	Command     []string // required
@@ -2919,6 +4211,21 @@ func (v *HealthCheck) Deserialize(d smithy.ShapeDeserializer) error {
 		}
 		return nil
 	})
+}
+
+// HookDetails is the model's HookDetails.
+type HookDetails struct {
+}
+
+// Schema implements smithy.Shape.
+func (*HookDetails) Schema() *smithy.Schema { return schemaHookDetails }
+
+// Serialize implements smithy.Shape.
+func (*HookDetails) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*HookDetails) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaHookDetails, func(*smithy.Member) error { return nil })
 }
 
 // HostEntry is the model's HostEntry.
@@ -3337,6 +4644,35 @@ func (v *KeyValuePair) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// LinearConfiguration is the model's LinearConfiguration.
+type LinearConfiguration struct {
+	StepPercent           *float64
+	StepBakeTimeInMinutes *int32
+}
+
+// Schema implements smithy.Shape.
+func (*LinearConfiguration) Schema() *smithy.Schema { return schemaLinearConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *LinearConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaLinearConfiguration.Members
+	smithy.WritePtr(s, m[0], v.StepPercent, smithy.WriteFloat64)
+	smithy.WritePtr(s, m[1], v.StepBakeTimeInMinutes, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *LinearConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaLinearConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.StepPercent, smithy.ReadFloat64)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.StepBakeTimeInMinutes, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
 // LinuxParameters is the model's LinuxParameters.
 type LinuxParameters struct {
 	Capabilities       *KernelCapabilities
@@ -3585,6 +4921,224 @@ func (v *ListContainerInstancesOutput) Deserialize(d smithy.ShapeDeserializer) e
 		switch m.Index {
 		case 0:
 			return smithy.ReadList(d, m, &v.ContainerInstanceArns, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ListServiceDeploymentsInput is the input of ListServiceDeployments.
+type ListServiceDeploymentsInput struct {
+	Service    *string // required
+	Cluster    *string
+	Status     []ServiceDeploymentStatus
+	CreatedAt  *CreatedAt
+	NextToken  *string
+	MaxResults *int32
+}
+
+// Schema implements smithy.Shape.
+func (*ListServiceDeploymentsInput) Schema() *smithy.Schema {
+	return schemaListServiceDeploymentsRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *ListServiceDeploymentsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaListServiceDeploymentsRequest.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Cluster, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.Status, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.CreatedAt, smithy.WriteStruct[CreatedAt])
+	smithy.WritePtr(s, m[4], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.MaxResults, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ListServiceDeploymentsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaListServiceDeploymentsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.Status, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadStruct[CreatedAt])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// ListServiceDeploymentsOutput is the output of ListServiceDeployments.
+type ListServiceDeploymentsOutput struct {
+	ServiceDeployments []ServiceDeploymentBrief
+	NextToken          *string
+}
+
+// Schema implements smithy.Shape.
+func (*ListServiceDeploymentsOutput) Schema() *smithy.Schema {
+	return schemaListServiceDeploymentsResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *ListServiceDeploymentsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaListServiceDeploymentsResponse.Members
+	smithy.WriteList(s, m[0], v.ServiceDeployments, smithy.WriteStruct[ServiceDeploymentBrief])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ListServiceDeploymentsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaListServiceDeploymentsResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ServiceDeployments, smithy.ReadStruct[ServiceDeploymentBrief])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ListServicesByNamespaceInput is the input of ListServicesByNamespace.
+type ListServicesByNamespaceInput struct {
+	Namespace  *string // required
+	NextToken  *string
+	MaxResults *int32
+}
+
+// Schema implements smithy.Shape.
+func (*ListServicesByNamespaceInput) Schema() *smithy.Schema {
+	return schemaListServicesByNamespaceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *ListServicesByNamespaceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaListServicesByNamespaceRequest.Members
+	smithy.WritePtr(s, m[0], v.Namespace, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.MaxResults, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ListServicesByNamespaceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaListServicesByNamespaceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Namespace, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// ListServicesByNamespaceOutput is the output of ListServicesByNamespace.
+type ListServicesByNamespaceOutput struct {
+	ServiceArns []string
+	NextToken   *string
+}
+
+// Schema implements smithy.Shape.
+func (*ListServicesByNamespaceOutput) Schema() *smithy.Schema {
+	return schemaListServicesByNamespaceResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *ListServicesByNamespaceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaListServicesByNamespaceResponse.Members
+	smithy.WriteList(s, m[0], v.ServiceArns, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ListServicesByNamespaceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaListServicesByNamespaceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ServiceArns, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ListServicesInput is the input of ListServices.
+type ListServicesInput struct {
+	Cluster                *string
+	NextToken              *string
+	MaxResults             *int32
+	LaunchType             LaunchType
+	SchedulingStrategy     SchedulingStrategy
+	ResourceManagementType ResourceManagementType
+}
+
+// Schema implements smithy.Shape.
+func (*ListServicesInput) Schema() *smithy.Schema { return schemaListServicesRequest }
+
+// Serialize implements smithy.Shape.
+func (v *ListServicesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaListServicesRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.MaxResults, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[3], v.LaunchType)
+	smithy.WriteEnum(s, m[4], v.SchedulingStrategy)
+	smithy.WriteEnum(s, m[5], v.ResourceManagementType)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ListServicesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaListServicesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadString(d, m, &v.LaunchType)
+		case 4:
+			return smithy.ReadString(d, m, &v.SchedulingStrategy)
+		case 5:
+			return smithy.ReadString(d, m, &v.ResourceManagementType)
+		}
+		return nil
+	})
+}
+
+// ListServicesOutput is the output of ListServices.
+type ListServicesOutput struct {
+	ServiceArns []string
+	NextToken   *string
+}
+
+// Schema implements smithy.Shape.
+func (*ListServicesOutput) Schema() *smithy.Schema { return schemaListServicesResponse }
+
+// Serialize implements smithy.Shape.
+func (v *ListServicesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaListServicesResponse.Members
+	smithy.WriteList(s, m[0], v.ServiceArns, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ListServicesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaListServicesResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ServiceArns, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
 		}
@@ -3872,6 +5426,47 @@ func (v *ListTasksOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// LoadBalancer is the model's LoadBalancer.
+type LoadBalancer struct {
+	TargetGroupArn        *string
+	LoadBalancerName      *string
+	ContainerName         *string
+	ContainerPort         *int32
+	AdvancedConfiguration *AdvancedConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*LoadBalancer) Schema() *smithy.Schema { return schemaLoadBalancer }
+
+// Serialize implements smithy.Shape.
+func (v *LoadBalancer) Serialize(s smithy.ShapeSerializer) {
+	m := schemaLoadBalancer.Members
+	smithy.WritePtr(s, m[0], v.TargetGroupArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.LoadBalancerName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ContainerName, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.ContainerPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.AdvancedConfiguration, smithy.WriteStruct[AdvancedConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *LoadBalancer) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaLoadBalancer, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.TargetGroupArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.LoadBalancerName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ContainerName, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.ContainerPort, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.AdvancedConfiguration, smithy.ReadStruct[AdvancedConfiguration])
+		}
+		return nil
+	})
+}
+
 // LogConfiguration is the model's LogConfiguration.
 type LogConfiguration struct {
 	LogDriver     LogDriver // required
@@ -3937,6 +5532,180 @@ func (v *ManagedAgent) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Reason, smithy.ReadString)
 		case 3:
 			return smithy.ReadPtr(d, m, &v.LastStatus, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ManagedApplicationAutoScalingPolicy is the model's ManagedApplicationAutoScalingPolicy.
+type ManagedApplicationAutoScalingPolicy struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+	PolicyType   *string    // required
+	TargetValue  *float64   // required
+	Metric       *string    // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedApplicationAutoScalingPolicy) Schema() *smithy.Schema {
+	return schemaManagedApplicationAutoScalingPolicy
+}
+
+// Serialize implements smithy.Shape.
+func (v *ManagedApplicationAutoScalingPolicy) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedApplicationAutoScalingPolicy.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.PolicyType, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.TargetValue, smithy.WriteFloat64)
+	smithy.WritePtr(s, m[6], v.Metric, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedApplicationAutoScalingPolicy) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedApplicationAutoScalingPolicy, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.PolicyType, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.TargetValue, smithy.ReadFloat64)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Metric, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ManagedAutoScaling is the model's ManagedAutoScaling.
+type ManagedAutoScaling struct {
+	ScalableTarget                 *ManagedScalableTarget
+	ApplicationAutoScalingPolicies []ManagedApplicationAutoScalingPolicy
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedAutoScaling) Schema() *smithy.Schema { return schemaManagedAutoScaling }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedAutoScaling) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedAutoScaling.Members
+	smithy.WritePtr(s, m[0], v.ScalableTarget, smithy.WriteStruct[ManagedScalableTarget])
+	smithy.WriteList(s, m[1], v.ApplicationAutoScalingPolicies, smithy.WriteStruct[ManagedApplicationAutoScalingPolicy])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedAutoScaling) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedAutoScaling, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ScalableTarget, smithy.ReadStruct[ManagedScalableTarget])
+		case 1:
+			return smithy.ReadList(d, m, &v.ApplicationAutoScalingPolicies, smithy.ReadStruct[ManagedApplicationAutoScalingPolicy])
+		}
+		return nil
+	})
+}
+
+// ManagedCertificate is the model's ManagedCertificate.
+type ManagedCertificate struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+	DomainName   *string    // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedCertificate) Schema() *smithy.Schema { return schemaManagedCertificate }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedCertificate) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedCertificate.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.DomainName, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedCertificate) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedCertificate, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.DomainName, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ManagedIngressPath is the model's ManagedIngressPath.
+type ManagedIngressPath struct {
+	AccessType                 AccessType // required
+	Endpoint                   *string    // required
+	LoadBalancer               *ManagedLoadBalancer
+	LoadBalancerSecurityGroups []ManagedSecurityGroup
+	Certificate                *ManagedCertificate
+	Listener                   *ManagedListener
+	Rule                       *ManagedListenerRule
+	TargetGroups               []ManagedTargetGroup
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedIngressPath) Schema() *smithy.Schema { return schemaManagedIngressPath }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedIngressPath) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedIngressPath.Members
+	smithy.WriteEnum(s, m[0], v.AccessType)
+	smithy.WritePtr(s, m[1], v.Endpoint, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.LoadBalancer, smithy.WriteStruct[ManagedLoadBalancer])
+	smithy.WriteList(s, m[3], v.LoadBalancerSecurityGroups, smithy.WriteStruct[ManagedSecurityGroup])
+	smithy.WritePtr(s, m[4], v.Certificate, smithy.WriteStruct[ManagedCertificate])
+	smithy.WritePtr(s, m[5], v.Listener, smithy.WriteStruct[ManagedListener])
+	smithy.WritePtr(s, m[6], v.Rule, smithy.WriteStruct[ManagedListenerRule])
+	smithy.WriteList(s, m[7], v.TargetGroups, smithy.WriteStruct[ManagedTargetGroup])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedIngressPath) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedIngressPath, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.AccessType)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Endpoint, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.LoadBalancer, smithy.ReadStruct[ManagedLoadBalancer])
+		case 3:
+			return smithy.ReadList(d, m, &v.LoadBalancerSecurityGroups, smithy.ReadStruct[ManagedSecurityGroup])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Certificate, smithy.ReadStruct[ManagedCertificate])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.Listener, smithy.ReadStruct[ManagedListener])
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Rule, smithy.ReadStruct[ManagedListenerRule])
+		case 7:
+			return smithy.ReadList(d, m, &v.TargetGroups, smithy.ReadStruct[ManagedTargetGroup])
 		}
 		return nil
 	})
@@ -4068,6 +5837,252 @@ func (v *ManagedInstancesStorageConfiguration) Deserialize(d smithy.ShapeDeseria
 	})
 }
 
+// ManagedListener is the model's ManagedListener.
+type ManagedListener struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedListener) Schema() *smithy.Schema { return schemaManagedListener }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedListener) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedListener.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedListener) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedListener, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
+// ManagedListenerRule is the model's ManagedListenerRule.
+type ManagedListenerRule struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedListenerRule) Schema() *smithy.Schema { return schemaManagedListenerRule }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedListenerRule) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedListenerRule.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedListenerRule) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedListenerRule, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
+// ManagedLoadBalancer is the model's ManagedLoadBalancer.
+type ManagedLoadBalancer struct {
+	Arn              *string
+	Status           ManagedResourceStatus // required
+	StatusReason     *string
+	UpdatedAt        *time.Time // required
+	Scheme           *string    // required
+	SubnetIds        []string
+	SecurityGroupIds []string
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedLoadBalancer) Schema() *smithy.Schema { return schemaManagedLoadBalancer }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedLoadBalancer) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedLoadBalancer.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.Scheme, smithy.WriteString)
+	smithy.WriteList(s, m[5], v.SubnetIds, smithy.WriteString)
+	smithy.WriteList(s, m[6], v.SecurityGroupIds, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedLoadBalancer) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedLoadBalancer, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Scheme, smithy.ReadString)
+		case 5:
+			return smithy.ReadList(d, m, &v.SubnetIds, smithy.ReadString)
+		case 6:
+			return smithy.ReadList(d, m, &v.SecurityGroupIds, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ManagedLogGroup is the model's ManagedLogGroup.
+type ManagedLogGroup struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+	LogGroupName *string    // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedLogGroup) Schema() *smithy.Schema { return schemaManagedLogGroup }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedLogGroup) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedLogGroup.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.LogGroupName, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedLogGroup) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedLogGroup, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.LogGroupName, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ManagedMetricAlarm is the model's ManagedMetricAlarm.
+type ManagedMetricAlarm struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedMetricAlarm) Schema() *smithy.Schema { return schemaManagedMetricAlarm }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedMetricAlarm) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedMetricAlarm.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedMetricAlarm) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedMetricAlarm, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
+// ManagedScalableTarget is the model's ManagedScalableTarget.
+type ManagedScalableTarget struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+	MinCapacity  *int32     // required
+	MaxCapacity  *int32     // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedScalableTarget) Schema() *smithy.Schema { return schemaManagedScalableTarget }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedScalableTarget) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedScalableTarget.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.MinCapacity, smithy.WriteInt32)
+	smithy.WritePtr(s, m[5], v.MaxCapacity, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedScalableTarget) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedScalableTarget, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.MinCapacity, smithy.ReadInt32)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.MaxCapacity, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
 // ManagedScaling is the model's ManagedScaling.
 type ManagedScaling struct {
 	Status                 ManagedScalingStatus
@@ -4109,6 +6124,43 @@ func (v *ManagedScaling) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// ManagedSecurityGroup is the model's ManagedSecurityGroup.
+type ManagedSecurityGroup struct {
+	Arn          *string
+	Status       ManagedResourceStatus // required
+	StatusReason *string
+	UpdatedAt    *time.Time // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedSecurityGroup) Schema() *smithy.Schema { return schemaManagedSecurityGroup }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedSecurityGroup) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedSecurityGroup.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedSecurityGroup) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedSecurityGroup, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
 // ManagedStorageConfiguration is the model's ManagedStorageConfiguration.
 type ManagedStorageConfiguration struct {
 	KmsKeyId                        *string
@@ -4133,6 +6185,55 @@ func (v *ManagedStorageConfiguration) Deserialize(d smithy.ShapeDeserializer) er
 			return smithy.ReadPtr(d, m, &v.KmsKeyId, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.FargateEphemeralStorageKmsKeyId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ManagedTargetGroup is the model's ManagedTargetGroup.
+type ManagedTargetGroup struct {
+	Arn             *string
+	Status          ManagedResourceStatus // required
+	StatusReason    *string
+	UpdatedAt       *time.Time // required
+	HealthCheckPath *string    // required
+	HealthCheckPort *int32     // required
+	Port            *int32     // required
+}
+
+// Schema implements smithy.Shape.
+func (*ManagedTargetGroup) Schema() *smithy.Schema { return schemaManagedTargetGroup }
+
+// Serialize implements smithy.Shape.
+func (v *ManagedTargetGroup) Serialize(s smithy.ShapeSerializer) {
+	m := schemaManagedTargetGroup.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+	smithy.WritePtr(s, m[2], v.StatusReason, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.UpdatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.HealthCheckPath, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.HealthCheckPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[6], v.Port, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ManagedTargetGroup) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaManagedTargetGroup, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.HealthCheckPath, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.HealthCheckPort, smithy.ReadInt32)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Port, smithy.ReadInt32)
 		}
 		return nil
 	})
@@ -4490,6 +6591,39 @@ func (v *PortMapping) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadString(d, m, &v.AppProtocol)
 		case 5:
 			return smithy.ReadPtr(d, m, &v.ContainerPortRange, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ProtectedTask is the model's ProtectedTask.
+type ProtectedTask struct {
+	TaskArn           *string
+	ProtectionEnabled *bool
+	ExpirationDate    *time.Time
+}
+
+// Schema implements smithy.Shape.
+func (*ProtectedTask) Schema() *smithy.Schema { return schemaProtectedTask }
+
+// Serialize implements smithy.Shape.
+func (v *ProtectedTask) Serialize(s smithy.ShapeSerializer) {
+	m := schemaProtectedTask.Members
+	smithy.WritePtr(s, m[0], v.TaskArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ProtectionEnabled, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.ExpirationDate, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ProtectedTask) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaProtectedTask, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.TaskArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ProtectionEnabled, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ExpirationDate, smithy.ReadTime)
 		}
 		return nil
 	})
@@ -4857,6 +6991,31 @@ func (v *RepositoryCredentials) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// ResolvedConfiguration is the model's ResolvedConfiguration.
+type ResolvedConfiguration struct {
+	LoadBalancers []ServiceRevisionLoadBalancer
+}
+
+// Schema implements smithy.Shape.
+func (*ResolvedConfiguration) Schema() *smithy.Schema { return schemaResolvedConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *ResolvedConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaResolvedConfiguration.Members
+	smithy.WriteList(s, m[0], v.LoadBalancers, smithy.WriteStruct[ServiceRevisionLoadBalancer])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ResolvedConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaResolvedConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.LoadBalancers, smithy.ReadStruct[ServiceRevisionLoadBalancer])
+		}
+		return nil
+	})
+}
+
 // Resource is the model's Resource.
 type Resource struct {
 	Name           *string
@@ -4926,6 +7085,39 @@ func (v *ResourceRequirement) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
 		case 1:
 			return smithy.ReadString(d, m, &v.Type)
+		}
+		return nil
+	})
+}
+
+// Rollback is the model's Rollback.
+type Rollback struct {
+	Reason             *string
+	StartedAt          *time.Time
+	ServiceRevisionArn *string
+}
+
+// Schema implements smithy.Shape.
+func (*Rollback) Schema() *smithy.Schema { return schemaRollback }
+
+// Serialize implements smithy.Shape.
+func (v *Rollback) Serialize(s smithy.ShapeSerializer) {
+	m := schemaRollback.Members
+	smithy.WritePtr(s, m[0], v.Reason, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.StartedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[2], v.ServiceRevisionArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Rollback) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaRollback, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Reason, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.StartedAt, smithy.ReadTime)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ServiceRevisionArn, smithy.ReadString)
 		}
 		return nil
 	})
@@ -5123,6 +7315,35 @@ func (v *S3FilesVolumeConfiguration) Deserialize(d smithy.ShapeDeserializer) err
 	})
 }
 
+// Scale is the model's Scale.
+type Scale struct {
+	Value *float64
+	Unit  ScaleUnit
+}
+
+// Schema implements smithy.Shape.
+func (*Scale) Schema() *smithy.Schema { return schemaScale }
+
+// Serialize implements smithy.Shape.
+func (v *Scale) Serialize(s smithy.ShapeSerializer) {
+	m := schemaScale.Members
+	smithy.WritePtr(s, m[0], v.Value, smithy.WriteFloat64)
+	smithy.WriteEnum(s, m[1], v.Unit)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Scale) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaScale, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadFloat64)
+		case 1:
+			return smithy.ReadString(d, m, &v.Unit)
+		}
+		return nil
+	})
+}
+
 // Secret is the model's Secret.
 type Secret struct {
 	Name      *string // required
@@ -5147,6 +7368,1093 @@ func (v *Secret) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Name, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.ValueFrom, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceConnectAccessLogConfiguration is the model's ServiceConnectAccessLogConfiguration.
+type ServiceConnectAccessLogConfiguration struct {
+	Format                 ServiceConnectAccessLoggingFormat // required
+	IncludeQueryParameters ServiceConnectIncludeQueryParameters
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectAccessLogConfiguration) Schema() *smithy.Schema {
+	return schemaServiceConnectAccessLogConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectAccessLogConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectAccessLogConfiguration.Members
+	smithy.WriteEnum(s, m[0], v.Format)
+	smithy.WriteEnum(s, m[1], v.IncludeQueryParameters)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectAccessLogConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectAccessLogConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Format)
+		case 1:
+			return smithy.ReadString(d, m, &v.IncludeQueryParameters)
+		}
+		return nil
+	})
+}
+
+// ServiceConnectClientAlias is the model's ServiceConnectClientAlias.
+type ServiceConnectClientAlias struct {
+	Port             *int32 // required
+	DnsName          *string
+	TestTrafficRules *ServiceConnectTestTrafficRules
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectClientAlias) Schema() *smithy.Schema { return schemaServiceConnectClientAlias }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectClientAlias) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectClientAlias.Members
+	smithy.WritePtr(s, m[0], v.Port, smithy.WriteInt32)
+	smithy.WritePtr(s, m[1], v.DnsName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TestTrafficRules, smithy.WriteStruct[ServiceConnectTestTrafficRules])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectClientAlias) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectClientAlias, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Port, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DnsName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TestTrafficRules, smithy.ReadStruct[ServiceConnectTestTrafficRules])
+		}
+		return nil
+	})
+}
+
+// ServiceConnectConfiguration is the model's ServiceConnectConfiguration.
+type ServiceConnectConfiguration struct {
+	Enabled                *bool // required
+	Namespace              *string
+	Services               []ServiceConnectService
+	LogConfiguration       *LogConfiguration
+	AccessLogConfiguration *ServiceConnectAccessLogConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectConfiguration) Schema() *smithy.Schema { return schemaServiceConnectConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectConfiguration.Members
+	smithy.WritePtr(s, m[0], v.Enabled, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.Namespace, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.Services, smithy.WriteStruct[ServiceConnectService])
+	smithy.WritePtr(s, m[3], v.LogConfiguration, smithy.WriteStruct[LogConfiguration])
+	smithy.WritePtr(s, m[4], v.AccessLogConfiguration, smithy.WriteStruct[ServiceConnectAccessLogConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Enabled, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Namespace, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.Services, smithy.ReadStruct[ServiceConnectService])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.LogConfiguration, smithy.ReadStruct[LogConfiguration])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.AccessLogConfiguration, smithy.ReadStruct[ServiceConnectAccessLogConfiguration])
+		}
+		return nil
+	})
+}
+
+// ServiceConnectService is the model's ServiceConnectService.
+type ServiceConnectService struct {
+	PortName            *string // required
+	DiscoveryName       *string
+	ClientAliases       []ServiceConnectClientAlias
+	IngressPortOverride *int32
+	Timeout             *TimeoutConfiguration
+	Tls                 *ServiceConnectTlsConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectService) Schema() *smithy.Schema { return schemaServiceConnectService }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectService) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectService.Members
+	smithy.WritePtr(s, m[0], v.PortName, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DiscoveryName, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.ClientAliases, smithy.WriteStruct[ServiceConnectClientAlias])
+	smithy.WritePtr(s, m[3], v.IngressPortOverride, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.Timeout, smithy.WriteStruct[TimeoutConfiguration])
+	smithy.WritePtr(s, m[5], v.Tls, smithy.WriteStruct[ServiceConnectTlsConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectService) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectService, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.PortName, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DiscoveryName, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.ClientAliases, smithy.ReadStruct[ServiceConnectClientAlias])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.IngressPortOverride, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Timeout, smithy.ReadStruct[TimeoutConfiguration])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.Tls, smithy.ReadStruct[ServiceConnectTlsConfiguration])
+		}
+		return nil
+	})
+}
+
+// ServiceConnectServiceResource is the model's ServiceConnectServiceResource.
+type ServiceConnectServiceResource struct {
+	DiscoveryName *string
+	DiscoveryArn  *string
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectServiceResource) Schema() *smithy.Schema {
+	return schemaServiceConnectServiceResource
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectServiceResource) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectServiceResource.Members
+	smithy.WritePtr(s, m[0], v.DiscoveryName, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DiscoveryArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectServiceResource) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectServiceResource, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DiscoveryName, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DiscoveryArn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceConnectTestTrafficHeaderMatchRules is the model's ServiceConnectTestTrafficHeaderMatchRules.
+type ServiceConnectTestTrafficHeaderMatchRules struct {
+	Exact *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectTestTrafficHeaderMatchRules) Schema() *smithy.Schema {
+	return schemaServiceConnectTestTrafficHeaderMatchRules
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectTestTrafficHeaderMatchRules) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectTestTrafficHeaderMatchRules.Members
+	smithy.WritePtr(s, m[0], v.Exact, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectTestTrafficHeaderMatchRules) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectTestTrafficHeaderMatchRules, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Exact, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceConnectTestTrafficHeaderRules is the model's ServiceConnectTestTrafficHeaderRules.
+type ServiceConnectTestTrafficHeaderRules struct {
+	Name  *string // required
+	Value *ServiceConnectTestTrafficHeaderMatchRules
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectTestTrafficHeaderRules) Schema() *smithy.Schema {
+	return schemaServiceConnectTestTrafficHeaderRules
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectTestTrafficHeaderRules) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectTestTrafficHeaderRules.Members
+	smithy.WritePtr(s, m[0], v.Name, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Value, smithy.WriteStruct[ServiceConnectTestTrafficHeaderMatchRules])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectTestTrafficHeaderRules) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectTestTrafficHeaderRules, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Name, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadStruct[ServiceConnectTestTrafficHeaderMatchRules])
+		}
+		return nil
+	})
+}
+
+// ServiceConnectTestTrafficRules is the model's ServiceConnectTestTrafficRules.
+type ServiceConnectTestTrafficRules struct {
+	Header *ServiceConnectTestTrafficHeaderRules // required
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectTestTrafficRules) Schema() *smithy.Schema {
+	return schemaServiceConnectTestTrafficRules
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectTestTrafficRules) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectTestTrafficRules.Members
+	smithy.WritePtr(s, m[0], v.Header, smithy.WriteStruct[ServiceConnectTestTrafficHeaderRules])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectTestTrafficRules) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectTestTrafficRules, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Header, smithy.ReadStruct[ServiceConnectTestTrafficHeaderRules])
+		}
+		return nil
+	})
+}
+
+// ServiceConnectTlsCertificateAuthority is the model's ServiceConnectTlsCertificateAuthority.
+type ServiceConnectTlsCertificateAuthority struct {
+	AwsPcaAuthorityArn *string
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectTlsCertificateAuthority) Schema() *smithy.Schema {
+	return schemaServiceConnectTlsCertificateAuthority
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectTlsCertificateAuthority) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectTlsCertificateAuthority.Members
+	smithy.WritePtr(s, m[0], v.AwsPcaAuthorityArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectTlsCertificateAuthority) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectTlsCertificateAuthority, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AwsPcaAuthorityArn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceConnectTlsConfiguration is the model's ServiceConnectTlsConfiguration.
+type ServiceConnectTlsConfiguration struct {
+	IssuerCertificateAuthority *ServiceConnectTlsCertificateAuthority // required
+	KmsKey                     *string
+	RoleArn                    *string
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceConnectTlsConfiguration) Schema() *smithy.Schema {
+	return schemaServiceConnectTlsConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceConnectTlsConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceConnectTlsConfiguration.Members
+	smithy.WritePtr(s, m[0], v.IssuerCertificateAuthority, smithy.WriteStruct[ServiceConnectTlsCertificateAuthority])
+	smithy.WritePtr(s, m[1], v.KmsKey, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.RoleArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceConnectTlsConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceConnectTlsConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.IssuerCertificateAuthority, smithy.ReadStruct[ServiceConnectTlsCertificateAuthority])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.KmsKey, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceCurrentRevisionSummary is the model's ServiceCurrentRevisionSummary.
+type ServiceCurrentRevisionSummary struct {
+	Arn                *string
+	RequestedTaskCount *int32
+	RunningTaskCount   *int32
+	PendingTaskCount   *int32
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceCurrentRevisionSummary) Schema() *smithy.Schema {
+	return schemaServiceCurrentRevisionSummary
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceCurrentRevisionSummary) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceCurrentRevisionSummary.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.RequestedTaskCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.RunningTaskCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.PendingTaskCount, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceCurrentRevisionSummary) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceCurrentRevisionSummary, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.RequestedTaskCount, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RunningTaskCount, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.PendingTaskCount, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// ServiceDeployment is the model's ServiceDeployment.
+type ServiceDeployment struct {
+	ServiceDeploymentArn     *string
+	ServiceArn               *string
+	ClusterArn               *string
+	CreatedAt                *time.Time
+	StartedAt                *time.Time
+	FinishedAt               *time.Time
+	StoppedAt                *time.Time
+	UpdatedAt                *time.Time
+	SourceServiceRevisions   []ServiceRevisionSummary
+	TargetServiceRevision    *ServiceRevisionSummary
+	Status                   ServiceDeploymentStatus
+	StatusReason             *string
+	LifecycleStage           ServiceDeploymentLifecycleStage
+	LifecycleHookDetails     []DeploymentLifecycleHookDetail
+	DeploymentConfiguration  *DeploymentConfiguration
+	Rollback                 *Rollback
+	DeploymentCircuitBreaker *ServiceDeploymentCircuitBreaker
+	Alarms                   *ServiceDeploymentAlarms
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceDeployment) Schema() *smithy.Schema { return schemaServiceDeployment }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceDeployment) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceDeployment.Members
+	smithy.WritePtr(s, m[0], v.ServiceDeploymentArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ClusterArn, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.StartedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[5], v.FinishedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[6], v.StoppedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[7], v.UpdatedAt, smithy.WriteTime)
+	smithy.WriteList(s, m[8], v.SourceServiceRevisions, smithy.WriteStruct[ServiceRevisionSummary])
+	smithy.WritePtr(s, m[9], v.TargetServiceRevision, smithy.WriteStruct[ServiceRevisionSummary])
+	smithy.WriteEnum(s, m[10], v.Status)
+	smithy.WritePtr(s, m[11], v.StatusReason, smithy.WriteString)
+	smithy.WriteEnum(s, m[12], v.LifecycleStage)
+	smithy.WriteList(s, m[13], v.LifecycleHookDetails, smithy.WriteStruct[DeploymentLifecycleHookDetail])
+	smithy.WritePtr(s, m[14], v.DeploymentConfiguration, smithy.WriteStruct[DeploymentConfiguration])
+	smithy.WritePtr(s, m[15], v.Rollback, smithy.WriteStruct[Rollback])
+	smithy.WritePtr(s, m[16], v.DeploymentCircuitBreaker, smithy.WriteStruct[ServiceDeploymentCircuitBreaker])
+	smithy.WritePtr(s, m[17], v.Alarms, smithy.WriteStruct[ServiceDeploymentAlarms])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceDeployment) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceDeployment, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceDeploymentArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ClusterArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.StartedAt, smithy.ReadTime)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.FinishedAt, smithy.ReadTime)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.StoppedAt, smithy.ReadTime)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 8:
+			return smithy.ReadList(d, m, &v.SourceServiceRevisions, smithy.ReadStruct[ServiceRevisionSummary])
+		case 9:
+			return smithy.ReadPtr(d, m, &v.TargetServiceRevision, smithy.ReadStruct[ServiceRevisionSummary])
+		case 10:
+			return smithy.ReadString(d, m, &v.Status)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		case 12:
+			return smithy.ReadString(d, m, &v.LifecycleStage)
+		case 13:
+			return smithy.ReadList(d, m, &v.LifecycleHookDetails, smithy.ReadStruct[DeploymentLifecycleHookDetail])
+		case 14:
+			return smithy.ReadPtr(d, m, &v.DeploymentConfiguration, smithy.ReadStruct[DeploymentConfiguration])
+		case 15:
+			return smithy.ReadPtr(d, m, &v.Rollback, smithy.ReadStruct[Rollback])
+		case 16:
+			return smithy.ReadPtr(d, m, &v.DeploymentCircuitBreaker, smithy.ReadStruct[ServiceDeploymentCircuitBreaker])
+		case 17:
+			return smithy.ReadPtr(d, m, &v.Alarms, smithy.ReadStruct[ServiceDeploymentAlarms])
+		}
+		return nil
+	})
+}
+
+// ServiceDeploymentAlarms is the model's ServiceDeploymentAlarms.
+type ServiceDeploymentAlarms struct {
+	Status              ServiceDeploymentRollbackMonitorsStatus
+	AlarmNames          []string
+	TriggeredAlarmNames []string
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceDeploymentAlarms) Schema() *smithy.Schema { return schemaServiceDeploymentAlarms }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceDeploymentAlarms) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceDeploymentAlarms.Members
+	smithy.WriteEnum(s, m[0], v.Status)
+	smithy.WriteList(s, m[1], v.AlarmNames, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.TriggeredAlarmNames, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceDeploymentAlarms) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceDeploymentAlarms, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Status)
+		case 1:
+			return smithy.ReadList(d, m, &v.AlarmNames, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.TriggeredAlarmNames, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceDeploymentBrief is the model's ServiceDeploymentBrief.
+type ServiceDeploymentBrief struct {
+	ServiceDeploymentArn     *string
+	ServiceArn               *string
+	ClusterArn               *string
+	StartedAt                *time.Time
+	CreatedAt                *time.Time
+	FinishedAt               *time.Time
+	TargetServiceRevisionArn *string
+	Status                   ServiceDeploymentStatus
+	StatusReason             *string
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceDeploymentBrief) Schema() *smithy.Schema { return schemaServiceDeploymentBrief }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceDeploymentBrief) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceDeploymentBrief.Members
+	smithy.WritePtr(s, m[0], v.ServiceDeploymentArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ClusterArn, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.StartedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[5], v.FinishedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[6], v.TargetServiceRevisionArn, smithy.WriteString)
+	smithy.WriteEnum(s, m[7], v.Status)
+	smithy.WritePtr(s, m[8], v.StatusReason, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceDeploymentBrief) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceDeploymentBrief, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceDeploymentArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ClusterArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.StartedAt, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.FinishedAt, smithy.ReadTime)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.TargetServiceRevisionArn, smithy.ReadString)
+		case 7:
+			return smithy.ReadString(d, m, &v.Status)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceDeploymentCircuitBreaker is the model's ServiceDeploymentCircuitBreaker.
+type ServiceDeploymentCircuitBreaker struct {
+	Status       ServiceDeploymentRollbackMonitorsStatus
+	FailureCount *int32
+	Threshold    *int32
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceDeploymentCircuitBreaker) Schema() *smithy.Schema {
+	return schemaServiceDeploymentCircuitBreaker
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceDeploymentCircuitBreaker) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceDeploymentCircuitBreaker.Members
+	smithy.WriteEnum(s, m[0], v.Status)
+	smithy.WritePtr(s, m[1], v.FailureCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.Threshold, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceDeploymentCircuitBreaker) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceDeploymentCircuitBreaker, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Status)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.FailureCount, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Threshold, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// ServiceEvent is the model's ServiceEvent.
+type ServiceEvent struct {
+	Id        *string
+	CreatedAt *time.Time
+	Message   *string
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceEvent) Schema() *smithy.Schema { return schemaServiceEvent }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceEvent) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceEvent.Members
+	smithy.WritePtr(s, m[0], v.Id, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[2], v.Message, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceEvent) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceEvent, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Id, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceManagedEBSVolumeConfiguration is the model's ServiceManagedEBSVolumeConfiguration.
+type ServiceManagedEBSVolumeConfiguration struct {
+	Encrypted                *bool
+	KmsKeyId                 *string
+	VolumeType               *string
+	SizeInGiB                *int32
+	SnapshotId               *string
+	VolumeInitializationRate *int32
+	Iops                     *int32
+	Throughput               *int32
+	TagSpecifications        []EBSTagSpecification
+	RoleArn                  *string // required
+	FilesystemType           TaskFilesystemType
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceManagedEBSVolumeConfiguration) Schema() *smithy.Schema {
+	return schemaServiceManagedEBSVolumeConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *ServiceManagedEBSVolumeConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceManagedEBSVolumeConfiguration.Members
+	smithy.WritePtr(s, m[0], v.Encrypted, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.KmsKeyId, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.VolumeType, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.SizeInGiB, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.SnapshotId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.VolumeInitializationRate, smithy.WriteInt32)
+	smithy.WritePtr(s, m[6], v.Iops, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.Throughput, smithy.WriteInt32)
+	smithy.WriteList(s, m[8], v.TagSpecifications, smithy.WriteStruct[EBSTagSpecification])
+	smithy.WritePtr(s, m[9], v.RoleArn, smithy.WriteString)
+	smithy.WriteEnum(s, m[10], v.FilesystemType)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceManagedEBSVolumeConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceManagedEBSVolumeConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Encrypted, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.KmsKeyId, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.VolumeType, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.SizeInGiB, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.SnapshotId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.VolumeInitializationRate, smithy.ReadInt32)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Iops, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.Throughput, smithy.ReadInt32)
+		case 8:
+			return smithy.ReadList(d, m, &v.TagSpecifications, smithy.ReadStruct[EBSTagSpecification])
+		case 9:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
+		case 10:
+			return smithy.ReadString(d, m, &v.FilesystemType)
+		}
+		return nil
+	})
+}
+
+// ServiceRegistry is the model's ServiceRegistry.
+type ServiceRegistry struct {
+	RegistryArn   *string
+	Port          *int32
+	ContainerName *string
+	ContainerPort *int32
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceRegistry) Schema() *smithy.Schema { return schemaServiceRegistry }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceRegistry) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceRegistry.Members
+	smithy.WritePtr(s, m[0], v.RegistryArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Port, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.ContainerName, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.ContainerPort, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceRegistry) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceRegistry, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.RegistryArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Port, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ContainerName, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.ContainerPort, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// ServiceRevision is the model's ServiceRevision.
+type ServiceRevision struct {
+	ServiceRevisionArn          *string
+	ServiceArn                  *string
+	ClusterArn                  *string
+	TaskDefinition              *string
+	CapacityProviderStrategy    []CapacityProviderStrategyItem
+	LaunchType                  LaunchType
+	PlatformVersion             *string
+	PlatformFamily              *string
+	LoadBalancers               []LoadBalancer
+	ServiceRegistries           []ServiceRegistry
+	NetworkConfiguration        *NetworkConfiguration
+	ContainerImages             []ContainerImage
+	GuardDutyEnabled            *bool
+	ServiceConnectConfiguration *ServiceConnectConfiguration
+	VolumeConfigurations        []ServiceVolumeConfiguration
+	FargateEphemeralStorage     *DeploymentEphemeralStorage
+	CreatedAt                   *time.Time
+	VpcLatticeConfigurations    []VpcLatticeConfiguration
+	ResolvedConfiguration       *ResolvedConfiguration
+	EcsManagedResources         *ECSManagedResources
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceRevision) Schema() *smithy.Schema { return schemaServiceRevision }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceRevision) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceRevision.Members
+	smithy.WritePtr(s, m[0], v.ServiceRevisionArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ClusterArn, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.TaskDefinition, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.CapacityProviderStrategy, smithy.WriteStruct[CapacityProviderStrategyItem])
+	smithy.WriteEnum(s, m[5], v.LaunchType)
+	smithy.WritePtr(s, m[6], v.PlatformVersion, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.PlatformFamily, smithy.WriteString)
+	smithy.WriteList(s, m[8], v.LoadBalancers, smithy.WriteStruct[LoadBalancer])
+	smithy.WriteList(s, m[9], v.ServiceRegistries, smithy.WriteStruct[ServiceRegistry])
+	smithy.WritePtr(s, m[10], v.NetworkConfiguration, smithy.WriteStruct[NetworkConfiguration])
+	smithy.WriteList(s, m[11], v.ContainerImages, smithy.WriteStruct[ContainerImage])
+	smithy.WritePtr(s, m[12], v.GuardDutyEnabled, smithy.WriteBool)
+	smithy.WritePtr(s, m[13], v.ServiceConnectConfiguration, smithy.WriteStruct[ServiceConnectConfiguration])
+	smithy.WriteList(s, m[14], v.VolumeConfigurations, smithy.WriteStruct[ServiceVolumeConfiguration])
+	smithy.WritePtr(s, m[15], v.FargateEphemeralStorage, smithy.WriteStruct[DeploymentEphemeralStorage])
+	smithy.WritePtr(s, m[16], v.CreatedAt, smithy.WriteTime)
+	smithy.WriteList(s, m[17], v.VpcLatticeConfigurations, smithy.WriteStruct[VpcLatticeConfiguration])
+	smithy.WritePtr(s, m[18], v.ResolvedConfiguration, smithy.WriteStruct[ResolvedConfiguration])
+	smithy.WritePtr(s, m[19], v.EcsManagedResources, smithy.WriteStruct[ECSManagedResources])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceRevision) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceRevision, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceRevisionArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ClusterArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.TaskDefinition, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.CapacityProviderStrategy, smithy.ReadStruct[CapacityProviderStrategyItem])
+		case 5:
+			return smithy.ReadString(d, m, &v.LaunchType)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.PlatformVersion, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.PlatformFamily, smithy.ReadString)
+		case 8:
+			return smithy.ReadList(d, m, &v.LoadBalancers, smithy.ReadStruct[LoadBalancer])
+		case 9:
+			return smithy.ReadList(d, m, &v.ServiceRegistries, smithy.ReadStruct[ServiceRegistry])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[NetworkConfiguration])
+		case 11:
+			return smithy.ReadList(d, m, &v.ContainerImages, smithy.ReadStruct[ContainerImage])
+		case 12:
+			return smithy.ReadPtr(d, m, &v.GuardDutyEnabled, smithy.ReadBool)
+		case 13:
+			return smithy.ReadPtr(d, m, &v.ServiceConnectConfiguration, smithy.ReadStruct[ServiceConnectConfiguration])
+		case 14:
+			return smithy.ReadList(d, m, &v.VolumeConfigurations, smithy.ReadStruct[ServiceVolumeConfiguration])
+		case 15:
+			return smithy.ReadPtr(d, m, &v.FargateEphemeralStorage, smithy.ReadStruct[DeploymentEphemeralStorage])
+		case 16:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 17:
+			return smithy.ReadList(d, m, &v.VpcLatticeConfigurations, smithy.ReadStruct[VpcLatticeConfiguration])
+		case 18:
+			return smithy.ReadPtr(d, m, &v.ResolvedConfiguration, smithy.ReadStruct[ResolvedConfiguration])
+		case 19:
+			return smithy.ReadPtr(d, m, &v.EcsManagedResources, smithy.ReadStruct[ECSManagedResources])
+		}
+		return nil
+	})
+}
+
+// ServiceRevisionLoadBalancer is the model's ServiceRevisionLoadBalancer.
+type ServiceRevisionLoadBalancer struct {
+	TargetGroupArn         *string
+	ProductionListenerRule *string
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceRevisionLoadBalancer) Schema() *smithy.Schema { return schemaServiceRevisionLoadBalancer }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceRevisionLoadBalancer) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceRevisionLoadBalancer.Members
+	smithy.WritePtr(s, m[0], v.TargetGroupArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ProductionListenerRule, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceRevisionLoadBalancer) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceRevisionLoadBalancer, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.TargetGroupArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ProductionListenerRule, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ServiceRevisionSummary is the model's ServiceRevisionSummary.
+type ServiceRevisionSummary struct {
+	Arn                              *string
+	RequestedTaskCount               *int32
+	RunningTaskCount                 *int32
+	PendingTaskCount                 *int32
+	RequestedTestTrafficWeight       *float64
+	RequestedProductionTrafficWeight *float64
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceRevisionSummary) Schema() *smithy.Schema { return schemaServiceRevisionSummary }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceRevisionSummary) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceRevisionSummary.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.RequestedTaskCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.RunningTaskCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.PendingTaskCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.RequestedTestTrafficWeight, smithy.WriteFloat64)
+	smithy.WritePtr(s, m[5], v.RequestedProductionTrafficWeight, smithy.WriteFloat64)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceRevisionSummary) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceRevisionSummary, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.RequestedTaskCount, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.RunningTaskCount, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.PendingTaskCount, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.RequestedTestTrafficWeight, smithy.ReadFloat64)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.RequestedProductionTrafficWeight, smithy.ReadFloat64)
+		}
+		return nil
+	})
+}
+
+// ServiceShape is the model's Service.
+type ServiceShape struct {
+	ServiceArn                    *string
+	ServiceName                   *string
+	ClusterArn                    *string
+	LoadBalancers                 []LoadBalancer
+	ServiceRegistries             []ServiceRegistry
+	Status                        *string
+	DesiredCount                  *int32
+	RunningCount                  *int32
+	PendingCount                  *int32
+	LaunchType                    LaunchType
+	CapacityProviderStrategy      []CapacityProviderStrategyItem
+	PlatformVersion               *string
+	PlatformFamily                *string
+	TaskDefinition                *string
+	DeploymentConfiguration       *DeploymentConfiguration
+	TaskSets                      []TaskSet
+	Deployments                   []Deployment
+	RoleArn                       *string
+	Events                        []ServiceEvent
+	CreatedAt                     *time.Time
+	CurrentServiceDeployment      *string
+	CurrentServiceRevisions       []ServiceCurrentRevisionSummary
+	PlacementConstraints          []PlacementConstraint
+	PlacementStrategy             []PlacementStrategy
+	NetworkConfiguration          *NetworkConfiguration
+	HealthCheckGracePeriodSeconds *int32
+	SchedulingStrategy            SchedulingStrategy
+	DeploymentController          *DeploymentController
+	Tags                          []Tag
+	CreatedBy                     *string
+	EnableECSManagedTags          *bool
+	PropagateTags                 PropagateTags
+	EnableExecuteCommand          *bool
+	AvailabilityZoneRebalancing   AvailabilityZoneRebalancing
+	ResourceManagementType        ResourceManagementType
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceShape) Schema() *smithy.Schema { return schemaService }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceShape) Serialize(s smithy.ShapeSerializer) {
+	m := schemaService.Members
+	smithy.WritePtr(s, m[0], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ServiceName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ClusterArn, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.LoadBalancers, smithy.WriteStruct[LoadBalancer])
+	smithy.WriteList(s, m[4], v.ServiceRegistries, smithy.WriteStruct[ServiceRegistry])
+	smithy.WritePtr(s, m[5], v.Status, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.DesiredCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[7], v.RunningCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[8], v.PendingCount, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[9], v.LaunchType)
+	smithy.WriteList(s, m[10], v.CapacityProviderStrategy, smithy.WriteStruct[CapacityProviderStrategyItem])
+	smithy.WritePtr(s, m[11], v.PlatformVersion, smithy.WriteString)
+	smithy.WritePtr(s, m[12], v.PlatformFamily, smithy.WriteString)
+	smithy.WritePtr(s, m[13], v.TaskDefinition, smithy.WriteString)
+	smithy.WritePtr(s, m[14], v.DeploymentConfiguration, smithy.WriteStruct[DeploymentConfiguration])
+	smithy.WriteList(s, m[15], v.TaskSets, smithy.WriteStruct[TaskSet])
+	smithy.WriteList(s, m[16], v.Deployments, smithy.WriteStruct[Deployment])
+	smithy.WritePtr(s, m[17], v.RoleArn, smithy.WriteString)
+	smithy.WriteList(s, m[18], v.Events, smithy.WriteStruct[ServiceEvent])
+	smithy.WritePtr(s, m[19], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[20], v.CurrentServiceDeployment, smithy.WriteString)
+	smithy.WriteList(s, m[21], v.CurrentServiceRevisions, smithy.WriteStruct[ServiceCurrentRevisionSummary])
+	smithy.WriteList(s, m[22], v.PlacementConstraints, smithy.WriteStruct[PlacementConstraint])
+	smithy.WriteList(s, m[23], v.PlacementStrategy, smithy.WriteStruct[PlacementStrategy])
+	smithy.WritePtr(s, m[24], v.NetworkConfiguration, smithy.WriteStruct[NetworkConfiguration])
+	smithy.WritePtr(s, m[25], v.HealthCheckGracePeriodSeconds, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[26], v.SchedulingStrategy)
+	smithy.WritePtr(s, m[27], v.DeploymentController, smithy.WriteStruct[DeploymentController])
+	smithy.WriteList(s, m[28], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[29], v.CreatedBy, smithy.WriteString)
+	smithy.WritePtr(s, m[30], v.EnableECSManagedTags, smithy.WriteBool)
+	smithy.WriteEnum(s, m[31], v.PropagateTags)
+	smithy.WritePtr(s, m[32], v.EnableExecuteCommand, smithy.WriteBool)
+	smithy.WriteEnum(s, m[33], v.AvailabilityZoneRebalancing)
+	smithy.WriteEnum(s, m[34], v.ResourceManagementType)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceShape) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaService, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ServiceName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ClusterArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.LoadBalancers, smithy.ReadStruct[LoadBalancer])
+		case 4:
+			return smithy.ReadList(d, m, &v.ServiceRegistries, smithy.ReadStruct[ServiceRegistry])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.Status, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.DesiredCount, smithy.ReadInt32)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.RunningCount, smithy.ReadInt32)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.PendingCount, smithy.ReadInt32)
+		case 9:
+			return smithy.ReadString(d, m, &v.LaunchType)
+		case 10:
+			return smithy.ReadList(d, m, &v.CapacityProviderStrategy, smithy.ReadStruct[CapacityProviderStrategyItem])
+		case 11:
+			return smithy.ReadPtr(d, m, &v.PlatformVersion, smithy.ReadString)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.PlatformFamily, smithy.ReadString)
+		case 13:
+			return smithy.ReadPtr(d, m, &v.TaskDefinition, smithy.ReadString)
+		case 14:
+			return smithy.ReadPtr(d, m, &v.DeploymentConfiguration, smithy.ReadStruct[DeploymentConfiguration])
+		case 15:
+			return smithy.ReadList(d, m, &v.TaskSets, smithy.ReadStruct[TaskSet])
+		case 16:
+			return smithy.ReadList(d, m, &v.Deployments, smithy.ReadStruct[Deployment])
+		case 17:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
+		case 18:
+			return smithy.ReadList(d, m, &v.Events, smithy.ReadStruct[ServiceEvent])
+		case 19:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 20:
+			return smithy.ReadPtr(d, m, &v.CurrentServiceDeployment, smithy.ReadString)
+		case 21:
+			return smithy.ReadList(d, m, &v.CurrentServiceRevisions, smithy.ReadStruct[ServiceCurrentRevisionSummary])
+		case 22:
+			return smithy.ReadList(d, m, &v.PlacementConstraints, smithy.ReadStruct[PlacementConstraint])
+		case 23:
+			return smithy.ReadList(d, m, &v.PlacementStrategy, smithy.ReadStruct[PlacementStrategy])
+		case 24:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[NetworkConfiguration])
+		case 25:
+			return smithy.ReadPtr(d, m, &v.HealthCheckGracePeriodSeconds, smithy.ReadInt32)
+		case 26:
+			return smithy.ReadString(d, m, &v.SchedulingStrategy)
+		case 27:
+			return smithy.ReadPtr(d, m, &v.DeploymentController, smithy.ReadStruct[DeploymentController])
+		case 28:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 29:
+			return smithy.ReadPtr(d, m, &v.CreatedBy, smithy.ReadString)
+		case 30:
+			return smithy.ReadPtr(d, m, &v.EnableECSManagedTags, smithy.ReadBool)
+		case 31:
+			return smithy.ReadString(d, m, &v.PropagateTags)
+		case 32:
+			return smithy.ReadPtr(d, m, &v.EnableExecuteCommand, smithy.ReadBool)
+		case 33:
+			return smithy.ReadString(d, m, &v.AvailabilityZoneRebalancing)
+		case 34:
+			return smithy.ReadString(d, m, &v.ResourceManagementType)
+		}
+		return nil
+	})
+}
+
+// ServiceVolumeConfiguration is the model's ServiceVolumeConfiguration.
+type ServiceVolumeConfiguration struct {
+	Name             *string // required
+	ManagedEBSVolume *ServiceManagedEBSVolumeConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*ServiceVolumeConfiguration) Schema() *smithy.Schema { return schemaServiceVolumeConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *ServiceVolumeConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaServiceVolumeConfiguration.Members
+	smithy.WritePtr(s, m[0], v.Name, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ManagedEBSVolume, smithy.WriteStruct[ServiceManagedEBSVolumeConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ServiceVolumeConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaServiceVolumeConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Name, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ManagedEBSVolume, smithy.ReadStruct[ServiceManagedEBSVolumeConfiguration])
 		}
 		return nil
 	})
@@ -5184,6 +8492,62 @@ func (v *Setting) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.PrincipalArn, smithy.ReadString)
 		case 3:
 			return smithy.ReadString(d, m, &v.Type)
+		}
+		return nil
+	})
+}
+
+// StopServiceDeploymentInput is the input of StopServiceDeployment.
+type StopServiceDeploymentInput struct {
+	ServiceDeploymentArn *string // required
+	StopType             StopServiceDeploymentStopType
+}
+
+// Schema implements smithy.Shape.
+func (*StopServiceDeploymentInput) Schema() *smithy.Schema { return schemaStopServiceDeploymentRequest }
+
+// Serialize implements smithy.Shape.
+func (v *StopServiceDeploymentInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaStopServiceDeploymentRequest.Members
+	smithy.WritePtr(s, m[0], v.ServiceDeploymentArn, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.StopType)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *StopServiceDeploymentInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaStopServiceDeploymentRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceDeploymentArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.StopType)
+		}
+		return nil
+	})
+}
+
+// StopServiceDeploymentOutput is the output of StopServiceDeployment.
+type StopServiceDeploymentOutput struct {
+	ServiceDeploymentArn *string
+}
+
+// Schema implements smithy.Shape.
+func (*StopServiceDeploymentOutput) Schema() *smithy.Schema {
+	return schemaStopServiceDeploymentResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *StopServiceDeploymentOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaStopServiceDeploymentResponse.Members
+	smithy.WritePtr(s, m[0], v.ServiceDeploymentArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *StopServiceDeploymentOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaStopServiceDeploymentResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceDeploymentArn, smithy.ReadString)
 		}
 		return nil
 	})
@@ -5850,6 +9214,127 @@ func (v *TaskOverride) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// TaskSet is the model's TaskSet.
+type TaskSet struct {
+	Id                       *string
+	TaskSetArn               *string
+	ServiceArn               *string
+	ClusterArn               *string
+	StartedBy                *string
+	ExternalId               *string
+	Status                   *string
+	TaskDefinition           *string
+	ComputedDesiredCount     *int32
+	PendingCount             *int32
+	RunningCount             *int32
+	CreatedAt                *time.Time
+	UpdatedAt                *time.Time
+	LaunchType               LaunchType
+	CapacityProviderStrategy []CapacityProviderStrategyItem
+	PlatformVersion          *string
+	PlatformFamily           *string
+	NetworkConfiguration     *NetworkConfiguration
+	LoadBalancers            []LoadBalancer
+	ServiceRegistries        []ServiceRegistry
+	Scale                    *Scale
+	StabilityStatus          StabilityStatus
+	StabilityStatusAt        *time.Time
+	Tags                     []Tag
+	FargateEphemeralStorage  *DeploymentEphemeralStorage
+}
+
+// Schema implements smithy.Shape.
+func (*TaskSet) Schema() *smithy.Schema { return schemaTaskSet }
+
+// Serialize implements smithy.Shape.
+func (v *TaskSet) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTaskSet.Members
+	smithy.WritePtr(s, m[0], v.Id, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.TaskSetArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.ClusterArn, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.StartedBy, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.ExternalId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.Status, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.TaskDefinition, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.ComputedDesiredCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[9], v.PendingCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[10], v.RunningCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[11], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[12], v.UpdatedAt, smithy.WriteTime)
+	smithy.WriteEnum(s, m[13], v.LaunchType)
+	smithy.WriteList(s, m[14], v.CapacityProviderStrategy, smithy.WriteStruct[CapacityProviderStrategyItem])
+	smithy.WritePtr(s, m[15], v.PlatformVersion, smithy.WriteString)
+	smithy.WritePtr(s, m[16], v.PlatformFamily, smithy.WriteString)
+	smithy.WritePtr(s, m[17], v.NetworkConfiguration, smithy.WriteStruct[NetworkConfiguration])
+	smithy.WriteList(s, m[18], v.LoadBalancers, smithy.WriteStruct[LoadBalancer])
+	smithy.WriteList(s, m[19], v.ServiceRegistries, smithy.WriteStruct[ServiceRegistry])
+	smithy.WritePtr(s, m[20], v.Scale, smithy.WriteStruct[Scale])
+	smithy.WriteEnum(s, m[21], v.StabilityStatus)
+	smithy.WritePtr(s, m[22], v.StabilityStatusAt, smithy.WriteTime)
+	smithy.WriteList(s, m[23], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[24], v.FargateEphemeralStorage, smithy.WriteStruct[DeploymentEphemeralStorage])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TaskSet) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTaskSet, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Id, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.TaskSetArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.ClusterArn, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.StartedBy, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.ExternalId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Status, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.TaskDefinition, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.ComputedDesiredCount, smithy.ReadInt32)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.PendingCount, smithy.ReadInt32)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.RunningCount, smithy.ReadInt32)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		case 13:
+			return smithy.ReadString(d, m, &v.LaunchType)
+		case 14:
+			return smithy.ReadList(d, m, &v.CapacityProviderStrategy, smithy.ReadStruct[CapacityProviderStrategyItem])
+		case 15:
+			return smithy.ReadPtr(d, m, &v.PlatformVersion, smithy.ReadString)
+		case 16:
+			return smithy.ReadPtr(d, m, &v.PlatformFamily, smithy.ReadString)
+		case 17:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[NetworkConfiguration])
+		case 18:
+			return smithy.ReadList(d, m, &v.LoadBalancers, smithy.ReadStruct[LoadBalancer])
+		case 19:
+			return smithy.ReadList(d, m, &v.ServiceRegistries, smithy.ReadStruct[ServiceRegistry])
+		case 20:
+			return smithy.ReadPtr(d, m, &v.Scale, smithy.ReadStruct[Scale])
+		case 21:
+			return smithy.ReadString(d, m, &v.StabilityStatus)
+		case 22:
+			return smithy.ReadPtr(d, m, &v.StabilityStatusAt, smithy.ReadTime)
+		case 23:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 24:
+			return smithy.ReadPtr(d, m, &v.FargateEphemeralStorage, smithy.ReadStruct[DeploymentEphemeralStorage])
+		}
+		return nil
+	})
+}
+
 // TaskVolumeConfiguration is the model's TaskVolumeConfiguration.
 type TaskVolumeConfiguration struct {
 	Name             *string // required
@@ -5874,6 +9359,35 @@ func (v *TaskVolumeConfiguration) Deserialize(d smithy.ShapeDeserializer) error 
 			return smithy.ReadPtr(d, m, &v.Name, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.ManagedEBSVolume, smithy.ReadStruct[TaskManagedEBSVolumeConfiguration])
+		}
+		return nil
+	})
+}
+
+// TimeoutConfiguration is the model's TimeoutConfiguration.
+type TimeoutConfiguration struct {
+	IdleTimeoutSeconds       *int32
+	PerRequestTimeoutSeconds *int32
+}
+
+// Schema implements smithy.Shape.
+func (*TimeoutConfiguration) Schema() *smithy.Schema { return schemaTimeoutConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *TimeoutConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTimeoutConfiguration.Members
+	smithy.WritePtr(s, m[0], v.IdleTimeoutSeconds, smithy.WriteInt32)
+	smithy.WritePtr(s, m[1], v.PerRequestTimeoutSeconds, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TimeoutConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTimeoutConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.IdleTimeoutSeconds, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.PerRequestTimeoutSeconds, smithy.ReadInt32)
 		}
 		return nil
 	})
@@ -6136,6 +9650,272 @@ func (v *UpdateClusterSettingsOutput) Deserialize(d smithy.ShapeDeserializer) er
 	})
 }
 
+// UpdateContainerInstancesStateInput is the input of UpdateContainerInstancesState.
+type UpdateContainerInstancesStateInput struct {
+	Cluster            *string
+	ContainerInstances []string                // required
+	Status             ContainerInstanceStatus // required
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateContainerInstancesStateInput) Schema() *smithy.Schema {
+	return schemaUpdateContainerInstancesStateRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateContainerInstancesStateInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateContainerInstancesStateRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.ContainerInstances, smithy.WriteString)
+	smithy.WriteEnum(s, m[2], v.Status)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateContainerInstancesStateInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateContainerInstancesStateRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.ContainerInstances, smithy.ReadString)
+		case 2:
+			return smithy.ReadString(d, m, &v.Status)
+		}
+		return nil
+	})
+}
+
+// UpdateContainerInstancesStateOutput is the output of UpdateContainerInstancesState.
+type UpdateContainerInstancesStateOutput struct {
+	ContainerInstances []ContainerInstance
+	Failures           []Failure
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateContainerInstancesStateOutput) Schema() *smithy.Schema {
+	return schemaUpdateContainerInstancesStateResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateContainerInstancesStateOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateContainerInstancesStateResponse.Members
+	smithy.WriteList(s, m[0], v.ContainerInstances, smithy.WriteStruct[ContainerInstance])
+	smithy.WriteList(s, m[1], v.Failures, smithy.WriteStruct[Failure])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateContainerInstancesStateOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateContainerInstancesStateResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ContainerInstances, smithy.ReadStruct[ContainerInstance])
+		case 1:
+			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
+// UpdateServiceInput is the input of UpdateService.
+type UpdateServiceInput struct {
+	Cluster                       *string
+	Service                       *string // required
+	DesiredCount                  *int32
+	TaskDefinition                *string
+	CapacityProviderStrategy      []CapacityProviderStrategyItem
+	DeploymentConfiguration       *DeploymentConfiguration
+	AvailabilityZoneRebalancing   AvailabilityZoneRebalancing
+	NetworkConfiguration          *NetworkConfiguration
+	PlacementConstraints          []PlacementConstraint
+	PlacementStrategy             []PlacementStrategy
+	PlatformVersion               *string
+	ForceNewDeployment            *bool
+	HealthCheckGracePeriodSeconds *int32
+	DeploymentController          *DeploymentController
+	EnableExecuteCommand          *bool
+	EnableECSManagedTags          *bool
+	LoadBalancers                 []LoadBalancer
+	PropagateTags                 PropagateTags
+	ServiceRegistries             []ServiceRegistry
+	ServiceConnectConfiguration   *ServiceConnectConfiguration
+	VolumeConfigurations          []ServiceVolumeConfiguration
+	VpcLatticeConfigurations      []VpcLatticeConfiguration
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateServiceInput) Schema() *smithy.Schema { return schemaUpdateServiceRequest }
+
+// Serialize implements smithy.Shape.
+func (v *UpdateServiceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateServiceRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Service, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.DesiredCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.TaskDefinition, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.CapacityProviderStrategy, smithy.WriteStruct[CapacityProviderStrategyItem])
+	smithy.WritePtr(s, m[5], v.DeploymentConfiguration, smithy.WriteStruct[DeploymentConfiguration])
+	smithy.WriteEnum(s, m[6], v.AvailabilityZoneRebalancing)
+	smithy.WritePtr(s, m[7], v.NetworkConfiguration, smithy.WriteStruct[NetworkConfiguration])
+	smithy.WriteList(s, m[8], v.PlacementConstraints, smithy.WriteStruct[PlacementConstraint])
+	smithy.WriteList(s, m[9], v.PlacementStrategy, smithy.WriteStruct[PlacementStrategy])
+	smithy.WritePtr(s, m[10], v.PlatformVersion, smithy.WriteString)
+	smithy.WritePtr(s, m[11], v.ForceNewDeployment, smithy.WriteBool)
+	smithy.WritePtr(s, m[12], v.HealthCheckGracePeriodSeconds, smithy.WriteInt32)
+	smithy.WritePtr(s, m[13], v.DeploymentController, smithy.WriteStruct[DeploymentController])
+	smithy.WritePtr(s, m[14], v.EnableExecuteCommand, smithy.WriteBool)
+	smithy.WritePtr(s, m[15], v.EnableECSManagedTags, smithy.WriteBool)
+	smithy.WriteList(s, m[16], v.LoadBalancers, smithy.WriteStruct[LoadBalancer])
+	smithy.WriteEnum(s, m[17], v.PropagateTags)
+	smithy.WriteList(s, m[18], v.ServiceRegistries, smithy.WriteStruct[ServiceRegistry])
+	smithy.WritePtr(s, m[19], v.ServiceConnectConfiguration, smithy.WriteStruct[ServiceConnectConfiguration])
+	smithy.WriteList(s, m[20], v.VolumeConfigurations, smithy.WriteStruct[ServiceVolumeConfiguration])
+	smithy.WriteList(s, m[21], v.VpcLatticeConfigurations, smithy.WriteStruct[VpcLatticeConfiguration])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateServiceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateServiceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DesiredCount, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.TaskDefinition, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.CapacityProviderStrategy, smithy.ReadStruct[CapacityProviderStrategyItem])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.DeploymentConfiguration, smithy.ReadStruct[DeploymentConfiguration])
+		case 6:
+			return smithy.ReadString(d, m, &v.AvailabilityZoneRebalancing)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[NetworkConfiguration])
+		case 8:
+			return smithy.ReadList(d, m, &v.PlacementConstraints, smithy.ReadStruct[PlacementConstraint])
+		case 9:
+			return smithy.ReadList(d, m, &v.PlacementStrategy, smithy.ReadStruct[PlacementStrategy])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.PlatformVersion, smithy.ReadString)
+		case 11:
+			return smithy.ReadPtr(d, m, &v.ForceNewDeployment, smithy.ReadBool)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.HealthCheckGracePeriodSeconds, smithy.ReadInt32)
+		case 13:
+			return smithy.ReadPtr(d, m, &v.DeploymentController, smithy.ReadStruct[DeploymentController])
+		case 14:
+			return smithy.ReadPtr(d, m, &v.EnableExecuteCommand, smithy.ReadBool)
+		case 15:
+			return smithy.ReadPtr(d, m, &v.EnableECSManagedTags, smithy.ReadBool)
+		case 16:
+			return smithy.ReadList(d, m, &v.LoadBalancers, smithy.ReadStruct[LoadBalancer])
+		case 17:
+			return smithy.ReadString(d, m, &v.PropagateTags)
+		case 18:
+			return smithy.ReadList(d, m, &v.ServiceRegistries, smithy.ReadStruct[ServiceRegistry])
+		case 19:
+			return smithy.ReadPtr(d, m, &v.ServiceConnectConfiguration, smithy.ReadStruct[ServiceConnectConfiguration])
+		case 20:
+			return smithy.ReadList(d, m, &v.VolumeConfigurations, smithy.ReadStruct[ServiceVolumeConfiguration])
+		case 21:
+			return smithy.ReadList(d, m, &v.VpcLatticeConfigurations, smithy.ReadStruct[VpcLatticeConfiguration])
+		}
+		return nil
+	})
+}
+
+// UpdateServiceOutput is the output of UpdateService.
+type UpdateServiceOutput struct {
+	Service *ServiceShape
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateServiceOutput) Schema() *smithy.Schema { return schemaUpdateServiceResponse }
+
+// Serialize implements smithy.Shape.
+func (v *UpdateServiceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateServiceResponse.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteStruct[ServiceShape])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateServiceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateServiceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadStruct[ServiceShape])
+		}
+		return nil
+	})
+}
+
+// UpdateTaskProtectionInput is the input of UpdateTaskProtection.
+type UpdateTaskProtectionInput struct {
+	Cluster           *string  // required
+	Tasks             []string // required
+	ProtectionEnabled *bool    // required
+	ExpiresInMinutes  *int32
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateTaskProtectionInput) Schema() *smithy.Schema { return schemaUpdateTaskProtectionRequest }
+
+// Serialize implements smithy.Shape.
+func (v *UpdateTaskProtectionInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateTaskProtectionRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Tasks, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ProtectionEnabled, smithy.WriteBool)
+	smithy.WritePtr(s, m[3], v.ExpiresInMinutes, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateTaskProtectionInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateTaskProtectionRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Tasks, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ProtectionEnabled, smithy.ReadBool)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.ExpiresInMinutes, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// UpdateTaskProtectionOutput is the output of UpdateTaskProtection.
+type UpdateTaskProtectionOutput struct {
+	ProtectedTasks []ProtectedTask
+	Failures       []Failure
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateTaskProtectionOutput) Schema() *smithy.Schema { return schemaUpdateTaskProtectionResponse }
+
+// Serialize implements smithy.Shape.
+func (v *UpdateTaskProtectionOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateTaskProtectionResponse.Members
+	smithy.WriteList(s, m[0], v.ProtectedTasks, smithy.WriteStruct[ProtectedTask])
+	smithy.WriteList(s, m[1], v.Failures, smithy.WriteStruct[Failure])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateTaskProtectionOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateTaskProtectionResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.ProtectedTasks, smithy.ReadStruct[ProtectedTask])
+		case 1:
+			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
 // VCpuCountRangeRequest is the model's VCpuCountRangeRequest.
 type VCpuCountRangeRequest struct {
 	Min *int32 // required
@@ -6271,6 +10051,39 @@ func (v *VolumeFrom) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.SourceContainer, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.ReadOnly, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// VpcLatticeConfiguration is the model's VpcLatticeConfiguration.
+type VpcLatticeConfiguration struct {
+	RoleArn        *string // required
+	TargetGroupArn *string // required
+	PortName       *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*VpcLatticeConfiguration) Schema() *smithy.Schema { return schemaVpcLatticeConfiguration }
+
+// Serialize implements smithy.Shape.
+func (v *VpcLatticeConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaVpcLatticeConfiguration.Members
+	smithy.WritePtr(s, m[0], v.RoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.TargetGroupArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.PortName, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *VpcLatticeConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaVpcLatticeConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.TargetGroupArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PortName, smithy.ReadString)
 		}
 		return nil
 	})
