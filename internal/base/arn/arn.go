@@ -95,6 +95,12 @@ func (s Scope) LogGroup(name string) string { return s.make("logs", "log-group:"
 // EC2 returns the ARN of an EC2 resource such as vpc/vpc-0123.
 func (s Scope) EC2(kind, id string) string { return s.make("ec2", kind+"/"+id) }
 
+// Namespace returns the ARN of a Cloud Map namespace.
+func (s Scope) Namespace(id string) string { return s.make("servicediscovery", "namespace/"+id) }
+
+// DiscoveryService returns the ARN of a Cloud Map service.
+func (s Scope) DiscoveryService(id string) string { return s.make("servicediscovery", "service/"+id) }
+
 // Root returns the ARN of the account's root user.
 func (s Scope) Root() string {
 	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", "root")
