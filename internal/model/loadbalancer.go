@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Types of load balancer.
 const (
@@ -51,12 +54,21 @@ type LoadBalancer struct {
 // Key identifies the load balancer in the store.
 func (l *LoadBalancer) Key() string { return l.ID }
 
+// Serves reports whether targets in a zone get requests of the load balancer:
+// those in a zone that it is not in do not. A target whose zone is not known,
+// or that is in none of the VPC's ("all"), always does.
+func (l *LoadBalancer) Serves(zone string) bool {
+	return zone == "" || zone == "all" || slices.ContainsFunc(l.Zones, func(z BalancerZone) bool { return z.AvailabilityZone == zone })
+}
+
 // BalancerZone is a load balancer's interface in one subnet.
 type BalancerZone struct {
 	SubnetID         string `json:"subnetId"`
 	AvailabilityZone string `json:"availabilityZone"`
 	ENIID            string `json:"eniId"`
 	Address          string `json:"address"` // private IPv4
+	// Chosen: the user asked for this address, so it is described to him.
+	Chosen bool `json:"chosen,omitempty"`
 }
 
 // TargetGroup is a set of targets with one way to check their health.
