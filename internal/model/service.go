@@ -52,6 +52,9 @@ type Service struct {
 	ZoneRebalancing         string                  `json:"availabilityZoneRebalancing,omitempty"` // ENABLED or DISABLED
 	Tags                    []Tag                   `json:"tags,omitempty"`
 
+	// PlatformVersion is as it was asked for, such as LATEST.
+	PlatformVersion string `json:"platformVersion,omitempty"`
+
 	// Revision is what the newest deployment runs: the spec that starts a
 	// deployment when it changes.
 	Revision RevisionSpec `json:"revision"`

@@ -89,6 +89,27 @@ func (s Scope) CapacityProvider(name string) string {
 	return s.make("ecs", "capacity-provider/"+name)
 }
 
+// Service returns the ARN of an ECS service.
+func (s Scope) Service(cluster, name string) string {
+	return s.make("ecs", "service/"+cluster+"/"+name)
+}
+
+// ServiceDeployment returns the ARN of a service deployment; id has 21
+// URL-safe characters.
+func (s Scope) ServiceDeployment(cluster, service, id string) string {
+	return s.make("ecs", "service-deployment/"+cluster+"/"+service+"/"+id)
+}
+
+// ServiceRevision returns the ARN of a service revision; id is a number.
+func (s Scope) ServiceRevision(cluster, service, id string) string {
+	return s.make("ecs", "service-revision/"+cluster+"/"+service+"/"+id)
+}
+
+// ServiceLinkedRole returns the ARN of the role that ECS itself acts in.
+func (s Scope) ServiceLinkedRole() string {
+	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS")
+}
+
 // LogGroup returns the ARN of a log group without the trailing ":*".
 func (s Scope) LogGroup(name string) string { return s.make("logs", "log-group:"+name) }
 

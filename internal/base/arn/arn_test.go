@@ -16,6 +16,10 @@ func TestScope(t *testing.T) {
 		{s.ContainerInstance("c", "i"), "arn:aws:ecs:us-east-1:123456789012:container-instance/c/i"},
 		{s.TaskDefinition("web", 7), "arn:aws:ecs:us-east-1:123456789012:task-definition/web:7"},
 		{s.CapacityProvider("FARGATE"), "arn:aws:ecs:us-east-1:123456789012:capacity-provider/FARGATE"},
+		{s.Service("c", "web"), "arn:aws:ecs:us-east-1:123456789012:service/c/web"},
+		{s.ServiceDeployment("c", "web", "x"), "arn:aws:ecs:us-east-1:123456789012:service-deployment/c/web/x"},
+		{s.ServiceRevision("c", "web", "1"), "arn:aws:ecs:us-east-1:123456789012:service-revision/c/web/1"},
+		{s.ServiceLinkedRole(), "arn:aws:iam::123456789012:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"},
 		{s.LogGroup("/ecs/x"), "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/x"},
 		{s.Root(), "arn:aws:iam::123456789012:root"},
 	} {

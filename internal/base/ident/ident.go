@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"math/big"
 )
 
 // Hex returns n random lower-case hexadecimal digits.
@@ -42,6 +43,28 @@ func SecretAccessKey() string { return pick(secretChars, 40) }
 
 // Token returns n characters that are safe in URLs, files and shell words.
 func Token(n int) string { return pick("abcdefghijklmnopqrstuvwxyz234567", n) }
+
+// Deployment returns the id of a deployment: ecs-svc/ and 19 digits.
+func Deployment() string { return "ecs-svc/" + digits(19) }
+
+// ServiceRevision returns the id of a service revision: 19 digits.
+func ServiceRevision() string { return digits(19) }
+
+// ServiceDeployment returns the id of a service deployment: 21 characters that
+// are safe in URLs.
+func ServiceDeployment() string {
+	return pick("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", 21)
+}
+
+// digits returns a random number of n digits, of which AWS's never begin with 0.
+func digits(n int) string {
+	least := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n-1)), nil)
+	k, err := rand.Int(rand.Reader, new(big.Int).Mul(least, big.NewInt(9)))
+	if err != nil {
+		panic(err) // crypto/rand's reader never fails since Go 1.24
+	}
+	return k.Add(k, least).String()
+}
 
 // pick draws from alphabets whose length is a power of two, so that every
 // character is equally likely without rejection.

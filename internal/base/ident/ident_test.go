@@ -17,6 +17,9 @@ func TestForms(t *testing.T) {
 		{"uuid", `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, ident.UUID},
 		{"access key", `^AKIA[A-Z2-7]{16}$`, ident.AccessKeyID},
 		{"secret", `^[A-Za-z0-9+/]{40}$`, ident.SecretAccessKey},
+		{"deployment", `^ecs-svc/[1-9][0-9]{18}$`, ident.Deployment},
+		{"service revision", `^[1-9][0-9]{18}$`, ident.ServiceRevision},
+		{"service deployment", `^[A-Za-z0-9_-]{21}$`, ident.ServiceDeployment},
 		{"token", `^[a-z2-7]{26}$`, func() string { return ident.Token(26) }},
 	} {
 		pattern := regexp.MustCompile(tc.pattern)

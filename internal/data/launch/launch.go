@@ -92,22 +92,11 @@ type Outcome struct {
 	// be fewer or more than tasks are missing.
 	Failures []model.TaskFailure
 	// Rejections say of each instance why it did not take the next task;
-	// placement.Explain makes a sentence of them. Empty for a lack of addresses.
+	// placement.Closest finds the one that a service's event names. Empty when
+	// only addresses are missing.
 	Rejections []placement.Rejection
 	// NoInstances is true when the cluster has no container instance.
 	NoInstances bool
-}
-
-// Reason is why tasks are missing, in the words of a service's event after
-// "was unable to place a task", empty when none is.
-func (o *Outcome) Reason() string {
-	switch {
-	case len(o.Failures) == 0 && !o.NoInstances:
-		return ""
-	case o.NoInstances || len(o.Rejections) > 0 && o.Failures[0].Reason != placement.FargateUnavailable:
-		return "because no container instance met all of its requirements. " + placement.Explain(o.Rejections)
-	}
-	return "Reason: " + o.Failures[0].Reason + "."
 }
 
 // plan is a request with what the checks found.

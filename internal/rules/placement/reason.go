@@ -2,7 +2,6 @@ package placement
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 )
 
@@ -51,26 +50,4 @@ func Closest(rejections []Rejection) (Rejection, bool) {
 			cmp.Compare(a.InstanceID, b.InstanceID),
 		)
 	}), true
-}
-
-// Explain says in the words of a service's event why no container instance
-// took a task: "The closest matching (container-instance …) has insufficient
-// CPU units available." or that there is none.
-func Explain(rejections []Rejection) string {
-	r, found := Closest(rejections)
-	if !found {
-		return "Reason: " + NoInstances
-	}
-	what := fmt.Sprintf("encountered error %q", r.Reason)
-	switch r.Reason {
-	case ReasonCPU:
-		what = "has insufficient CPU units available"
-	case ReasonMemory:
-		what = "has insufficient memory available"
-	case ReasonPorts:
-		what = "is already using a port required by your task"
-	case ReasonAttribute:
-		what = "is missing an attribute required by your task"
-	}
-	return fmt.Sprintf("The closest matching (container-instance %s) %s.", r.InstanceID, what)
 }
