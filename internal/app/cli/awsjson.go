@@ -9,15 +9,16 @@ import (
 // awsShape turns an SDK value into one that marshals with the member names of
 // the AWS API, as the aws CLI prints it: struct fields begin in lower case and
 // what is absent is left out, while keys of maps are users' data and stay.
-func awsShape(v any) any { return shapeOf(reflect.ValueOf(v)) }
+func awsShape(v any) any { return shapeOf(reflect.ValueOf(v), lowerFirst) }
 
-func shapeOf(v reflect.Value) any {
+// shapeOf names the members of structs by what rename makes of their Go names.
+func shapeOf(v reflect.Value, rename func(string) string) any {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
 			return nil
 		}
-		return shapeOf(v.Elem())
+		return shapeOf(v.Elem(), rename)
 	case reflect.Struct:
 		if t, ok := reflect.TypeAssert[time.Time](v); ok {
 			return t
@@ -28,19 +29,19 @@ func shapeOf(v reflect.Value) any {
 			if !field.IsExported() || field.Name == "ResultMetadata" || v.Field(i).IsZero() && v.Field(i).Kind() != reflect.Bool {
 				continue
 			}
-			out[lowerFirst(field.Name)] = shapeOf(v.Field(i))
+			out[rename(field.Name)] = shapeOf(v.Field(i), rename)
 		}
 		return out
 	case reflect.Slice:
 		out := make([]any, v.Len())
 		for i := range out {
-			out[i] = shapeOf(v.Index(i))
+			out[i] = shapeOf(v.Index(i), rename)
 		}
 		return out
 	case reflect.Map:
 		out := make(map[string]any, v.Len())
 		for entries := v.MapRange(); entries.Next(); {
-			out[entries.Key().String()] = shapeOf(entries.Value())
+			out[entries.Key().String()] = shapeOf(entries.Value(), rename)
 		}
 		return out
 	default:

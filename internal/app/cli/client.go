@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/smithy-go"
 	"github.com/spf13/cobra"
 
@@ -65,9 +67,11 @@ func oneLine(inst instance.Instance, name string) (string, error) {
 
 // clients are the AWS services that the verbs use.
 type clients struct {
-	ecs  *ecs.Client
-	ec2  *ec2.Client
-	logs *cloudwatchlogs.Client
+	ecs   *ecs.Client
+	ec2   *ec2.Client
+	logs  *cloudwatchlogs.Client
+	elb   *elasticloadbalancingv2.Client
+	names *servicediscovery.Client
 }
 
 // connect makes clients for the Berth that the command means: that of a
@@ -79,7 +83,13 @@ func (e *environment) connect(cmd *cobra.Command) (*clients, error) {
 		return nil, err
 	}
 	cfg.AppID = "berth-cli"
-	return &clients{ecs: ecs.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg)}, nil
+	if e.verbose {
+		cfg.APIOptions = append(cfg.APIOptions, tellCalls(newPrinter(e.err)))
+	}
+	return &clients{
+		ecs: ecs.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg),
+		elb: elasticloadbalancingv2.NewFromConfig(cfg), names: servicediscovery.NewFromConfig(cfg),
+	}, nil
 }
 
 func (e *environment) awsConfig(cmd *cobra.Command) (aws.Config, error) {
@@ -117,6 +127,8 @@ func explained(err error) error {
 	switch api.ErrorCode() {
 	case "UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "InvalidSignatureException", "SignatureDoesNotMatch":
 		return fmt.Errorf("%s: %s (the credentials of this shell are not this Berth's: eval \"$(berth env)\")", api.ErrorCode(), api.ErrorMessage())
+	case "ServiceNotFoundException", "ServiceNotActiveException":
+		return fmt.Errorf("%s: %s (`berth services` lists them)", api.ErrorCode(), api.ErrorMessage())
 	case "ClusterNotFoundException":
 		return fmt.Errorf("%s: %s (choose one with --cluster; `aws ecs list-clusters` lists them)", api.ErrorCode(), api.ErrorMessage())
 	}

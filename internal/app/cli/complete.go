@@ -60,3 +60,34 @@ func (e *environment) completeFamilies(cmd *cobra.Command, args []string, typed 
 		return out.Families, nil
 	})
 }
+
+func (e *environment) completeServices(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return e.complete(cmd, func(ctx context.Context, c *clients) ([]string, error) {
+		cluster, err := cmd.Flags().GetString("cluster")
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for pages := ecs.NewListServicesPaginator(c.ecs, &ecs.ListServicesInput{Cluster: &cluster}); pages.HasMorePages(); {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for _, arn := range page.ServiceArns {
+				if name := lastPart(arn); strings.HasPrefix(name, typed) {
+					names = append(names, name)
+				}
+			}
+		}
+		return names, nil
+	})
+}
+
+func (e *environment) completeTasksAndServices(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	tasks, _ := e.completeTasks(cmd, args, typed)
+	services, directive := e.completeServices(cmd, args, typed)
+	return append(services, tasks...), directive
+}

@@ -3,5 +3,5 @@
 //
 // Data goes to standard output, progress and errors to standard error; colour
 // and progress appear only on a terminal (and never with NO_COLOR). Exit codes:
-// 0 done, 1 failed, 2 misused, 4 timed out.
+// 0 done, 1 failed, 2 misused, 3 deployment failed or rolled back, 4 timed out.
 package cli

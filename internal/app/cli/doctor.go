@@ -101,6 +101,7 @@ type facts struct {
 	veth, nftables error
 
 	tools           map[string]tool // found on PATH, by name
+	namespaces      bool            // haproxy can use network namespaces
 	engine          string          // the host's containerd socket, when something answers there
 	docker          string          // the Docker engine's socket, when something answers there
 	openFiles       uint64          // hard limit, when it cannot be raised; 0 when it can
@@ -206,7 +207,39 @@ func judgeTools(f facts) []check {
 			docker.Found = "answers, but iptables is not on PATH: Docker's rules may block traffic of tasks"
 		}
 	}
-	return []check{containerd, runtime, docker}
+	return []check{containerd, runtime, judgeHAProxy(f), docker}
+}
+
+// leastHAProxy is the first version whose runtime API changes targets without
+// a reload as load balancers need it.
+const leastHAProxy = "2.4"
+
+func judgeHAProxy(f facts) check {
+	t := f.tools["haproxy"]
+	haproxy := check{"HAProxy", good, strings.TrimSpace(t.Path + "  " + t.Version), ""}
+	switch {
+	case t.Path == "":
+		haproxy = check{"HAProxy", bad, "is not on PATH: load balancers cannot serve", "apt-get install haproxy"}
+	case !atLeast(t.Version, leastHAProxy):
+		haproxy.Verdict, haproxy.Do = bad, "install "+leastHAProxy+" or newer"
+		haproxy.Found += ": it is too old for load balancers"
+	case !f.namespaces:
+		haproxy.Verdict, haproxy.Do = bad, "install the distribution's package, or build it with USE_NS=1"
+		haproxy.Found += ": it was built without network namespaces (+NS)"
+	}
+	return haproxy
+}
+
+// atLeast compares the first two numbers of a version with least.
+func atLeast(version, least string) bool {
+	var major, minor, leastMajor, leastMinor int
+	if n, err := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &major, &minor); err != nil || n != 2 {
+		return false
+	}
+	if _, err := fmt.Sscanf(least, "%d.%d", &leastMajor, &leastMinor); err != nil {
+		return false
+	}
+	return major > leastMajor || major == leastMajor && minor >= leastMinor
 }
 
 func judgeHost(f facts) []check {

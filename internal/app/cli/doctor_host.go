@@ -46,6 +46,9 @@ func examine(ctx context.Context, dataDir, listen string) facts {
 			f.tools[name] = tool{path, versionOf(ctx, path)}
 		}
 	}
+	if path, err := exec.LookPath("haproxy"); err == nil {
+		f.tools["haproxy"], f.namespaces = examineHAProxy(ctx, path)
+	}
 	f.engine = answering(ctx, env("BERTH_CONTAINERD", "/run/containerd/containerd.sock"))
 	f.docker = answering(ctx, strings.TrimPrefix(env("DOCKER_HOST", "unix:///var/run/docker.sock"), "unix://"))
 	f.clockSane, f.clockSynced = clock()
@@ -181,6 +184,18 @@ func versionOf(ctx context.Context, path string) string {
 		return ""
 	}
 	return digits.FindString(string(out))
+}
+
+// examineHAProxy reads the version and whether network namespaces are among the
+// features it was built with. HAProxy does not know --version.
+func examineHAProxy(ctx context.Context, path string) (tool, bool) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, "-vv").Output()
+	if err != nil {
+		return tool{path, ""}, false
+	}
+	return tool{path, digits.FindString(string(out))}, slices.Contains(strings.Fields(string(out)), "+NS")
 }
 
 // answering returns the path of a unix socket if something accepts there.

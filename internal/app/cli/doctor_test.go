@@ -14,7 +14,8 @@ import (
 func wellHost() facts {
 	return facts{
 		root: true, kernel: "Linux 6.1.0 x86_64", cgroup: 2, control: []string{"cpu", "memory", "pids"}, overlay: true,
-		tools:      map[string]tool{"containerd": {"/usr/bin/containerd", "1.6.20"}, "runc": {"/usr/sbin/runc", "1.1.5"}},
+		tools:      map[string]tool{"containerd": {"/usr/bin/containerd", "1.6.20"}, "runc": {"/usr/sbin/runc", "1.1.5"}, "haproxy": {"/usr/sbin/haproxy", "2.6.12-1+deb12u4"}},
+		namespaces: true,
 		forwarding: true, freeBytes: 20 << 30, dataDir: "/var/lib/berth", clockSane: true, clockSynced: true, listen: "127.0.0.1:8577",
 	}
 }
@@ -37,6 +38,7 @@ func TestJudge_FailsForWhatIsNeeded(t *testing.T) {
 	for name, spoil := range map[string]func(*facts){
 		"containerd":  func(f *facts) { delete(f.tools, "containerd") },
 		"OCI runtime": func(f *facts) { delete(f.tools, "runc") },
+		"HAProxy":     func(f *facts) { f.tools["haproxy"] = tool{"/usr/sbin/haproxy", "2.3.1"} },
 		"cgroup":      func(f *facts) { f.control = []string{"cpu", "pids"} },
 		"network":     func(f *facts) { f.veth = errors.New("no") },
 		"nftables":    func(f *facts) { f.nftables = errors.New("no") },

@@ -17,10 +17,11 @@ import (
 
 // Exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitMisuse = 2
-	exitTimed  = 4
+	exitOK         = 0
+	exitFailed     = 1
+	exitMisuse     = 2
+	exitUndeployed = 3 // a deployment failed, and was rolled back where it could be
+	exitTimed      = 4
 )
 
 // environment is what a command may touch of the outside world.
@@ -30,6 +31,7 @@ type environment struct {
 
 	dataDir string
 	output  string // table or json
+	verbose bool   // print calls that change something
 }
 
 // failure is an error with an exit code of its own.
@@ -73,8 +75,10 @@ the SDKs and Terraform drive it unmodified, and it runs real containers behind t
   berth up                 start a whole Berth on this machine
   eval "$(berth env)"      point AWS clients of this shell to it
   berth run -f app.json    register a task definition, run it, follow it to RUNNING
+  berth deploy -f svc.json a service that keeps running: created, or updated and followed
+  berth services           services, where they answer and how their deployments are
   berth ps                 what runs
-  berth why TASK           why a task is as it is`,
+  berth why TASK|SERVICE   why a task or a service is as it is`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

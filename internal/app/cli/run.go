@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"berth.dev/berth/internal/base/ident"
 )
@@ -22,7 +23,7 @@ type runFlags struct {
 	file, cluster, launchType, wait string
 	subnets, groups, images         []string
 	count                           int32
-	detach                          bool
+	detach, publicIP                bool
 	timeout                         time.Duration
 }
 
@@ -69,7 +70,9 @@ it has ended), and its id is printed.`,
 	flags.Int32Var(&f.count, "count", 1, "how many tasks, 1 to 10")
 	flags.StringVar(&f.launchType, "launch-type", "", "FARGATE or EC2 (default: what the task definition requires)")
 	flags.StringSliceVar(&f.subnets, "subnets", nil, "subnets, comma-separated (default: those of the default VPC)")
-	flags.StringSliceVar(&f.groups, "security-groups", nil, "security groups, comma-separated (default: the VPC's own)")
+	flags.StringSliceVar(&f.groups, "security-groups", nil, "security groups, comma-separated (default: berth-open, which lets everybody in, else the VPC's own)")
+	flags.BoolVar(&f.publicIP, "public-ip", false, "give the task a public address, which this host reaches")
+	flags.SetNormalizeFunc(plural)
 	flags.StringArrayVar(&f.images, "image", nil, "replace a container's image, CONTAINER=IMAGE; needs -f, may be repeated")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "do not follow")
 	flags.StringVar(&f.wait, "wait", "running", "follow until running or stopped")
@@ -191,10 +194,28 @@ func (f *runFlags) request(ctx context.Context, c *clients, def *types.TaskDefin
 			return nil, err
 		}
 	}
-	in.NetworkConfiguration = &types.NetworkConfiguration{
-		AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: subnets, SecurityGroups: f.groups},
+	groups := f.groups
+	if len(groups) == 0 {
+		var err error
+		if groups, err = c.openGroups(ctx, subnets); err != nil {
+			return nil, err
+		}
 	}
+	network := &types.AwsVpcConfiguration{Subnets: subnets, SecurityGroups: groups}
+	if f.publicIP {
+		network.AssignPublicIp = types.AssignPublicIpEnabled
+	}
+	in.NetworkConfiguration = &types.NetworkConfiguration{AwsvpcConfiguration: network}
 	return in, nil
+}
+
+// plural lets people name flags that take several values in the singular.
+func plural(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch name {
+	case "subnet", "security-group":
+		name += "s"
+	}
+	return pflag.NormalizedName(name)
 }
 
 // defaultSubnets are those that a zone uses when nobody says which.

@@ -19,15 +19,21 @@ const whyLines = 20
 func newWhy(e *environment) *cobra.Command {
 	var cluster string
 	cmd := &cobra.Command{
-		Use: "why TASK|FAMILY", Short: "Say why a task is as it is", Args: arguments(cobra.ExactArgs(1)),
+		Use: "why TASK|SERVICE|FAMILY", Short: "Say why a task or a service is as it is", Args: arguments(cobra.ExactArgs(1)),
 		Long: `Put on one screen why a task is as it is: its status, what ECS says about its end and what
-that means, its containers, and their last log lines. A family means its newest task.`,
+that means, its containers, and their last log lines. A family means its newest task.
+
+Of a service: whether it is steady, what it waits for, what ECS said, and the task that
+failed last.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := e.connect(cmd)
 			if err != nil {
 				return err
 			}
 			ctx := cmd.Context()
+			if isService, err := e.whyService(ctx, c, cluster, args[0]); isService {
+				return err
+			}
 			s, err := c.investigate(ctx, cluster, args[0])
 			if err != nil {
 				return err
@@ -41,7 +47,7 @@ that means, its containers, and their last log lines. A family means its newest 
 	}
 	clusterFlag(cmd, &cluster)
 	outputFlag(e, cmd)
-	cmd.ValidArgsFunction = e.completeTasks
+	cmd.ValidArgsFunction = e.completeTasksAndServices
 	return cmd
 }
 
@@ -69,7 +75,13 @@ func (c *clients) investigate(ctx context.Context, cluster, typed string) (*stor
 		reason := aws.ToString(failures[0].Reason)
 		return nil, fmt.Errorf("task %s: %s: %s", lastPart(arn), reason, explain(reason).Meaning)
 	}
-	s := &story{task: &tasks[0]}
+	return c.storyOf(ctx, &tasks[0])
+}
+
+// storyOf adds a task's definition and its last log lines.
+func (c *clients) storyOf(ctx context.Context, t *types.Task) (*story, error) {
+	s := &story{task: t}
+	var err error
 	if s.def, err = (definitions{}).get(ctx, c, aws.ToString(s.task.TaskDefinitionArn)); err != nil {
 		return nil, err
 	}
