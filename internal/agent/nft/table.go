@@ -192,6 +192,15 @@ type Change struct {
 	Add, Remove Elements
 }
 
+// Exists reports whether there is a table of that name, whatever is in it.
+func (c *Conn) Exists(t Table) (bool, error) {
+	tables, err := c.nft.ListTablesOfFamily(t.Family)
+	if err != nil {
+		return false, fmt.Errorf("list nftables tables: %w", err)
+	}
+	return slices.ContainsFunc(tables, func(x *nftables.Table) bool { return x.Name == t.Name }), nil
+}
+
 // Update changes elements of sets of a table that exists, all in one transaction.
 func (c *Conn) Update(t Table, changes ...Change) error {
 	table := t.handle()
@@ -285,12 +294,8 @@ type content struct {
 }
 
 func (c *Conn) read(t Table) (have content, exists bool, err error) {
-	tables, err := c.nft.ListTablesOfFamily(t.Family)
-	if err != nil {
-		return content{}, false, fmt.Errorf("list nftables tables: %w", err)
-	}
-	if !slices.ContainsFunc(tables, func(x *nftables.Table) bool { return x.Name == t.Name }) {
-		return content{}, false, nil
+	if exists, err := c.Exists(t); err != nil || !exists {
+		return content{}, false, err
 	}
 	chains, err := c.nft.ListChainsOfTableFamily(t.Family)
 	if err != nil {
