@@ -1,8 +1,16 @@
 // Command sample-app is what `make demo` runs: a small web server that says
 // who it is, as task metadata tells it, and that logs what it is asked.
 //
+//	/         which version it is, and which task
+//	/health   200 as long as it serves
+//	/version  the version alone
+//
 // Called as migrate.sh it is the task's init container: it pretends to migrate
 // a database and ends.
+//
+// The environment, mostly that of the image, makes it different: VERSION is
+// what it says that it is, and with BROKEN it ends at once, as programs do that
+// miss something.
 package main
 
 import (
@@ -28,6 +36,9 @@ func main() {
 		migrate()
 		return
 	}
+	if what := os.Getenv("BROKEN"); what != "" {
+		log.Fatalf("Error: %s", what)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := serve(ctx, ":3000"); err != nil {
@@ -45,14 +56,22 @@ func migrate() {
 func serve(ctx context.Context, address string) error {
 	begun := time.Now()
 	var served atomic.Int64
+	version := os.Getenv("VERSION")
 	page := func(w http.ResponseWriter, r *http.Request) {
 		n := served.Add(1)
 		log.Printf("%s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
+		if version != "" {
+			fmt.Fprintf(w, "Version %s. ", version) //nolint:errcheck // the client may have gone
+		}
 		fmt.Fprintf(w, "Hello from %s!\n", identity(r.Context())) //nolint:errcheck // the client may have gone
 		fmt.Fprintf(w, "I have run as process %d since %s, and this is request %d. NODE_ENV=%s\n",
 			os.Getpid(), begun.UTC().Format("15:04:05.000"), n, os.Getenv("NODE_ENV"))
 	}
-	server := &http.Server{Addr: address, Handler: http.HandlerFunc(page), ReadHeaderTimeout: 5 * time.Second}
+	routes := http.NewServeMux()
+	routes.HandleFunc("/", page)
+	routes.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })     //nolint:errcheck // the client may have gone
+	routes.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) }) //nolint:errcheck // the client may have gone
+	server := &http.Server{Addr: address, Handler: routes, ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() {
 		log.Print("told to end; finishing what is being answered")
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -1,7 +1,10 @@
-// Command sample writes the image of examples/sample-app as `docker save`
+// Command sample writes the images of examples/sample-app as `docker save`
 // would, without Docker and without a registry:
 //
 //	go run ./test/images/cmd/sample -o bin/sample-app.tar
+//
+// They share one layer and differ in their environment: latest is version 1, 2
+// is version 2, and broken ends as soon as it is started.
 package main
 
 import (
@@ -18,15 +21,15 @@ import (
 
 func main() {
 	out := flag.String("o", "sample-app.tar", "archive to write")
-	tag := flag.String("tag", "sample-app:latest", "name of the image")
+	name := flag.String("name", "sample-app", "name of the images")
 	flag.Parse()
-	if err := write(context.Background(), *out, *tag); err != nil {
+	if err := write(context.Background(), *out, *name); err != nil {
 		fmt.Fprintln(os.Stderr, "sample:", err)
 		os.Exit(1)
 	}
 }
 
-func write(ctx context.Context, out, tag string) error {
+func write(ctx context.Context, out, name string) error {
 	dir, err := os.MkdirTemp("", "berth-sample-")
 	if err != nil {
 		return err
@@ -42,21 +45,32 @@ func write(ctx context.Context, out, tag string) error {
 	}
 	// A whole archive or none: the old one stays until the new one is written.
 	part := out + ".part"
-	err = images.ArchiveFile(part, images.Image{
-		Name:   tag,
-		Config: v1.Config{Cmd: []string{"/app/sample-app"}, WorkingDir: "/app", User: "1000:1000", Env: []string{"PATH=/app"}},
+	err = images.ArchiveFile(part,
+		variant(name+":latest", data, "VERSION=1"),
+		variant(name+":2", data, "VERSION=2"),
+		variant(name+":broken", data, "VERSION=3", "BROKEN=required env DATABASE_URL is not set"),
+	)
+	if err != nil {
+		return err
+	}
+	return os.Rename(part, out)
+}
+
+// variant is the program with an environment.
+func variant(name string, program []byte, environment ...string) images.Image {
+	return images.Image{
+		Name: name,
+		Config: v1.Config{
+			Cmd: []string{"/app/sample-app"}, WorkingDir: "/app", User: "1000:1000", Env: append([]string{"PATH=/app"}, environment...),
+		},
 		Files: []images.File{
 			{Name: "/app/"},
-			{Name: "/app/sample-app", Data: data, Mode: 0o755},
+			{Name: "/app/sample-app", Data: program, Mode: 0o755},
 			{Name: "/app/migrate.sh", Link: "sample-app"},
 			{Name: "/etc/"},
 			{Name: "/etc/passwd", Data: []byte("root:x:0:0:root:/:/bin/false\napp:x:1000:1000::/app:/bin/false\n")},
 			{Name: "/etc/group", Data: []byte("root:x:0:\napp:x:1000:\n")},
 			{Name: "/tmp/", Mode: 0o1777},
 		},
-	})
-	if err != nil {
-		return err
 	}
-	return os.Rename(part, out)
 }
