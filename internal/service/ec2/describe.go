@@ -18,14 +18,11 @@ const (
 // kind is one sort of resource: what it is called in errors, and how to look
 // at it.
 type kind[R any] struct {
-	call     string // of page tokens
-	prefix   string // of ids
-	noun     string // "The subnet ID 'x' does not exist"
-	param    string // the member that lists ids
-	notFound string // error codes
-	badID    string
-	id       func(*R) string
-	tags     func(*R) []model.Tag
+	form
+	call  string // of page tokens
+	param string // the member that lists ids
+	id    func(*R) string
+	tags  func(*R) []model.Tag
 	// filters give the values that a filter of that name compares.
 	filters map[string]func(*R) []string
 }
@@ -86,21 +83,17 @@ func (k *kind[R]) checkIDs(all []*R, q query) error {
 	}
 	var unknown []string
 	for _, id := range q.ids {
-		if !strings.HasPrefix(id, k.prefix) {
-			return failure(k.badID, "Invalid id: \"%s\" (expecting \"%s...\")", id, k.prefix)
+		if err := k.check(id); err != nil {
+			return err
 		}
 		if !slices.ContainsFunc(all, func(r *R) bool { return k.id(r) == id }) {
 			unknown = append(unknown, id)
 		}
 	}
-	switch len(unknown) {
-	case 0:
+	if len(unknown) == 0 {
 		return nil
-	case 1:
-		return failure(k.notFound, "The %s '%s' does not exist", k.noun, unknown[0])
-	default:
-		return failure(k.notFound, "The %ss '%s' do not exist", k.noun, strings.Join(unknown, ", "))
 	}
+	return k.missing(unknown...)
 }
 
 // filter compiles the filters: each must match one of its values.

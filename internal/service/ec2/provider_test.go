@@ -97,7 +97,7 @@ func TestBootstrap(t *testing.T) {
 
 func TestDescribeNetworkInterfaces(t *testing.T) {
 	s, p := bootstrapped(t)
-	groups := slices.Collect(records.SecurityGroups.All(s.Snapshot()))
+	groups := slices.DeleteFunc(slices.Collect(records.SecurityGroups.All(s.Snapshot())), func(g *model.SecurityGroup) bool { return g.Name != "default" })
 	var subnet *model.Subnet
 	for subnet = range records.Subnets.All(s.Snapshot()) {
 		break

@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
+	"berth.dev/berth/internal/base/ident"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -18,7 +20,7 @@ func (p *Provider) subnets(r store.Reader) *kind[model.Subnet] {
 	byDefault := func(s *model.Subnet) []string { return yes(s.DefaultForAZ) }
 	cidr := func(s *model.Subnet) []string { return one(s.CIDR) }
 	return &kind[model.Subnet]{
-		call: "DescribeSubnets", prefix: "subnet-", noun: "subnet ID", param: "subnetIds", notFound: "InvalidSubnetID.NotFound", badID: "InvalidSubnetID.Malformed",
+		call: "DescribeSubnets", form: subnetForm, param: "subnetIds",
 		id:   (*model.Subnet).Key,
 		tags: func(s *model.Subnet) []model.Tag { return s.Tags },
 		filters: map[string]func(*model.Subnet) []string{
@@ -86,4 +88,145 @@ func (p *Provider) subnetOut(r store.Reader, s *model.Subnet) ec2api.Subnet {
 			HostnameType: ec2api.HostnameTypeIpName, EnableResourceNameDnsARecord: new(false), EnableResourceNameDnsAAAARecord: new(false),
 		},
 	}
+}
+
+// CreateSubnet implements ec2api.Service. Without a zone it takes the one in
+// which the VPC has the fewest subnets.
+func (p *Provider) CreateSubnet(ctx context.Context, in *ec2api.CreateSubnetInput) (*ec2api.CreateSubnetOutput, error) {
+	if err := refuse(map[string]bool{
+		"IPv6 ranges of subnets": in.Ipv6CidrBlock != nil || isTrue(in.Ipv6Native) || in.Ipv6IpamPoolId != nil || in.Ipv6NetmaskLength != nil,
+		"IPAM pools":             in.Ipv4IpamPoolId != nil || in.Ipv4NetmaskLength != nil,
+		"Outposts":               in.OutpostArn != nil,
+	}); err != nil {
+		return nil, err
+	}
+	tags, err := tagsIn(in.TagSpecifications, ec2api.ResourceTypeSubnet)
+	if err != nil {
+		return nil, err
+	}
+	cidr, err := parseRange("cidrBlock", in.CidrBlock)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := p.zoneIn(in.AvailabilityZone, in.AvailabilityZoneId)
+	if err != nil {
+		return nil, err
+	}
+	subnet := &model.Subnet{CIDR: cidr.String(), AvailabilityZone: zone, Tags: tags}
+	err = p.change(ctx, in.DryRun, func(tx *store.Tx) error {
+		vpc, err := guarded(tx, records.VPCs, vpcForm, "vpcId", in.VpcId)
+		if err != nil {
+			return err
+		}
+		if err := fits(tx, vpc, cidr); err != nil {
+			return err
+		}
+		subnet.ID, subnet.VPCID, subnet.ACLAssociationID = ident.EC2("subnet"), vpc.ID, ident.EC2("aclassoc")
+		if zone == "" {
+			subnet.AvailabilityZone = p.emptiestZone(tx, vpc)
+		}
+		records.Subnets.Put(tx, subnet)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ec2api.CreateSubnetOutput{Subnet: new(p.subnetOut(p.store.Snapshot(), subnet))}, nil
+}
+
+// fits makes the transaction depend on a range being free in its VPC.
+func fits(tx *store.Tx, vpc *model.VPC, cidr netip.Prefix) error {
+	whole, err := netip.ParsePrefix(vpc.CIDR)
+	if err != nil || cidr.Bits() < whole.Bits() || cidr.Bits() > longestPrefix || !whole.Contains(cidr.Addr()) {
+		return failure("InvalidSubnet.Range", "The CIDR '%s' is invalid.", cidr)
+	}
+	records.Subnets.GuardIndex(tx, records.SubnetsByVPC, vpc.ID)
+	for other := range records.Subnets.By(tx, records.SubnetsByVPC, vpc.ID) {
+		if taken, err := netip.ParsePrefix(other.CIDR); err == nil && taken.Overlaps(cidr) {
+			return failure("InvalidSubnet.Conflict", "The CIDR '%s' conflicts with another subnet", cidr)
+		}
+	}
+	return nil
+}
+
+// zoneIn is the zone that a request names by name or by id; empty for none.
+func (p *Provider) zoneIn(name, id *string) (string, error) {
+	zones := Zones(p.scope.Region)
+	for _, z := range zones {
+		if text(name) == z || text(name) == "" && text(id) == zoneID(p.scope.Region, z) {
+			return z, nil
+		}
+	}
+	if text(name) == "" && text(id) == "" {
+		return "", nil
+	}
+	param, value := "availabilityZone", text(name)
+	if value == "" {
+		param, value = "availabilityZoneId", text(id)
+	}
+	return "", failure("InvalidParameterValue", "Value (%s) for parameter %s is invalid. Subnets can currently only be created in the following availability zones: %s.",
+		value, param, strings.Join(zones, ", "))
+}
+
+func (p *Provider) emptiestZone(r store.Reader, vpc *model.VPC) string {
+	zones, count := Zones(p.scope.Region), map[string]int{}
+	for s := range records.Subnets.By(r, records.SubnetsByVPC, vpc.ID) {
+		count[s.AvailabilityZone]++
+	}
+	return slices.MinFunc(zones, func(a, b string) int { return count[a] - count[b] })
+}
+
+// DeleteSubnet implements ec2api.Service. Whoever puts an interface into a
+// subnet guards its record, so that none appears in a subnet that goes.
+func (p *Provider) DeleteSubnet(ctx context.Context, in *ec2api.DeleteSubnetInput) (*ec2api.DeleteSubnetOutput, error) {
+	err := p.change(ctx, in.DryRun, func(tx *store.Tx) error {
+		subnet, err := named(tx, records.Subnets, subnetForm, "subnetId", in.SubnetId)
+		if err != nil {
+			return err
+		}
+		for range records.NetworkInterfaces.By(tx, records.NetworkInterfacesBySubnet, subnet.ID) {
+			return inUse("subnet", subnet.ID)
+		}
+		if table, i := tableOf(tx, subnet); i >= 0 {
+			if err := records.RouteTables.Edit(tx, table.ID, func(t *model.RouteTable) error {
+				t.Associations = slices.Delete(t.Associations, i, i+1)
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		records.Subnets.Delete(tx, subnet.ID)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ec2api.DeleteSubnetOutput{}, nil
+}
+
+// ModifySubnetAttribute implements ec2api.Service.
+func (p *Provider) ModifySubnetAttribute(ctx context.Context, in *ec2api.ModifySubnetAttributeInput) (*ec2api.ModifySubnetAttributeOutput, error) {
+	on := func(a *ec2api.AttributeBooleanValue) bool { return a != nil && isTrue(a.Value) }
+	if err := refuse(map[string]bool{
+		"IPv6 addresses of interfaces":   on(in.AssignIpv6AddressOnCreation) || on(in.EnableDns64),
+		"customer-owned addresses":       on(in.MapCustomerOwnedIpOnLaunch) || in.CustomerOwnedIpv4Pool != nil,
+		"local network interfaces":       in.EnableLniAtDeviceIndex != nil,
+		"DNS names of EC2 instances":     on(in.EnableResourceNameDnsARecordOnLaunch) || on(in.EnableResourceNameDnsAAAARecordOnLaunch),
+		"host names by EC2 resource ids": in.PrivateDnsHostnameTypeOnLaunch == ec2api.HostnameTypeResourceName,
+	}); err != nil {
+		return nil, err
+	}
+	err := p.change(ctx, nil, func(tx *store.Tx) error {
+		if _, err := named(tx, records.Subnets, subnetForm, "subnetId", in.SubnetId); err != nil || in.MapPublicIpOnLaunch == nil {
+			return err
+		}
+		return records.Subnets.Edit(tx, *in.SubnetId, func(s *model.Subnet) error {
+			s.MapPublicIP = on(in.MapPublicIpOnLaunch)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &ec2api.ModifySubnetAttributeOutput{}, nil
 }
