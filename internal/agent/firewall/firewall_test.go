@@ -326,36 +326,38 @@ func translate(t *testing.T, path, address string, to netip.AddrPort) {
 func TestNoPacketMeetsHalfOfTheRules(t *testing.T) {
 	l, server, client := pair(t)
 	listen(t, server.path, server.address, nil, []uint16{53})
-	writes := 0
-	write := func() {
-		writes++
-		l.group("sg-server", rules(t, "udp 53-53 sg-client", fmt.Sprintf("tcp %d-%d sg-writes%d", writes, writes, writes%3)), nil)
-		l.say()
-		must(t, l.fw.Ensure(t.Context(), server.id)) // returns when it is written
-	}
-	write()
-	stop, stopped := make(chan struct{}), make(chan struct{})
+	written := make(chan int, 1)
+	done := make(chan struct{})
 	go func() {
-		defer close(stopped)
-		for {
+		defer close(written)
+		for n := range 300 {
+			l.group("sg-server", rules(t, "udp 53-53 sg-client", fmt.Sprintf("tcp %d-%d sg-writes%d", n+1, n+1, n%3)), nil)
+			l.say()
+			if err := l.fw.Ensure(t.Context(), server.id); err != nil { // which returns when it is written
+				t.Error(err)
+			}
 			select {
-			case <-stop:
+			case <-done:
 				return
-			default:
-				write()
+			case written <- n:
+			default: // the flows need not follow
 			}
 		}
 	}()
-	for n := range 300 {
-		if _, err := probe(t, patience, client.path, "udp", server.address, 53); err != nil {
-			t.Errorf("flow %d: %v", n, err)
-			break
+	defer func() {
+		close(done)
+		for range written {
 		}
-	}
-	close(stop)
-	<-stopped
-	if writes < 20 {
-		t.Skipf("only %d writes happened meanwhile", writes)
+	}()
+	<-written // the first lets the flows in
+	flows := 0
+	for range written {
+		for range 10 {
+			if _, err := probe(t, patience, client.path, "udp", server.address, 53); err != nil {
+				t.Fatalf("flow %d: %v", flows, err)
+			}
+			flows++
+		}
 	}
 }
 
