@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Berth in a minute: starts it on this machine, runs a task of two containers
 # through the ECS API, kills the control plane, and shows that the task did not
-# notice. Run it with `make demo`; it may be run again and again.
+# notice. Then three tasks behind a load balancer and a name, which are updated
+# without a lost request, and a bad image that is rolled back by itself.
+# Run it with `make demo`; it may be run again and again.
 #
 #   BERTH_DEMO_DIR    where this Berth keeps everything (/var/lib/berth-demo)
 #   BERTH_DEMO_PORT   port of the AWS API (8577, or the next free one)
@@ -30,6 +32,15 @@ http() {
 	cat <&3
 	exec 3>&-
 	[[ $status == *" 200 "* ]]
+}
+
+# site URL PATH prints a page of a site such as http://127.0.0.1:8080/.
+site() {
+	local rest=${1#http://}
+	rest=${rest%/}
+	local host=${rest%:*} port=80
+	[[ $rest != *:* ]] || port=${rest##*:}
+	http "$host" "$port" "$2"
 }
 
 port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -62,6 +73,8 @@ task_process() {
 }
 
 started=$SECONDS
+cpu=$(($(nproc) * 1024))
+[ "$cpu" -ge 4096 ] || cpu=4096
 if alive "$dir/up.pid"; then
 	endpoint=$(<"$dir/endpoint")
 	port=${endpoint##*:}
@@ -73,7 +86,8 @@ else
 	show "berth up --data-dir $dir --listen 127.0.0.1:$port &"
 	mkdir -p "$dir"
 	# A session of its own, so that it stays when this script and its terminal end.
-	setsid "$berth" up --data-dir "$dir" --listen "127.0.0.1:$port" </dev/null >"$dir/up.log" 2>&1 &
+	# Its tasks do little: on a small machine they share cores.
+	setsid "$berth" up --data-dir "$dir" --listen "127.0.0.1:$port" --cpu-units "$cpu" </dev/null >"$dir/up.log" 2>&1 &
 	up=$!
 	until http 127.0.0.1 "$port" /readyz >/dev/null 2>&1; do
 		kill -0 "$up" 2>/dev/null || { cat "$dir/up.log" >&2; fail "berth up ended"; }
@@ -122,16 +136,72 @@ echo "✓ the task's process was $before, and still is"
 show "berth ps"
 "$berth" ps
 
-say "Berth goes on running. What next?"
+say "7. A service: three tasks behind a load balancer, found as my-service.my-apps.local"
+show "berth stop $short"
+"$berth" stop "$short" >/dev/null
+deploy=(-f examples/my-app.json -f examples/my-service.json --expose http --as my-service.my-apps.local
+	--health-path /health --health-interval 5s --deregistration-delay 3s)
+show "berth deploy ${deploy[*]}"
+url=$("$berth" deploy "${deploy[@]}" --timeout 120s)
+url=${url%%$'\n'*}
+echo "$url"
+
+say "8. Every task answers at the one URL, and every task knows the name"
+show "curl $url    # six times"
+for _ in 1 2 3 4 5 6; do
+	# shellcheck disable=SC2310 # the loop ends where a request fails
+	hello=$(site "$url" /) || fail "the load balancer at $url does not answer"
+	echo "${hello%%$'\n'*}"
+done
+show "curl ${url}lookup/my-service.my-apps.local    # what a task sees"
+known() { [ "$(site "$url" /lookup/my-service.my-apps.local | wc -w)" = 3 ]; }
+await "three addresses under the name" 20 known
+site "$url" /lookup/my-service.my-apps.local
+
+say "9. A new image, while requests go on"
+answers=$dir/answers
+: >"$answers"
+(
+	# Until it is told to stop: one letter an answer, to be counted.
+	trap 'exit 0' TERM
+	while :; do
+		if site "$url" /version >/dev/null 2>&1; then printf . >>"$answers"; else printf x >>"$answers"; fi
+		sleep 0.02
+	done
+) &
+visitor=$!
+trap 'kill "$visitor" 2>/dev/null || true' EXIT
+show "berth deploy my-service --image app=sample-app:2"
+"$berth" deploy my-service --image app=sample-app:2 --timeout 120s >/dev/null
+kill "$visitor" 2>/dev/null || true
+wait "$visitor" 2>/dev/null || true
+trap - EXIT
+lost=$(tr -cd x <"$answers" | wc -c) all=$(wc -c <"$answers")
+[ "$(site "$url" /version)" = 2 ] || fail "the load balancer leads to version $(site "$url" /version), not 2"
+[ "$lost" = 0 ] || fail "$lost of $all requests failed during the update"
+echo "✓ $all requests were made meanwhile, none failed"
+
+say "10. A bad image: it ends as soon as it is started"
+show "berth deploy my-service --image app=sample-app:broken"
+status=0
+"$berth" deploy my-service --image app=sample-app:broken --timeout 120s >/dev/null || status=$?
+[ "$status" = 3 ] || fail "berth deploy ended with $status; 3 says that a deployment was rolled back"
+echo "✓ berth deploy ended with $status, and $url leads to version $(site "$url" /version) still"
+show "berth services"
+"$berth" services
+
+say "That took $((SECONDS - started)) s. Berth goes on running. What next?"
 hint=
 [ "$dir" = /var/lib/berth ] || hint=" --data-dir $dir"
 cat <<END
   eval "\$(sudo bin/berth env$hint)"    # points the aws CLI, SDKs and Terraform to it
-  aws ecs describe-tasks --tasks $task
-  aws logs filter-log-events --log-group-name /ecs/my-app
-  sudo bin/berth ps$hint
-  sudo bin/berth why $short$hint
-  sudo bin/berth stop $short$hint
+  aws ecs describe-services --services my-service
+  aws elbv2 describe-load-balancers
+  sudo bin/berth services my-service$hint
+  sudo bin/berth why my-service$hint
+  sudo bin/berth scale my-service 5$hint
+  sudo bin/berth rollback my-service$hint
+  sudo bin/berth events -f$hint
 
   sudo bin/berth down --purge$hint    # ends it, and removes everything it made
 END

@@ -1,9 +1,10 @@
 // Command sample-app is what `make demo` runs: a small web server that says
 // who it is, as task metadata tells it, and that logs what it is asked.
 //
-//	/         which version it is, and which task
-//	/health   200 as long as it serves
-//	/version  the version alone
+//	/             which version it is, and which task
+//	/health       200 as long as it serves
+//	/version      the version alone
+//	/lookup/NAME  the addresses that NAME has inside the task
 //
 // Called as migrate.sh it is the task's init container: it pretends to migrate
 // a database and ends.
@@ -20,10 +21,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -71,6 +74,7 @@ func serve(ctx context.Context, address string) error {
 	routes.HandleFunc("/", page)
 	routes.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })     //nolint:errcheck // the client may have gone
 	routes.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) }) //nolint:errcheck // the client may have gone
+	routes.HandleFunc("/lookup/{name}", lookup)
 	server := &http.Server{Addr: address, Handler: routes, ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() {
 		log.Print("told to end; finishing what is being answered")
@@ -83,6 +87,15 @@ func serve(ctx context.Context, address string) error {
 		return err
 	}
 	return nil
+}
+
+func lookup(w http.ResponseWriter, r *http.Request) {
+	addresses, err := net.DefaultResolver.LookupHost(r.Context(), r.PathValue("name"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	fmt.Fprintln(w, strings.Join(addresses, " ")) //nolint:errcheck // the client may have gone
 }
 
 // identity is who the task metadata endpoint says that this task is.
