@@ -163,8 +163,8 @@ func TestCodes(t *testing.T) {
 			_, err := c.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: aws.String("a"), Values: []string{"b"}}}})
 			return err
 		}},
-		{"InvalidAction", "The action DeleteVpc is not valid for this web service.", func() error {
-			_, err := c.ec2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: aws.String("v")})
+		{"InvalidAction", "The action DeleteKeyPair is not valid for this web service.", func() error {
+			_, err := c.ec2.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: aws.String("k")})
 			return err
 		}},
 		{"ExpiredToken", "The security token included in the request is expired", func() error {
