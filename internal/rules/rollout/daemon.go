@@ -51,6 +51,9 @@ func (p *planner) daemon() {
 	if !p.wanting && p.primary.Throttle.Unplaced > 0 {
 		p.edit(p.primary.ID).Throttle.Unplaced = 0
 	}
+	if p.held && p.ending == 0 && len(p.out.Starts)+len(p.out.Stops) == 0 && !slices.ContainsFunc(p.tasks, func(t *task) bool { return t.live && t.state != healthy }) {
+		p.say("blocked", BlockedByConfiguration(p.service.Name))
+	}
 	p.settle(whole && len(p.out.Stops) == 0)
 }
 
@@ -67,7 +70,9 @@ func (p *planner) daemonOn(tasks []*task, given bool) (whole bool) {
 			}
 		case ours && kept == nil:
 			kept = t
-		case given || t.state == healthy && p.healthy <= p.lower:
+		case given:
+		case t.state == healthy && p.healthy <= p.lower:
+			p.held = true
 		case p.spare(t):
 			p.stop(t, ReasonScaling(t.StartedBy))
 		}

@@ -40,6 +40,7 @@ type planner struct {
 	upper     int
 	desired   int // what the service wants; the eligible instances for a DAEMON
 
+	held    bool // the lower bound keeps a task that should stop
 	wanting bool // tasks are to be launched, now or when they may be
 	alive   map[string]bool
 	said    map[string]bool // causes that last
