@@ -89,6 +89,15 @@ var (
 		}
 		return []string{t.ServiceID}
 	})
+	// WantedTasksByService finds the tasks of a service that shall run, by its
+	// id. Whoever decides how many of them may stop guards it: none may have
+	// been stopped or have ended meanwhile.
+	WantedTasksByService = store.NewGuardedIndex("wantedservice", func(t *model.Task) []string {
+		if t.ServiceID == "" || t.DesiredStatus != model.TaskRunning || t.Stopped() {
+			return nil
+		}
+		return []string{t.ServiceID}
+	})
 	// LiveTasksByGroup finds the tasks that have not stopped by
 	// InCluster(cluster, group).
 	LiveTasksByGroup = store.NewIndex("livegroup", func(t *model.Task) []string {
@@ -317,7 +326,8 @@ var (
 	})
 
 	NetworkInterfaces = store.NewTable("networkinterfaces", (*model.NetworkInterface).Key,
-		NetworkInterfacesBySubnet, NetworkInterfacesByGroup, NetworkInterfacesByInstance, NetworkInterfacesByVPC, NetworkInterfacesByClientToken).
+		NetworkInterfacesBySubnet, NetworkInterfacesByGroup, NetworkInterfacesByInstance, NetworkInterfacesByVPC, NetworkInterfacesByClientToken,
+		NetworkInterfacesByGroupOnInstance, NetworkInterfacesByVPCOnInstance).
 		WithTallies(NetworkInterfacesByNode)
 	// NetworkInterfacesByNode counts the interfaces that a node has in a VPC,
 	// by VPCNode: with the prefix VPCNode(vpc, "") it yields a VPC's nodes.
@@ -339,6 +349,27 @@ var (
 	// NetworkInterfacesByVPC finds the interfaces in a VPC by its id.
 	NetworkInterfacesByVPC = store.NewIndex("vpc", func(n *model.NetworkInterface) []string { return []string{n.VPCID} })
 
+	// NetworkInterfacesByGroupOnInstance finds the interfaces of a group on a
+	// node by OnInstance(group id, instance id). Its values with the prefix
+	// OnInstance(group id, "") are the nodes that have any.
+	NetworkInterfacesByGroupOnInstance = store.NewIndex("groupinstance", func(n *model.NetworkInterface) []string {
+		if n.InstanceID == "" {
+			return nil
+		}
+		values := make([]string, 0, len(n.GroupIDs))
+		for _, id := range n.GroupIDs {
+			values = append(values, OnInstance(id, n.InstanceID))
+		}
+		return values
+	})
+	// NetworkInterfacesByVPCOnInstance finds the interfaces in a VPC on a node
+	// by OnInstance(VPC id, instance id).
+	NetworkInterfacesByVPCOnInstance = store.NewIndex("vpcinstance", func(n *model.NetworkInterface) []string {
+		if n.InstanceID == "" {
+			return nil
+		}
+		return []string{OnInstance(n.VPCID, n.InstanceID)}
+	})
 	// NetworkInterfacesByClientToken finds the interface that a call of
 	// CreateNetworkInterface made.
 	NetworkInterfacesByClientToken = store.NewGuardedIndex("clienttoken", func(n *model.NetworkInterface) []string {
@@ -379,6 +410,10 @@ var (
 	AccessKeys      = store.NewTable("accesskeys", (*model.AccessKey).Key)
 	AccountSettings = store.NewTable("accountsettings", (*model.AccountSetting).Key)
 )
+
+// OnInstance is the value under which an index finds what belongs to id on a
+// node.
+func OnInstance(id, instanceID string) string { return id + "|" + instanceID }
 
 // All returns every table, to open a store with.
 func All() []store.AnyTable {
