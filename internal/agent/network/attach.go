@@ -109,6 +109,9 @@ func (m *Manager) Detach(ctx context.Context, eniID string) error {
 		return err
 	}
 	defer m.lockENI(eniID)()
+	if err := m.unpublish(eniID); err != nil {
+		return fmt.Errorf("detach %s: %w", eniID, err)
+	}
 	if err := m.unroute(eniID); err != nil {
 		return fmt.Errorf("detach %s: %w", eniID, err)
 	}

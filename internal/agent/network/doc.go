@@ -30,6 +30,7 @@
 //
 //	host            berth-<instance>            this package: forwarding and NAT of VPCs
 //	                berth-<instance>-public     this package: public addresses lead to interfaces (SetPublic)
+//	                berth-<instance>-ports      this package: host ports lead to containers in network mode bridge (Connect)
 //	                berth-<instance>-guard      agent/firewall: security groups of sockets on public addresses
 //	VPC namespace   berth-router                this package: which interface may leave the VPC for where (SetExits)
 //	                berth-guard                 agent/firewall: security groups of addresses that are not sockets, but
@@ -57,6 +58,17 @@
 // configured on the host. The task sees the client's true address, except that a process of the host that
 // connects from a loopback address is seen as the host's address in the VPC (.3): no answer could come back to 127.0.0.1.
 // Tasks do not reach public addresses of other tasks: inside the VPC they use private ones.
+//
+// # Network modes bridge and host
+//
+// A container of a task in network mode bridge has a namespace and an address of its own on a network that all such
+// containers of an instance on a host share (Connect). It has the range of Docker's default bridge, or the next of Docker's
+// when the host has something there, and it is made like a VPC: containers reach each other and the world, and the host's
+// ports that are published reach them, from everywhere and by localhost too. Which port leads where is written in the kernel
+// only, in the comments of the rules that do it. A host port is taken when it leads to another container, or when a
+// socket of the host listens on it at 127.0.0.1 or at an address outside the loopback range.
+//
+// A container in network mode host joins the host's namespace, by the name that NameHost gives it.
 //
 // # What it keeps true
 //

@@ -143,6 +143,13 @@ func serve(t *testing.T, path, addr string) string {
 	t.Helper()
 	ln, err := ListenTCP(t.Context(), path, net.JoinHostPort(addr, "0"))
 	must(t, err)
+	serveListener(t, ln)
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
+func serveListener(t *testing.T, ln net.Listener) {
+	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -157,8 +164,6 @@ func serve(t *testing.T, path, addr string) string {
 		}
 	}()
 	t.Cleanup(func() { ln.Close(); <-done })
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
 }
 
 // ask connects from the namespace at path and returns what serve says: the address that the connection came from.

@@ -97,25 +97,30 @@ func ensureNamespace(name string) (created bool, err error) {
 	if isNamespace(path) {
 		return false, nil
 	}
-	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
-		return false, err
-	}
 	err = onOwnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make network namespace %s: %w", name, err)
 		}
-		f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o444)
-		if err != nil {
-			return err
-		}
-		f.Close()
-		self := fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid())
-		if err := unix.Mount(self, path, "", unix.MS_BIND, ""); err != nil {
-			return errors.Join(fmt.Errorf("name network namespace %s: %w", name, err), os.Remove(path))
-		}
-		return nil
+		return nameNamespace(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), name)
 	})
 	return err == nil, err
+}
+
+// nameNamespace gives the namespace at source a name.
+func nameNamespace(source, name string) error {
+	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
+		return err
+	}
+	path := namespacePath(name)
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o444)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	if err := unix.Mount(source, path, "", unix.MS_BIND, ""); err != nil {
+		return errors.Join(fmt.Errorf("name network namespace %s: %w", name, err), os.Remove(path))
+	}
+	return nil
 }
 
 // dropNamespace removes the name of a namespace. With its last user gone the kernel destroys it and every link in it,

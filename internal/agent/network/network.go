@@ -59,6 +59,9 @@ type Config struct {
 	Log      *slog.Logger
 	// HostNetNS is the path of the network namespace that plays the host; empty means that of this process.
 	HostNetNS string
+	// Claims chooses the range of the bridge network among candidates: ClaimRange, mostly, so that no other instance takes
+	// it. Nil chooses one that overlaps none of used.
+	Claims func(candidates, used []netip.Prefix) (netip.Prefix, error)
 	// MTU of tasks' interfaces. Zero means that of the link that holds the host's default route, or 1500.
 	MTU int
 	// Resync is how often Run looks at the host's rules without being told of a change; zero means 5 s.
@@ -79,6 +82,13 @@ type Manager struct {
 	// left it.
 	exits map[string][]Exit
 	kept  map[string]keptTable
+	// publishes are the host ports that lead to containers; nil until the kernel was asked. nextPort is where the search for
+	// a free one goes on. Both are guarded by host.
+	publishes []published
+	nextPort  uint16
+	// bridge serialises Connect; nextAddress is guarded by it.
+	bridge      sync.Mutex
+	nextAddress netip.Addr
 	// eni serialises work on one interface, by hash of its id.
 	eni [64]sync.Mutex
 }
@@ -237,6 +247,7 @@ func (m *Manager) Purge(ctx context.Context) error {
 	clear(m.ready)
 	clear(m.exits)
 	clear(m.kept)
+	m.publishes = nil
 	names, err := namespaceNames(m.prefix())
 	if err != nil {
 		return err

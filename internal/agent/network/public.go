@@ -66,9 +66,11 @@ func publicTable() nft.Table {
 var loopbackRange = netip.MustParsePrefix("127.0.0.0/8")
 
 // openLoopback lets packets from a loopback address leave by the uplinks, and their answers come back, when there are public
-// addresses. The caller holds m.host.
+// addresses or published ports. Their tables keep tasks from the host's loopback range. The caller holds m.host.
 func (m *Manager) openLoopback(vpcs []VPC) error {
-	if _, ok := m.kept[publicPurpose]; !ok {
+	_, public := m.kept[publicPurpose]
+	_, ports := m.kept[portsPurpose]
+	if !public && !ports {
 		return nil
 	}
 	var errs []error

@@ -110,6 +110,9 @@ func routerTable(v VPC) nft.Table {
 
 // buildRouter makes the VPC's router table, with the exits that are known. The caller holds m.host.
 func (m *Manager) buildRouter(v VPC) error {
+	if v.ID == bridgeVPC {
+		return nil // it has no route table
+	}
 	return m.inVPC(v.ID, func(vpc *nft.Conn) error {
 		fill := map[string]nft.Elements{}
 		if exits, known := m.exits[v.ID]; known {

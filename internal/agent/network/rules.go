@@ -21,26 +21,30 @@ func (m *Manager) writeHostRules(ctx context.Context, vpcs []VPC) error {
 }
 
 // hostTable is this instance's own table on the host. A drop here is final; an accept is only ours, see iptables.go. Its
-// rules are, for each VPC:
+// rules are:
 //
-//	forward:     iifname <uplink> oifname "berth*" drop               VPCs do not meet
-//	             oifname <uplink> ct state established,related accept
-//	             oifname <uplink> ct status dnat accept               public addresses lead in
-//	             oifname <uplink> drop                                nothing else routes into a VPC
-//	postrouting: ip saddr <range> oifname != <uplink> masquerade
+//	forward:     oifname "berth*" ct state established,related accept
+//	             oifname "berth*" ct status dnat accept            public addresses and published ports lead in
+//	             iifname <uplink> oifname "berth*" drop            for each VPC: VPCs do not meet otherwise
+//	             oifname <uplink> drop                             for each VPC: nothing else routes into it
+//	postrouting: ip saddr <range> oifname != <uplink> masquerade   for each VPC
 //
 // Traffic of the host itself passes neither the forward chain nor, towards a task, the masquerade.
 func (m *Manager) hostTable(vpcs []VPC) nft.Table {
-	t := nft.Table{Name: m.tableName(""), Family: nftables.TableFamilyIPv4, Chains: []nft.Chain{
-		{Name: "forward", Type: nftables.ChainTypeFilter, Hook: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter},
-		{Name: "postrouting", Type: nftables.ChainTypeNAT, Hook: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource},
-	}}
+	t := nft.Table{Name: m.tableName(""), Family: nftables.TableFamilyIPv4,
+		Chains: []nft.Chain{
+			{Name: "forward", Type: nftables.ChainTypeFilter, Hook: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter},
+			{Name: "postrouting", Type: nftables.ChainTypeNAT, Hook: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource},
+		},
+		Rules: []nft.Rule{
+			{Chain: "forward", Comment: "answers come in", Words: nft.All(nft.ToPrefix("berth"), nft.Known(), nft.Accept())},
+			{Chain: "forward", Comment: "what is translated comes in", Words: nft.All(nft.ToPrefix("berth"), nft.Translated(), nft.Accept())},
+		},
+	}
 	for _, v := range vpcs {
 		uplink := m.uplinkName(v.ID)
 		t.Rules = append(t.Rules,
 			nft.Rule{Chain: "forward", Comment: v.ID + " reaches no other VPC", Words: nft.All(nft.From(uplink), nft.ToPrefix("berth"), nft.Drop())},
-			nft.Rule{Chain: "forward", Comment: v.ID + " gets answers", Words: nft.All(nft.To(uplink), nft.Known(), nft.Accept())},
-			nft.Rule{Chain: "forward", Comment: v.ID + " gets what is translated", Words: nft.All(nft.To(uplink), nft.Translated(), nft.Accept())},
 			nft.Rule{Chain: "forward", Comment: v.ID + " has no other way in", Words: nft.All(nft.To(uplink), nft.Drop())},
 			nft.Rule{Chain: "postrouting", Comment: fmt.Sprintf("%s %v leaves by NAT", v.ID, v.CIDR),
 				Words: nft.All(nft.Source(v.CIDR), nft.NotTo(uplink), nft.Masquerade())},

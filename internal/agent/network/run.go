@@ -67,7 +67,7 @@ func (m *Manager) restore(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, m.writeHostRules(ctx, vpcs))...)
+	return errors.Join(append(errs, m.keepPorts(vpcs), m.writeHostRules(ctx, vpcs))...)
 }
 
 // watch sends to wake, without ever blocking, when the kernel says that rules, links or routes of the host changed.

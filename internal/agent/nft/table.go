@@ -192,6 +192,12 @@ type Change struct {
 	Add, Remove Elements
 }
 
+// Comments lists the comments of a chain's rules, none when there is no such chain.
+func (c *Conn) Comments(t Table, chain string) ([]string, error) {
+	have, _, err := c.read(t)
+	return have.rules[chain], err
+}
+
 // Exists reports whether there is a table of that name, whatever is in it.
 func (c *Conn) Exists(t Table) (bool, error) {
 	tables, err := c.nft.ListTablesOfFamily(t.Family)
