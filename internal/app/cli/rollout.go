@@ -22,6 +22,7 @@ const (
 // new since the one before.
 type rollout struct {
 	id       string // of the deployment
+	prior    string // the deployment before it; empty for a new service
 	from, to string // task definitions, from empty for a new service
 	said     map[string]bool
 
@@ -42,6 +43,9 @@ func newRollout(before *glimpse) *rollout {
 		return r
 	}
 	r.from = definitionName(before.service.TaskDefinition)
+	if d := primaryOf(&before.service); d != nil {
+		r.prior = aws.ToString(d.Id)
+	}
 	for i := range before.tasks {
 		t := &before.tasks[i]
 		status := aws.ToString(t.LastStatus)
@@ -155,7 +159,7 @@ func (r *rollout) count(g *glimpse) string {
 }
 
 // telling are words of events that say more than tasks and targets do.
-var telling = []string{"unable", "throttled", "failed to", "failed container health checks", "is unhealthy in", "not AZ balanced"} //nolint:gochecknoglobals // a constant list
+var telling = []string{"unable", "throttled", "failed to register", "failed to describe", "failed container health checks", "is unhealthy in", "not AZ balanced"} //nolint:gochecknoglobals // a constant list
 
 // events tells those that say something is amiss, and remembers all.
 func (r *rollout) events(g *glimpse) []change {
@@ -179,8 +183,8 @@ func (r *rollout) events(g *glimpse) []change {
 // while the service lists it; after that, what took its place does.
 func (r *rollout) judge(g *glimpse) (changes []change, end string) {
 	newest := primaryOf(&g.service)
-	if newest == nil {
-		return nil, ""
+	if newest == nil || aws.ToString(newest.Id) == r.prior && r.prior != r.id {
+		return nil, "" // what is told is from before the deployment
 	}
 	if r.rollback != "" {
 		return nil, r.judgeRollback(g)
@@ -240,10 +244,14 @@ func rollsBack(g *glimpse) bool {
 	return g.deployment.Status == types.ServiceDeploymentStatusRollbackRequested || g.deployment.Status == types.ServiceDeploymentStatusRollbackInProgress
 }
 
-// isRollback tells whether the newest deployment takes ours back, as ECS says.
+// isRollback tells whether the newest deployment takes ours back, as ECS says
+// in its reason, or in the event of our deployment's failure.
 func (r *rollout) isRollback(g *glimpse, newest *types.Deployment) bool {
+	if strings.Contains(aws.ToString(newest.RolloutStateReason), "rolling back to deploymentId") {
+		return true
+	}
 	for _, e := range r.heard {
-		if m := aws.ToString(e.Message); strings.Contains(m, "rolling back to deployment "+aws.ToString(newest.Id)) {
+		if strings.Contains(aws.ToString(e.Message), "(deployment "+r.id+") deployment failed") {
 			return true
 		}
 	}

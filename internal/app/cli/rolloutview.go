@@ -64,7 +64,7 @@ func (r *rollout) viewDeployment(p *printer, g *glimpse, d *types.Deployment) []
 		head += p.paint("31", fmt.Sprintf("  %d failed", d.FailedTasks))
 	}
 	if tasks == 0 && d.DesiredCount > 0 && d.RolloutState == types.DeploymentRolloutStateInProgress {
-		head += "  " + p.paint("2", "waits for: "+g.placementWait())
+		head += "  " + p.paint("33", "waits for: ") + g.launchWait(aws.ToString(d.Id))
 	}
 	return append([]string{head}, rest...)
 }
@@ -93,18 +93,28 @@ func viewTask(p *printer, g *glimpse, t *types.Task, healthy bool) string {
 	return strings.TrimRight(line, " ")
 }
 
-// placementWait is what a deployment without a task waits for, as the newest
-// event tells.
-func (g *glimpse) placementWait() string {
-	if len(g.service.Events) > 0 {
-		switch m := aws.ToString(g.service.Events[0].Message); {
-		case strings.Contains(m, "unable to consistently start tasks"):
-			return "the next attempt; launches are throttled because tasks keep failing"
-		case strings.Contains(m, "throttled"):
-			return "the next attempt; operations are throttled"
-		case strings.Contains(m, "unable to place"):
-			return "a node with room"
+// launchWait is what a deployment that has no task waits for. How long
+// launches are put off after failures ECS does not tell, so what is told is
+// how long ago the last one was.
+func (g *glimpse) launchWait(deployment string) string {
+	var last *types.Task
+	for i := range g.tasks {
+		t := &g.tasks[i]
+		if aws.ToString(t.StartedBy) == deployment && failedTask(t) && t.StoppedAt != nil && (last == nil || t.StoppedAt.After(*last.StoppedAt)) {
+			last = t
 		}
+	}
+	newest := ""
+	if len(g.service.Events) > 0 {
+		newest = aws.ToString(g.service.Events[0].Message)
+	}
+	switch {
+	case last != nil:
+		return "the next attempt, put off because tasks fail; the last failed " + countdown(g.at.Sub(*last.StoppedAt)) + " ago"
+	case strings.Contains(newest, "throttled"):
+		return "the next attempt; operations are throttled"
+	case strings.Contains(newest, "unable to place"):
+		return "a node with room"
 	}
 	return "its first task"
 }

@@ -73,8 +73,8 @@ func (g *glimpse) reasons() (state string, all []string) {
 	if d != nil && d.RolloutState != types.DeploymentRolloutStateCompleted && d.RolloutStateReason != nil {
 		all = append([]string{*d.RolloutStateReason}, all...)
 	}
-	if missing := int(s.DesiredCount) - int(s.RunningCount) - int(s.PendingCount); missing > 0 {
-		all = append(all, fmt.Sprintf("%d tasks are still to be started; it waits for: %s", missing, g.placementWait()))
+	if missing := int(s.DesiredCount) - int(s.RunningCount) - int(s.PendingCount); missing > 0 && d != nil {
+		all = append(all, fmt.Sprintf("%d tasks are still to be started; it waits for: %s", missing, g.launchWait(aws.ToString(d.Id))))
 	}
 	switch {
 	case aws.ToString(s.Status) != "ACTIVE":
