@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -48,13 +49,16 @@ type balancer struct {
 	wake   chan struct{} // signalled when there may be something to do
 	probed chan probed
 
-	state    *state
-	attached map[string]bool // interfaces that this process has attached
-	probers  map[proberKey]*prober
-	reported *model.LoadBalancerObserved
-	setup    *setup // of HAProxy; nil until it was made
-	rules    string // the nftables rules that this process has written
-	retry    time.Duration
+	state     *state
+	attached  map[string]bool // interfaces that this process has attached
+	probers   map[proberKey]*prober
+	reported  *model.LoadBalancerObserved
+	setup     *setup // of HAProxy; nil until it was made
+	retry     time.Duration
+	complaint string // the last error that was logged
+
+	kernelHas written
+	draining  map[string][]netip.AddrPort // of groups that the kernel serves, those whose connections go on
 }
 
 type proberKey struct{ group, key string }
@@ -71,7 +75,8 @@ type prober struct {
 func (m *Manager) newBalancer(dir string) *balancer {
 	base := filepath.Join(m.cfg.RunDir, filepath.Base(dir))
 	return &balancer{cfg: m.cfg, log: m.log, dir: dir, admin: base + ".admin", events: base + ".events", access: base + ".access",
-		wake: make(chan struct{}, 1), probed: make(chan probed), attached: map[string]bool{}, probers: map[proberKey]*prober{}}
+		wake: make(chan struct{}, 1), probed: make(chan probed), attached: map[string]bool{}, probers: map[proberKey]*prober{},
+		draining: map[string][]netip.AddrPort{}}
 }
 
 // set gives the balancer its newest document; nil removes it.
@@ -119,15 +124,17 @@ func (b *balancer) run(ctx context.Context) {
 // pause reports what became of the last attempt and returns how long to wait for a reason to look again.
 func (b *balancer) pause(ctx context.Context, doc *model.NodeLoadBalancer, err error) time.Duration {
 	if err == nil {
-		b.retry = 0
+		b.retry, b.complaint = 0, ""
 		if slices.ContainsFunc(slices.Collect(maps.Values(b.state.Groups)), (*group).unsettled) {
 			return lookSoon
 		}
 		return lookEvery
 	}
 	b.retry = min(max(firstRetry, 2*b.retry), lastRetry)
-	key := b.state.Key
-	b.log.ErrorContext(ctx, "load balancer is not as it should be", keyAttr, key, telemetry.Error, err)
+	if said := err.Error(); said != b.complaint {
+		b.complaint = said
+		b.log.ErrorContext(ctx, "load balancer is not as it should be", keyAttr, b.state.Key, telemetry.Error, err)
+	}
 	if doc != nil {
 		b.report(doc, model.LoadBalancerFailed, err.Error())
 	}

@@ -313,7 +313,7 @@ func (l *lab) balancer(sites ...*site) *model.NodeLoadBalancer {
 func targetGroup(name string, sites ...*site) model.NodeTargetGroup {
 	id := "targetgroup/" + name + "/0123456789abcdef"
 	g := model.NodeTargetGroup{TargetGroup: model.TargetGroup{ID: id, ARN: "arn:aws:elasticloadbalancing:us-east-1:1:" + id, Name: name,
-		Protocol: "HTTP", ProtocolVersion: "HTTP1", TargetType: "ip", Attributes: map[string]string{}, HealthCheck: model.TargetHealthCheck{
+		Protocol: "HTTP", ProtocolVersion: "HTTP1", TargetType: "ip", Attributes: map[string]string{"stickiness.enabled": "false"}, HealthCheck: model.TargetHealthCheck{
 			Enabled: true, Protocol: "HTTP", Port: "traffic-port", Path: "/health", IntervalSeconds: 1, TimeoutSeconds: 1,
 			HealthyThreshold: 2, UnhealthyThreshold: 2, HTTPCodes: "200"}}}
 	for _, s := range sites {
@@ -392,4 +392,31 @@ func (l *lab) pids(doc *model.NodeLoadBalancer) []int {
 		pids = append(pids, p.pid)
 	}
 	return pids
+}
+
+// eventually waits until ok, looking again after each report and after a moment: for what is seen on packets only.
+func (l *lab) eventually(what string, ok func() bool) {
+	l.t.Helper()
+	late := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-late:
+			l.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// onceOnly is c's transport with a new connection for each request.
+func onceOnly(c *http.Client) *http.Transport {
+	t := c.Transport.(*http.Transport)
+	t.DisableKeepAlives = true
+	return t
+}
+
+// after is the line of text behind prefix.
+func after(text, prefix string) string {
+	_, rest, _ := strings.Cut(text, prefix)
+	line, _, _ := strings.Cut(rest, "\n")
+	return line
 }

@@ -22,6 +22,7 @@ var attributes = map[string]string{
 	"stickiness.lb_cookie.duration_seconds":                                     "86400",
 	"stickiness.app_cookie.cookie_name":                                         "",
 	"stickiness.app_cookie.duration_seconds":                                    "86400",
+	"target_health_state.unhealthy.connection_termination.enabled":              "true",
 	"proxy_protocol_v2.enabled":                                                 "false",
 	"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count": "1",
 	AccessLogGroup: "",

@@ -47,7 +47,8 @@ func (c *compiler) binds(l *model.Listener, options string) {
 		}
 		c.line("bind", i.Address+":"+strconv.Itoa(int(l.Port)), "namespace", quote(ns)+options)
 	}
-	if public := c.lb.LoadBalancer.PublicAddress; address(public) {
+	// That of a network load balancer leads to its interface, for its other listeners' sake.
+	if public := c.lb.LoadBalancer.PublicAddress; address(public) && c.isHTTP() {
 		c.line("bind", public+":"+strconv.Itoa(int(l.Port))+options)
 	}
 }
