@@ -268,6 +268,10 @@ type NetworkBinding struct {
 	ContainerPort int32  `json:"containerPort"`
 	HostPort      int32  `json:"hostPort"`
 	Protocol      string `json:"protocol"`
+	// The ranges of a port mapping with a containerPortRange, such as
+	// "8000-8010"; the two ports are zero then.
+	ContainerPortRange string `json:"containerPortRange,omitempty"`
+	HostPortRange      string `json:"hostPortRange,omitempty"`
 }
 
 // Container returns the observation of the container of that name.

@@ -131,7 +131,7 @@ func TestAPortThatIsTaken(t *testing.T) {
 	must(t, m.Detach(t.Context(), "eni-c0"))
 	connect(t, m, 2, Port{Protocol: "tcp", Container: 80, Host: 8080})
 	// Twice in one container.
-	_, err := m.Connect(t.Context(), Container{ID: "eni-twice", TaskID: "task", Ports: []Port{{"tcp", 80, 9000}, {"tcp", 81, 9000}}})
+	_, err := m.Connect(t.Context(), Container{ID: "eni-twice", TaskID: "task", Ports: []Port{{Protocol: "tcp", Container: 80, Host: 9000}, {Protocol: "tcp", Container: 81, Host: 9000}}})
 	if !errors.Is(err, ErrPortTaken) {
 		t.Errorf("one host port for two: %v", err)
 	}
@@ -156,6 +156,27 @@ func TestDynamicPortsComeFromTheKernelsRange(t *testing.T) {
 	if port := connect(t, m, 4, Port{Protocol: "tcp", Container: 80}).Ports[0].Host; !got[port] {
 		t.Errorf("port %d", port)
 	}
+}
+
+func TestARangeOfPorts(t *testing.T) {
+	l := newLab(t)
+	m := l.manager(t)
+	must(t, apply(l.host, []setting{{"net/ipv4/ip_local_port_range", "40000\t40009"}}))
+	serveOn(t, l.host, "0.0.0.0", 40002)
+	want := Port{Protocol: "tcp", Container: 8000, Count: 4}
+	a := connect(t, m, 0, want)
+	if a.Ports[0].Host != 40003 {
+		t.Errorf("the range begins at %d", a.Ports[0].Host)
+	}
+	serveOn(t, a.NetNSPath, a.Address.String(), 8003)
+	a.published(t, l.internet, hostAddr, 40006)
+	if again := connect(t, l.instance(t, m.cfg.Instance), 0, want); again.Ports[0] != a.Ports[0] {
+		t.Errorf("it was %v and is %v", a.Ports, again.Ports)
+	}
+	if c, err := m.Connect(t.Context(), Container{ID: "eni-more", TaskID: "task", Ports: []Port{want}}); !errors.Is(err, ErrPortTaken) {
+		t.Errorf("a second range has %v: %v", c.Ports, err)
+	}
+	connect(t, m, 1, Port{Protocol: "tcp", Container: 8000, Count: 3})
 }
 
 func TestTwentyContainersAtOnce(t *testing.T) {

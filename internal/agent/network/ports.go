@@ -23,6 +23,17 @@ type Port struct {
 	Container uint16
 	// Host is the port of every address of the host; zero asks for a free one.
 	Host uint16
+	// Count is how many consecutive ports this stands for; zero is one. They have consecutive ports of the host.
+	Count uint16
+}
+
+// each returns the ports that p stands for, one by one.
+func (p Port) each() []Port {
+	out := make([]Port, max(1, p.Count))
+	for i := range out {
+		out[i] = Port{Protocol: p.Protocol, Container: p.Container + uint16(i), Host: p.Host + uint16(i)}
+	}
+	return out
 }
 
 // A published port leads to a container. The kernel's rules are the only record of them: each carries its description.
@@ -108,26 +119,28 @@ func protocolNumber(name string) uint8 {
 func (m *Manager) publish(ctx context.Context, e ENI, want []Port) ([]Port, error) {
 	m.host.Lock()
 	defer m.host.Unlock()
-	all, err := m.publishedPorts()
+	before, err := m.publishedPorts()
 	if err != nil {
 		return nil, err
 	}
 	own := func(p published) bool { return p.eni == e.ID }
 	var have []published
-	for _, p := range all {
+	for _, p := range before {
 		if own(p) && p.to == e.Address {
 			have = append(have, p)
 		}
 	}
-	others := slices.DeleteFunc(slices.Clone(all), own)
+	others := slices.DeleteFunc(slices.Clone(before), own)
 	ports := slices.Clone(want)
 	for i := range ports {
 		if err := m.assign(ctx, &ports[i], have, others); err != nil {
 			return nil, err
 		}
-		others = append(others, published{Port: ports[i], to: e.Address, eni: e.ID})
+		for _, p := range ports[i].each() {
+			others = append(others, published{Port: p, to: e.Address, eni: e.ID})
+		}
 	}
-	if slices.Equal(others, all) {
+	if slices.Equal(others, before) {
 		return ports, nil
 	}
 	return ports, m.writePorts(e.VPC, others)
@@ -136,7 +149,11 @@ func (m *Manager) publish(ctx context.Context, e ENI, want []Port) ([]Port, erro
 // assign gives a port the host port that it had, the one that it asks for, or a free one.
 func (m *Manager) assign(ctx context.Context, p *Port, have, others []published) error {
 	for _, h := range have {
-		if h.Protocol == p.Protocol && h.Container == p.Container && (p.Host == 0 || p.Host == h.Host) && !mapped(others, h.Port) {
+		had := Port{Protocol: p.Protocol, Container: p.Container, Host: h.Host, Count: p.Count}
+		kept := func(q Port) bool {
+			return !mapped(others, q) && slices.ContainsFunc(have, func(x published) bool { return x.Port == q })
+		}
+		if (p.Host == 0 || p.Host == h.Host) && all(had, kept) {
 			p.Host = h.Host
 			return nil
 		}
@@ -147,24 +164,30 @@ func (m *Manager) assign(ctx context.Context, p *Port, have, others []published)
 	}
 	free := func(q Port) bool { return !mapped(others, q) && m.unused(ctx, q, addresses) }
 	if p.Host != 0 {
-		if !free(*p) {
+		if !all(*p, free) {
 			return fmt.Errorf("bind for 0.0.0.0:%d failed: %w", p.Host, ErrPortTaken)
 		}
 		return nil
 	}
 	first, last := m.dynamicPorts()
 	for range int(last) - int(first) + 1 {
-		if m.nextPort < first || m.nextPort > last {
+		if m.nextPort < first || int(m.nextPort)+int(max(1, p.Count))-1 > int(last) {
 			m.nextPort = first
 		}
-		candidate := Port{Protocol: p.Protocol, Container: p.Container, Host: m.nextPort}
+		candidate := *p
+		candidate.Host = m.nextPort
 		m.nextPort++ // wraps to 0 after 65535, which is before first
-		if free(candidate) {
+		if all(candidate, free) {
+			m.nextPort = candidate.Host + max(1, p.Count)
 			*p = candidate
 			return nil
 		}
 	}
 	return fmt.Errorf("no free port between %d and %d: %w", first, last, ErrPortTaken)
+}
+
+func all(p Port, is func(Port) bool) bool {
+	return !slices.ContainsFunc(p.each(), func(q Port) bool { return !is(q) })
 }
 
 func mapped(all []published, p Port) bool {
