@@ -125,8 +125,8 @@ func (c connection) terraform(line func(string, ...any)) {
 	line("  skip_metadata_api_check     = true")
 	line("")
 	line("  endpoints {")
-	for _, service := range []string{"ec2 ", "ecs ", "logs", "sts "} {
-		line("    %s = %q", service, c.Endpoint)
+	for _, service := range []string{"acm", "ec2", "ecs", "elbv2", "logs", "servicediscovery", "sts"} {
+		line("    %-16s = %q", service, c.Endpoint)
 	}
 	line("  }")
 	line("}")
