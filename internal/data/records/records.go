@@ -30,7 +30,7 @@ var (
 var (
 	Tasks = store.NewTable("tasks", (*model.Task).Key,
 		TasksByCluster, TasksByFamily, TasksByStartedBy, TasksByStatus, TasksByDefinition,
-		TasksByInstance, LiveTasksByInstance, TasksByENI, TasksByService, LiveTasksByGroup, LiveTasksByHostPort).
+		TasksByInstance, LiveTasksByInstance, TasksByENI, TasksByService, OpenTasksByService, WantedTasksByService, LiveTasksByGroup, LiveTasksByHostPort).
 		WithTallies(TasksOnInstance, TasksOfGroup)
 	// TasksByCluster finds the tasks of a cluster, by its name, stopped ones
 	// included.

@@ -132,6 +132,7 @@ func (p *planner) countFailure(id string) {
 
 // noticeHealth draws the conclusions from tasks that run.
 func (p *planner) noticeHealth() {
+	fresh := 0
 	for _, t := range p.tasks {
 		if !t.live || t.deployment == nil {
 			continue
@@ -150,7 +151,12 @@ func (p *planner) noticeHealth() {
 		if t.state != unhealthy {
 			continue
 		}
-		p.say("unhealthy:"+t.ID, t.message)
+		if _, known := p.out.Progress.Said[cause(t)]; !known {
+			if fresh++; fresh > mentions {
+				continue
+			}
+		}
+		p.say(cause(t), t.message)
 		if d.ID == p.primary.ID && d.RolloutState == model.RolloutInProgress && !d.Counted[t.ID] {
 			p.countFailure(d.ID)
 			e := p.edit(d.ID)
@@ -161,6 +167,8 @@ func (p *planner) noticeHealth() {
 		}
 	}
 }
+
+func cause(t *task) string { return "unhealthy:" + t.ID }
 
 // mayLaunch tells whether the deployment may launch tasks now.
 func (p *planner) mayLaunch(d *model.Deployment) bool {

@@ -11,9 +11,11 @@ import (
 )
 
 const (
-	// batch is how many tasks one decision stops or takes notice of at most:
-	// what a transaction can carry. The rest is decided again.
-	batch = 60
+	// batch is how many tasks one decision stops, takes notice of or adopts at
+	// most, and finding how many of them unhealthy it mentions: what a
+	// transaction can carry. The rest is decided again.
+	batch    = 30
+	mentions = 10
 
 	// repeat is when a message is said again whose cause lasts.
 	repeat = 6 * time.Hour
@@ -40,9 +42,8 @@ type planner struct {
 	upper     int
 	desired   int // what the service wants; the eligible instances for a DAEMON
 
-	held    bool // the lower bound keeps a task that should stop
-	wanting bool // tasks are to be launched, now or when they may be
-	alive   map[string]bool
+	held    bool            // the lower bound keeps a task that should stop
+	wanting bool            // tasks are to be launched, now or when they may be
 	said    map[string]bool // causes that last
 
 	out Decision
@@ -79,7 +80,7 @@ func newPlanner(now time.Time, in Input) *planner {
 	p := &planner{
 		now: now, in: in, service: in.Service,
 		deployments: slices.Clone(in.Deployments), own: map[string]bool{}, byID: map[string]*model.Deployment{},
-		said: map[string]bool{}, alive: map[string]bool{},
+		said: map[string]bool{},
 	}
 	p.out.Progress = in.Service.Progress
 	p.out.Progress.Said = maps.Clone(in.Service.Progress.Said)
@@ -104,7 +105,6 @@ func newPlanner(now time.Time, in Input) *planner {
 			p.out.Adopt = append(p.out.Adopt, t.ID)
 		}
 		p.tasks = append(p.tasks, v)
-		p.alive[t.ID] = true
 		if v.occupying {
 			p.occupying++
 			if !v.live {
@@ -165,9 +165,8 @@ func (p *planner) decision() Decision {
 	if len(p.out.Progress.Said) == 0 {
 		p.out.Progress.Said = nil
 	}
-	if len(p.out.Stops) > batch {
-		p.out.Stops = p.out.Stops[:batch]
-	}
+	p.out.Stops = p.out.Stops[:min(batch, len(p.out.Stops))]
+	p.out.Adopt = p.out.Adopt[:min(batch, len(p.out.Adopt))]
 	return p.out
 }
 
