@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"berth.dev/berth/internal/agent/firewall"
+	"berth.dev/berth/internal/agent/lb"
 	"berth.dev/berth/internal/agent/logdriver"
 	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime"
@@ -21,10 +23,17 @@ import (
 	"berth.dev/berth/internal/wire/nodeapi"
 )
 
-// networks makes the task engine's interfaces with the network manager.
-type networks struct{ manager *network.Manager }
+// networks makes interfaces with the network manager, for tasks and for load
+// balancers. No process meets one that is not filtered.
+type networks struct {
+	manager  *network.Manager
+	firewall *firewall.Firewall
+}
 
-var _ task.Network = networks{}
+var (
+	_ task.Network = networks{}
+	_ lb.Network   = networks{}
+)
 
 func (n networks) NetNSPath(eniID string) string { return n.manager.NetNSPath(eniID) }
 
@@ -34,7 +43,10 @@ func (n networks) Attach(ctx context.Context, eni model.AssignedNetwork) (string
 		return "", err
 	}
 	attachment, err := n.manager.Attach(ctx, parsed)
-	return attachment.NetNSPath, err
+	if err != nil {
+		return "", err
+	}
+	return attachment.NetNSPath, n.firewall.Ensure(ctx, eni.ID)
 }
 
 func parseENI(eni model.AssignedNetwork) (network.ENI, error) {

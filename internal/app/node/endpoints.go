@@ -24,10 +24,10 @@ var _ task.Endpoints = (*endpoints)(nil)
 
 // newEndpoints needs the engine before the engine can be made of it; the
 // returned function closes the circle.
-func newEndpoints(cfg Config, containers runtime.Runtime) (*endpoints, func(*task.Engine)) {
+func newEndpoints(cfg Config, resolver *dns.Resolver, containers runtime.Runtime) (*endpoints, func(*task.Engine)) {
 	source := &metadataSource{containers: containers, samples: map[string]metadata.Sample{}}
 	return &endpoints{
-		resolver: dns.New(dns.Config{Region: cfg.Region, Log: room(cfg.Log, "agent/dns")}),
+		resolver: resolver,
 		metadata: metadata.New(metadata.Config{Source: source, Log: room(cfg.Log, "agent/metadata")}),
 	}, func(e *task.Engine) { source.tasks = e }
 }

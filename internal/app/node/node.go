@@ -100,17 +100,24 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	client, err := session.New(session.Config{Server: cfg.Server, Identity: identity, Hello: hello, Log: room(cfg.Log, "agent/session")})
+	plane, err := newDataPlane(cfg, manager)
 	if err != nil {
 		return err
 	}
+	client, err := session.New(session.Config{
+		Server: cfg.Server, Identity: identity, Hello: hello, Documents: plane.documents, Log: room(cfg.Log, "agent/session"),
+	})
+	if err != nil {
+		return err
+	}
+	plane.connect(client)
 	driver := logdriver.New(logdriver.Config{Dir: dir + "/logs", Helper: helperPath, Sink: sink{client}, Log: room(cfg.Log, "agent/logdriver")})
 	if err := (logs{driver}).adopt(ctx, containers, room(cfg.Log, "agent/logdriver")); err != nil {
 		return fmt.Errorf("resuming the delivery of logs: %w", err)
 	}
-	endpoints, connect := newEndpoints(cfg, containers)
+	endpoints, connect := newEndpoints(cfg, plane.resolver, containers)
 	engine := task.New(task.Config{
-		Runtime: containers, Network: networks{manager}, Logs: logs{driver}, Endpoints: endpoints,
+		Runtime: containers, Network: networks{manager, plane.firewall}, Logs: logs{driver}, Endpoints: endpoints,
 		Journal: taskJournal, Report: client.Report,
 		Credentials: registryCredentials{cfg.Instance.Path("registry-credentials.json")}.find,
 		Dir:         dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
@@ -122,6 +129,10 @@ func Run(ctx context.Context, cfg Config) error {
 	for part, run := range map[string]func(context.Context) error{
 		"runtime":   containers.Run,
 		"network":   manager.Run,
+		"firewall":  plane.firewall.Run,
+		"balancers": plane.balancers.Run,
+		"documents": plane.documents.Run,
+		"resolver":  plane.serveHost,
 		"logdriver": driver.Run,
 		"tasks":     engine.Run,
 		"session":   func(ctx context.Context) error { return client.Run(ctx, engine) },
@@ -151,6 +162,9 @@ func introduce(ctx context.Context, cfg Config, containers *containerd.Runtime) 
 		CpuUnits: cfg.CPUUnits, MemoryMib: cfg.MemoryMiB, AgentVersion: cfg.Version,
 		Runtime:    fmt.Sprintf("%s %s, %s", info.Name, info.Version, info.OCIRuntime),
 		Attributes: map[string]string{"ecs.os-type": "linux", "ecs.os-family": "LINUX", "ecs.cpu-architecture": architecture()},
+	}
+	if hello.Address, err = hostAddress(); err != nil {
+		cfg.Log.WarnContext(ctx, "tasks in bridge and host mode cannot be targets of load balancers", telemetry.Error, err)
 	}
 	if hello.CpuUnits == 0 {
 		hello.CpuUnits = int64(goruntime.NumCPU()) * 1024
@@ -241,7 +255,15 @@ func purgeNetworks(ctx context.Context, i instance.Instance, log *slog.Logger) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(manager.Purge(ctx), network.ReleaseRanges(network.ClaimDir, i.DataDir))
+	balancers, err := newBalancers(i, networks{manager: manager}, nil, nil, log)
+	if err != nil {
+		return err
+	}
+	errs := []error{balancers.Purge(ctx), manager.Purge(ctx)}
+	for _, dir := range []string{network.ClaimDir, instance.PublicClaims, instance.ResolverClaims} {
+		errs = append(errs, network.ReleaseRanges(dir, i.DataDir))
+	}
+	return errors.Join(errs...)
 }
 
 func room(log *slog.Logger, name string) *slog.Logger { return log.With(telemetry.Room, name) }

@@ -1,50 +1,63 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"berth.dev/berth/internal/agent/network"
+	"berth.dev/berth/internal/app/instance"
 	"berth.dev/berth/internal/base/atomicfile"
+	"berth.dev/berth/internal/base/telemetry"
 )
 
 // Ranges of this host, which several Berths may want: those of VPCs, and the
 // pool of public addresses. A claim lives as long as the directory that owns
 // it, so each VPC has one below the data directory.
 
-// ranges claims VPCs' ranges for the EC2 provider.
-type ranges struct{ dir string }
+// ranges claims the ranges of VPCs for the EC2 provider.
+type ranges struct {
+	dir string
+	log *slog.Logger
+}
 
-// Claim keeps a VPC's range for it, or says who else has it.
-func (r ranges) Claim(_ context.Context, vpcID string, cidr netip.Prefix) error {
-	owner := filepath.Join(r.dir, vpcID)
-	if err := os.MkdirAll(owner, 0o700); err != nil {
+func (p *controlPlane) ranges() ranges {
+	return ranges{dir: p.cfg.Instance.Path("server", "ranges"), log: room(p.cfg.Log, "app/server")}
+}
+
+// owner is the directory that owns a range's claim.
+func (r ranges) owner(cidr netip.Prefix) string {
+	return filepath.Join(r.dir, strings.ReplaceAll(cidr.String(), "/", "-"))
+}
+
+// claim keeps a range for this Berth, or says who else has it.
+func (r ranges) claim(cidr netip.Prefix) error {
+	if err := os.MkdirAll(r.owner(cidr), 0o700); err != nil {
 		return err
 	}
 	routes, err := network.HostRoutes()
 	if err != nil {
 		return fmt.Errorf("reading the host's routes: %w", err)
 	}
-	if _, err := network.ClaimRange(network.ClaimDir, owner, []netip.Prefix{cidr}, routes); err != nil {
-		return errors.Join(err, os.Remove(owner))
+	if _, err := network.ClaimRange(network.ClaimDir, r.owner(cidr), []netip.Prefix{cidr}, routes); err != nil {
+		return errors.Join(fmt.Errorf("this host routes %v elsewhere already, or another VPC has it: %w", cidr, err), os.Remove(r.owner(cidr)))
 	}
 	return nil
 }
 
-// Release gives a VPC's range back.
-func (r ranges) Release(_ context.Context, vpcID string) error {
-	owner := filepath.Join(r.dir, vpcID)
-	return errors.Join(network.ReleaseRanges(network.ClaimDir, owner), os.RemoveAll(owner))
+// release gives a range back. What goes wrong leaves it claimed until this
+// Berth is removed.
+func (r ranges) release(cidr netip.Prefix) {
+	err := errors.Join(network.ReleaseRanges(network.ClaimDir, r.owner(cidr)), os.RemoveAll(r.owner(cidr)))
+	if err != nil {
+		r.log.Warn("the range of a deleted VPC was not given back", "range", cidr, telemetry.Error, err)
+	}
 }
-
-// publicClaims is where Berths of this host share out the loopback range.
-const publicClaims = "/run/berth/public"
 
 // publicCandidates are the pools of public addresses on a single machine: on
 // the loopback range, so that they need no interface, meet no other network
@@ -76,7 +89,7 @@ func (p *controlPlane) choosePublic() (netip.Prefix, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return netip.Prefix{}, err
 	}
-	pool, err := network.ClaimRange(publicClaims, p.cfg.Instance.DataDir, candidates, nil)
+	pool, err := network.ClaimRange(instance.PublicClaims, p.cfg.Instance.DataDir, candidates, nil)
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("claiming public addresses: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/base/telemetry"
@@ -27,12 +28,16 @@ func (p *controlPlane) bootstrap(ctx context.Context) error {
 	if err := ecsservice.New(ecsservice.Config{Store: p.store, Scope: p.cfg.Scope}).EnsureDefaultCluster(ctx); err != nil {
 		return fmt.Errorf("making the default cluster: %w", err)
 	}
-	if claimed, err := p.claimAgain(); claimed || err != nil {
+	if p.public, err = p.choosePublic(); err != nil {
 		return err
 	}
-	cidr, err := p.chooseRange(ctx)
-	if err != nil {
+	var cidr netip.Prefix
+	if claimed, err := p.claimAgain(); err != nil {
 		return err
+	} else if !claimed {
+		if cidr, err = p.chooseRange(ctx); err != nil {
+			return err
+		}
 	}
 	if err := ec2service.Bootstrap(ctx, p.store, p.cfg.Scope, cidr); err != nil {
 		return fmt.Errorf("making the default VPC: %w", err)
@@ -50,7 +55,14 @@ func (p *controlPlane) claimAgain() (claimed bool, err error) {
 		}
 		// When another instance has the range now, the agent's first task says
 		// so: the control plane may run where no task does.
-		if _, err := network.ClaimRange(network.ClaimDir, p.cfg.Instance.DataDir, []netip.Prefix{cidr}, nil); err != nil {
+		owner := p.cfg.Instance.DataDir
+		if !vpc.IsDefault {
+			owner = p.ranges().owner(cidr)
+			if err := os.MkdirAll(owner, 0o700); err != nil {
+				return true, err
+			}
+		}
+		if _, err := network.ClaimRange(network.ClaimDir, owner, []netip.Prefix{cidr}, nil); err != nil {
 			p.cfg.Log.Warn("the range of a VPC is claimed by another Berth of this host", telemetry.VPC, vpc.ID, telemetry.Error, err)
 		}
 		claimed = true

@@ -68,6 +68,7 @@ type controlPlane struct {
 	logs       *logstore.Store
 	dispatcher *dispatch.Dispatcher
 	gateway    http.Handler
+	public     netip.Prefix // the pool of public addresses
 }
 
 // Run is the life of a control plane.
