@@ -154,7 +154,7 @@ func (Source) Document(r store.Reader, instanceID, key string) (any, bool) {
 	// State is what the node says itself.
 	d.LoadBalancer.Tags, d.LoadBalancer.State, d.LoadBalancer.StateReason = nil, "", ""
 	for _, z := range lb.Zones {
-		if n, ok := assigned(r, z.ENIID); ok {
+		if n, ok := assigned(r, lb, z); ok {
 			d.Interfaces = append(d.Interfaces, n)
 		}
 	}
@@ -180,16 +180,17 @@ func (Source) Document(r store.Reader, instanceID, key string) (any, bool) {
 	return d, true
 }
 
-func assigned(r store.Reader, id string) (model.AssignedNetwork, bool) {
-	n, ok := records.NetworkInterfaces.Get(r, id)
+// assigned is the interface of a load balancer in a zone, as its node makes it.
+func assigned(r store.Reader, lb *model.LoadBalancer, z model.BalancerZone) (model.AssignedNetwork, bool) {
+	n, ok := records.NetworkInterfaces.Get(r, z.ENIID)
+	if !ok || n.OwnerID != lb.ID {
+		return model.AssignedNetwork{}, false
+	}
+	subnet, ok := records.Subnets.Get(r, z.SubnetID)
 	if !ok {
 		return model.AssignedNetwork{}, false
 	}
-	subnet, ok := records.Subnets.Get(r, n.SubnetID)
-	if !ok {
-		return model.AssignedNetwork{}, false
-	}
-	vpc, ok := records.VPCs.Get(r, n.VPCID)
+	vpc, ok := records.VPCs.Get(r, lb.VPCID)
 	if !ok {
 		return model.AssignedNetwork{}, false
 	}
