@@ -20,13 +20,17 @@ func TestEngine_DiesAnywhere(t *testing.T) {
 	}
 	for _, verb := range verbs {
 		for _, mode := range []fake.Mode{fake.CrashBefore, fake.CrashAfter} {
-			for skip := range 2 {
-				t.Run(fmt.Sprintf("%s %s, the %d. time", mode, verb, skip+1), func(t *testing.T) {
+			for n := range 4 {
+				skip, network := n/2, []string{"awsvpc", "bridge"}[n%2]
+				t.Run(fmt.Sprintf("%s %s, the %d. time, %s", mode, verb, skip+1, network), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						h := newHost(t)
 						h.world.Behave(behaveSeed)
 						h.world.Inject(fake.Fault{Verb: verb, Mode: mode, Skip: skip})
 						a := seed("t1")
+						if network == "bridge" {
+							a = inMode(network, a)
+						}
 						h.engine.Assign([]model.Assignment{a}, true)
 						h.pass(5*time.Second, a)
 						h.restart(a)

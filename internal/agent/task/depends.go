@@ -2,17 +2,23 @@ package task
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"berth.dev/berth/internal/model"
 )
 
 // dependencies returns what must hold before def's container is created:
-// dependsOn, and START for the containers whose volumes it mounts.
+// dependsOn, and START for the containers whose volumes it mounts and for
+// those that it links to.
 func dependencies(def *model.ContainerDefinition) []model.ContainerDependency {
 	deps := def.DependsOn
 	for _, from := range def.VolumesFrom {
 		deps = append(deps[:len(deps):len(deps)], model.ContainerDependency{ContainerName: from.SourceContainer, Condition: model.ConditionStart})
+	}
+	for _, text := range def.Links {
+		name, _, _ := strings.Cut(text, ":")
+		deps = append(deps[:len(deps):len(deps)], model.ContainerDependency{ContainerName: name, Condition: model.ConditionStart})
 	}
 	return deps
 }

@@ -68,10 +68,13 @@ func DefaultLimits() Limits {
 	return Limits{Pull: 2 * time.Hour, Create: 4 * time.Minute, Start: 3 * time.Minute, Drain: 5 * time.Second}
 }
 
-// Config is what an Engine is made of. All but Credentials is required.
+// Config is what an Engine is made of. All but Bridge and Credentials is required.
 type Config struct {
-	Runtime   runtime.Runtime
-	Network   Network
+	Runtime runtime.Runtime
+	Network Network
+	// Bridge is for tasks in network modes bridge and host; without it they
+	// fail to start.
+	Bridge    Bridge
 	Logs      Logs
 	Endpoints Endpoints
 	Journal   Journal
@@ -80,6 +83,10 @@ type Config struct {
 	Report func(taskID string, observed model.TaskObserved)
 	// Credentials finds a registry login by its repositoryCredentials parameter.
 	Credentials func(parameter string) (*runtime.Auth, error)
+	// HostMetadata is the address of the metadata endpoint for tasks in network
+	// mode host, which have no namespace to answer in: an address of the host,
+	// with a port when that is not 80.
+	HostMetadata string
 	// Dir is where tasks keep files on this host.
 	Dir string
 	// MaxOpenFiles is the most that this host may allow a container.
@@ -103,9 +110,15 @@ type Engine struct {
 
 // New returns an Engine. Nothing happens before Run.
 func New(cfg Config) *Engine {
+	if cfg.Bridge == nil {
+		cfg.Bridge = noBridge{}
+	}
 	e := &Engine{
-		cfg:    cfg,
-		layout: layout{dir: cfg.Dir, nofile: cfg.MaxOpenFiles, netns: cfg.Network.NetNSPath},
+		cfg: cfg,
+		layout: layout{
+			dir: cfg.Dir, nofile: cfg.MaxOpenFiles, netns: cfg.Network.NetNSPath,
+			hostNetNS: cfg.Bridge.HostNetNSPath(), hostMetadata: cfg.HostMetadata,
+		},
 		tasks:  map[string]*runner{},
 		spawn:  make(chan *runner, 1024),
 		loaded: make(chan struct{}),
@@ -155,8 +168,14 @@ func (e *Engine) sweep(ctx context.Context, records []Record) error {
 	tasks, enis := map[string]bool{}, map[string]bool{}
 	for _, r := range records {
 		tasks[r.Assignment.Task.ID] = true
-		if r.Assignment.NetworkInterface != nil && !r.State.Released {
+		if r.State.Released {
+			continue
+		}
+		if r.Assignment.NetworkInterface != nil {
 			enis[r.Assignment.NetworkInterface.ID] = true
+		}
+		for _, id := range bridgeIDs(&r.Assignment) {
+			enis[id] = true
 		}
 	}
 	containers, err := e.cfg.Runtime.List(ctx)

@@ -14,13 +14,15 @@ type Event struct {
 	At        time.Time
 	Container string
 
-	Path    string          // attached: the namespace; prepared: the cgroup
-	Image   *runtime.Image  // pulled
-	Status  *runtime.Status // started: as the runtime describes it
-	Exit    *runtime.Exit   // exited
-	Restart int             // started: the number of the restart, 0 at first
-	Reason  string          // failed: the words that the user sees
-	Check   *checkResult    // checked
+	Path    string                 // attached: the namespace; prepared: the cgroup
+	Address string                 // connected: the container's
+	Ports   []model.NetworkBinding // connected: those that lead to it
+	Image   *runtime.Image         // pulled
+	Status  *runtime.Status        // started: as the runtime describes it
+	Exit    *runtime.Exit          // exited
+	Restart int                    // started: the number of the restart, 0 at first
+	Reason  string                 // failed: the words that the user sees
+	Check   *checkResult           // checked
 }
 
 // EventKind names what happened.
@@ -33,6 +35,7 @@ const (
 	EventPulling   EventKind = "pulling"
 	EventPulled    EventKind = "pulled"
 	EventCreated   EventKind = "created"
+	EventConnected EventKind = "connected"
 	EventStarted   EventKind = "started"
 	EventExited    EventKind = "exited"
 	EventChecked   EventKind = "checked"
@@ -104,6 +107,8 @@ func applyContainer(s *State, c *ContainerState, def *model.ContainerDefinition,
 		s.PullStoppedAt = timePtr(e.At)
 	case EventCreated:
 		c.Phase = max(c.Phase, PhaseCreated)
+	case EventConnected:
+		c.Connected, c.Address, c.Bindings = true, e.Address, e.Ports
 	case EventStarted:
 		applyStarted(c, e)
 	case EventExited:

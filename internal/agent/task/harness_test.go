@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/agent/runtime/fake"
 	"berth.dev/berth/internal/agent/task"
@@ -34,6 +37,8 @@ type host struct {
 	mu      sync.Mutex
 	reports map[string][]model.TaskObserved
 	deaf    bool // the control plane does not acknowledge
+
+	noBridge bool
 
 	engine  *task.Engine
 	crashed <-chan struct{} // closed when a fault has killed the agent
@@ -69,8 +74,12 @@ func (h *host) begin() {
 func (h *host) beginOnce() {
 	rt := h.world.Connect()
 	h.crashed = rt.Crashed()
+	var bridge task.Bridge = h.network
+	if h.noBridge {
+		bridge = nil
+	}
 	h.engine = task.New(task.Config{
-		Runtime: mortal{rt}, Network: h.network, Logs: h.logs, Endpoints: h.endpoints,
+		Runtime: mortal{rt}, Network: h.network, Bridge: bridge, HostMetadata: "127.170.0.1", Logs: h.logs, Endpoints: h.endpoints,
 		Journal: mortalJournal{h.journal, rt}, Report: h.report, Credentials: h.credentials, Dir: h.dir, MaxOpenFiles: 65535,
 		Limits: task.DefaultLimits(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
@@ -202,14 +211,59 @@ func (j *memJournal) Load() ([]task.Record, error) {
 type memNetwork struct {
 	mu       sync.Mutex
 	attached map[string]bool
-	err      error // of Attach
+	err      error // of Attach and of Connect
+	silent   bool  // Attach waits until it is given up
+	ports    map[string][]network.Port
+	connects int
+	hostName bool
+}
+
+// Connect counts host ports and addresses up, and forgets none.
+func (n *memNetwork) Connect(_ context.Context, c network.Container) (network.Connection, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err != nil {
+		return network.Connection{}, n.err
+	}
+	n.connects++
+	n.attached[c.ID] = true
+	if n.ports == nil {
+		n.ports = map[string][]network.Port{}
+	}
+	if _, known := n.ports[c.ID]; !known {
+		ports := slices.Clone(c.Ports)
+		for i := range ports {
+			if ports[i].Host == 0 {
+				ports[i].Host = uint16(32768 + 10*len(n.ports) + i)
+			}
+		}
+		n.ports[c.ID] = ports
+	}
+	address := netip.AddrFrom4([4]byte{172, 17, 0, byte(3 + len(n.ports))})
+	return network.Connection{NetNSPath: n.NetNSPath(c.ID), Address: address, Ports: n.ports[c.ID]}, nil
+}
+
+func (n *memNetwork) HostNetNSPath() string { return "/run/netns/host" }
+
+func (n *memNetwork) NameHost() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hostName = true
+	return nil
 }
 
 func (n *memNetwork) NetNSPath(eniID string) string { return "/run/netns/" + eniID }
 
-func (n *memNetwork) Attach(_ context.Context, eni model.AssignedNetwork) (string, error) {
+func (n *memNetwork) Attach(ctx context.Context, eni model.AssignedNetwork) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.silent {
+		n.attached[eni.ID] = true
+		n.mu.Unlock()
+		<-ctx.Done()
+		n.mu.Lock()
+		return "", ctx.Err()
+	}
 	if n.err != nil {
 		return "", n.err
 	}

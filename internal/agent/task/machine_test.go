@@ -57,6 +57,7 @@ type machine struct {
 // process is a container as the host has it.
 type process struct {
 	created, running bool
+	connected        bool // on the bridge network
 	ended            bool
 	restarts, starts int
 	exit             runtime.Exit
@@ -82,7 +83,8 @@ func newMachine(t *rapid.T) *machine {
 // drawTask makes a task whose containers depend only on earlier ones.
 func drawTask(t *rapid.T) model.Assignment {
 	a := model.Assignment{Task: model.Task{ID: "t", ARN: "arn:task/t", DesiredStatus: model.TaskRunning}}
-	if rapid.Bool().Draw(t, "awsvpc") {
+	a.TaskDefinition.NetworkMode = rapid.SampledFrom([]string{modeAwsvpc, modeBridge, modeHost, modeNone}).Draw(t, "mode")
+	if a.TaskDefinition.NetworkMode == modeAwsvpc {
 		a.NetworkInterface = &model.AssignedNetwork{}
 	}
 	n := rapid.IntRange(1, 4).Draw(t, "containers")
@@ -100,6 +102,9 @@ func drawTask(t *rapid.T) model.Assignment {
 			def.DependsOn = append(def.DependsOn, model.ContainerDependency{
 				ContainerName: fmt.Sprintf("c%d", j), Condition: rapid.SampledFrom(conditions).Draw(t, "condition"),
 			})
+		}
+		if i > 0 && modeOf(&a) == modeBridge && rapid.Bool().Draw(t, "links") {
+			def.Links = []string{fmt.Sprintf("c%d:alias", rapid.IntRange(0, i-1).Draw(t, "link"))}
 		}
 		retries, none := int32(2), int32(0)
 		def.HealthCheck = &model.HealthCheck{Command: []string{"CMD"}, Retries: &retries}
@@ -168,9 +173,12 @@ func (m *machine) checkStep(step Step) {
 				}
 			}
 		}
-	case StepAttach, StepPrepare, StepPull, StepCreate, StepStart:
+	case StepAttach, StepPrepare, StepPull, StepCreate, StepConnect, StepStart:
 		if !m.heard {
 			m.t.Fatalf("%s begins before the control plane was heard", step.Kind)
+		}
+		if step.Kind == StepConnect && modeOf(&m.a) != modeBridge {
+			m.t.Fatalf("a container of a task in network mode %s is connected", modeOf(&m.a))
 		}
 	case StepRelease:
 		for name, p := range m.real {
@@ -308,6 +316,9 @@ func (m *machine) effect(step Step) Event {
 	case StepCreate:
 		e.Kind = EventCreated
 		p.created = true
+	case StepConnect:
+		e.Kind, e.Address = EventConnected, "172.17.0.4"
+		p.connected = true
 	case StepStart, StepRestart:
 		e.Kind = EventStarted
 		m.start(p, step)
@@ -346,6 +357,9 @@ func (m *machine) start(p *process, step Step) {
 	if p.running {
 		m.t.Fatalf("%s is restarted while it runs", step.Container)
 	}
+	if modeOf(&m.a) == modeBridge && !p.connected {
+		m.t.Fatalf("%s starts without its network", step.Container)
+	}
 	p.starts++
 	p.restarts = step.Restart
 	p.running, p.ended, p.told, p.startedAt = true, false, false, m.now
@@ -377,6 +391,9 @@ func (m *machine) crash() {
 		p := m.real[c.Name]
 		p.unknown = p.unknown || c.Phase < PhaseCreated && p.starts > 0
 		p.told = c.Phase >= PhaseExited
+		if c.Phase < PhaseRunning { // it is connected again, as the host may have been restarted
+			m.s.Containers[i].Connected = false
+		}
 		restarted := c.Phase == PhaseExited && c.RanOnce && m.a.TaskDefinition.ContainerDefinitions[i].RestartPolicy != nil && p.restarts > c.Restarts
 		if c.Phase != PhaseCreated && c.Phase != PhaseRunning && !restarted || p.starts == 0 {
 			continue

@@ -18,6 +18,7 @@ const (
 	StepPrepare StepKind = "prepare" // make cgroup, volumes and files
 	StepPull    StepKind = "pull"    // find the image
 	StepCreate  StepKind = "create"  // make the container
+	StepConnect StepKind = "connect" // give the container its place on the bridge network
 	StepStart   StepKind = "start"   // run its process
 	StepRestart StepKind = "restart" // run it again, as a restart policy says
 	StepSignal  StepKind = "signal"  // send the stop signal
@@ -209,7 +210,11 @@ func (p *planner) planContainerStart(c *ContainerState, def *model.ContainerDefi
 			p.step(Step{Kind: StepCreate, Container: c.Name})
 		}
 	case PhaseCreated:
-		if p.s.Attached || p.a.NetworkInterface == nil {
+		switch mode := modeOf(p.a); {
+		case mode == modeAwsvpc && !p.s.Attached:
+		case mode == modeBridge && !c.Connected:
+			p.step(Step{Kind: StepConnect, Container: c.Name})
+		default:
 			p.step(Step{Kind: StepStart, Container: c.Name})
 		}
 	}

@@ -35,11 +35,11 @@ type runner struct {
 	a       model.Assignment
 	s       State
 	busy    map[string]bool
-	pulls   map[string]context.CancelFunc // of the pulls under way, by container
+	awaits  map[string]context.CancelFunc // of the steps under way that a task that stops gives up, by subject
 	runs    map[string]*watchedRun        // of the containers that run
 	known   <-chan struct{}               // closed when the journal knows the task
 	saved   <-chan struct{}               // closed when the newest state is durable
-	serving context.CancelFunc            // of the endpoints; nil before they were begun
+	serving map[string]context.CancelFunc // of the endpoints, by container, or "" for the task's
 	mayMake bool
 	orphan  bool
 	acked   uint64
@@ -53,7 +53,8 @@ func newRunner(e *Engine, a model.Assignment, s State) *runner {
 		log:     e.cfg.Log.With(telemetry.TaskID, a.Task.ID),
 		mail:    mailbox{wake: make(chan struct{}, 1)},
 		busy:    map[string]bool{},
-		pulls:   map[string]context.CancelFunc{},
+		awaits:  map[string]context.CancelFunc{},
+		serving: map[string]context.CancelFunc{},
 		runs:    map[string]*watchedRun{},
 		mayMake: e.mayMake,
 	}
@@ -101,7 +102,7 @@ func (r *runner) decide(ctx context.Context) time.Time {
 	r.commit(plan.State)
 	r.watch(ctx)
 	if r.s.StopCode != "" || r.a.Task.DesiredStatus == model.TaskStopped {
-		for _, cancel := range r.pulls {
+		for _, cancel := range r.awaits {
 			cancel()
 		}
 	}
@@ -157,11 +158,9 @@ func (r *runner) wait(ctx context.Context, wakeAt time.Time) bool {
 func (r *runner) consider(m message) {
 	if m.done != "" {
 		delete(r.busy, m.done)
+		delete(r.awaits, m.done)
 	}
 	if m.event != nil {
-		if m.event.Kind == EventPulled || m.event.Kind == EventFailed {
-			delete(r.pulls, m.event.Container)
-		}
 		r.commit(Apply(&r.a, r.s, *m.event))
 	}
 	if m.desired != nil {

@@ -86,8 +86,8 @@ func (sc *script) statement(words []string) error {
 	rest := strings.Join(args, " ")
 	switch verb {
 	// What the task is.
-	case "task": // task host-network
-		sc.a.NetworkInterface = nil
+	case "task": // task bridge|host|none: its network mode, which is awsvpc else
+		sc.a.NetworkInterface, sc.a.TaskDefinition.NetworkMode = nil, args[0]
 		return nil
 	case "container": // container NAME [optional] [after=NAME:CONDITION] …
 		return sc.container(args[0], args[1:])
@@ -176,6 +176,8 @@ func (sc *script) happen(verb string, args []string) error {
 		if e.Container == "task" {
 			e.Container = ""
 		}
+	case "connected": // connected CONTAINER ADDRESS
+		e.Address = args[1]
 	case "attached", "prepared", "pulling", "created", "signalled", "killed", "removed", "released":
 	default:
 		return fmt.Errorf("no such word: %s", verb)
@@ -200,6 +202,8 @@ func (sc *script) container(name string, options []string) error {
 			def.DependsOn = append(def.DependsOn, model.ContainerDependency{ContainerName: on, Condition: condition})
 		case "volumes-from":
 			def.VolumesFrom = []model.VolumeFrom{{SourceContainer: value}}
+		case "links":
+			def.Links = strings.Split(value, ",")
 		case "start-timeout":
 			def.StartTimeout = &number
 		case "stop-timeout":

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"berth.dev/berth/internal/agent/dns"
+	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/model"
 )
@@ -33,18 +34,44 @@ type layout struct {
 	dir    string
 	nofile int64 // the most open files that this host may allow a container
 	netns  func(eniID string) string
+
+	hostNetNS    string // the name of the host's namespace
+	hostMetadata string // where metadata answers in network mode host
 }
 
-// netnsOf is the namespace that the task's containers join, or nothing.
-func (l layout) netnsOf(a *model.Assignment) string {
-	if a.NetworkInterface == nil {
+// netnsOf is the namespace that a container joins, or nothing.
+func (l layout) netnsOf(a *model.Assignment, name string) string {
+	switch modeOf(a) {
+	case modeAwsvpc:
+		return l.netns(a.NetworkInterface.ID)
+	case modeBridge:
+		return l.netns(bridgeID(runtimeID(a, name)))
+	case modeHost:
+		return l.hostNetNS
+	default:
 		return ""
 	}
-	return l.netns(a.NetworkInterface.ID)
+}
+
+// metadata is where the task finds its metadata.
+func (l layout) metadata(a *model.Assignment) string {
+	if modeOf(a) == modeHost && l.hostMetadata != "" {
+		return "http://" + l.hostMetadata
+	}
+	return "http://" + network.MetadataAddress
 }
 
 func (l layout) task(taskID string) string      { return filepath.Join(l.dir, "tasks", taskID) }
 func (l layout) etc(taskID, file string) string { return filepath.Join(l.task(taskID), "etc", file) }
+
+// etcDir is where a container finds the files of /etc that are made for it:
+// its own, or, when the task has one network, those of the task.
+func (l layout) etcDir(a *model.Assignment, name string) string {
+	if modeOf(a) == modeAwsvpc {
+		return l.etc(a.Task.ID, "")
+	}
+	return l.etc(a.Task.ID, name)
+}
 func (l layout) volume(taskID, name string) string {
 	return filepath.Join(l.task(taskID), "volumes", name)
 }
@@ -67,12 +94,12 @@ func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime
 		Name:         name,
 		Image:        c.Image.Name,
 		Args:         arguments(def, c.Image),
-		Env:          environment(a, def, c.Image),
+		Env:          environment(a, s, l, def, c.Image),
 		Cwd:          first(def.WorkingDirectory, c.Image.WorkingDir),
 		User:         first(def.User, c.Image.User),
 		Hostname:     hostname(a, def),
 		Labels:       labels(a, def),
-		NetNSPath:    l.netnsOf(a),
+		NetNSPath:    l.netnsOf(a, name),
 		CgroupParent: s.CgroupPath,
 		CPUShares:    int64(def.CPU),
 		MemoryBytes:  int64(value(def.Memory, 0)) * mib,
@@ -83,7 +110,7 @@ func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime
 		Privileged:             isTrue(def.Privileged),
 		ReadonlyRootfs:         isTrue(def.ReadonlyRootFilesystem),
 		TTY:                    isTrue(def.PseudoTerminal),
-		Sysctls:                sysctls(a),
+		Sysctls:                sysctls(a, def),
 		Log:                    log,
 	}
 	if len(spec.Args) == 0 {
@@ -94,7 +121,7 @@ func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime
 	if err != nil {
 		return runtime.Spec{}, err
 	}
-	spec.Mounts = append(mounts, etcMounts(a, l)...)
+	spec.Mounts = append(mounts, etcMounts(a, l, name)...)
 	spec.Mounts = append(spec.Mounts, tmpfsMounts(def)...)
 	return spec, nil
 }
@@ -123,33 +150,45 @@ func arguments(def *model.ContainerDefinition, image *runtime.Image) []string {
 
 // environment is the image's, then what ECS adds, then the definition's, which
 // wins (behaviour/task-definitions.md §5.5).
-func environment(a *model.Assignment, def *model.ContainerDefinition, image *runtime.Image) []string {
+func environment(a *model.Assignment, s *State, l layout, def *model.ContainerDefinition, image *runtime.Image) []string {
 	id := runtimeID(a, def.Name)
 	execution := "AWS_ECS_FARGATE"
 	if a.Task.LaunchType == model.LaunchEC2 {
 		execution = "AWS_ECS_EC2"
 	}
-	env := slices.Concat(image.Env, []string{
-		"HOSTNAME=" + hostname(a, def),
-		"AWS_DEFAULT_REGION=" + a.Region,
-		"AWS_REGION=" + a.Region,
-		"AWS_EXECUTION_ENV=" + execution,
-		"ECS_CONTAINER_METADATA_URI=http://169.254.170.2/v3/" + id,
-		"ECS_CONTAINER_METADATA_URI_V4=http://169.254.170.2/v4/" + id,
-		"ECS_AGENT_URI=http://169.254.170.2/api/" + id,
-	})
+	env := slices.Clone(image.Env)
+	if name := hostname(a, def); name != "" {
+		env = append(env, "HOSTNAME="+name)
+	}
+	metadata := l.metadata(a)
+	env = append(env,
+		"AWS_DEFAULT_REGION="+a.Region,
+		"AWS_REGION="+a.Region,
+		"AWS_EXECUTION_ENV="+execution,
+		"ECS_CONTAINER_METADATA_URI="+metadata+"/v3/"+id,
+		"ECS_CONTAINER_METADATA_URI_V4="+metadata+"/v4/"+id,
+		"ECS_AGENT_URI="+metadata+"/api/"+id,
+	)
+	for _, link := range linksOf(a, s, def) {
+		env = append(env, link.environment(def.Name)...)
+	}
 	for _, kv := range def.Environment {
 		env = append(env, kv.Name+"="+kv.Value)
 	}
 	return env
 }
 
-// hostname is the one EC2 gives to an interface's private address.
+// hostname is the one EC2 gives to an interface's private address, or as
+// Docker's a container's own; in network mode host it is the host's, which the
+// container has without being told.
 func hostname(a *model.Assignment, def *model.ContainerDefinition) string {
 	if def.Hostname != "" {
 		return def.Hostname
 	}
-	if a.NetworkInterface == nil {
+	switch modeOf(a) {
+	case modeBridge, modeNone:
+		return shortID(runtimeID(a, def.Name))
+	case modeHost:
 		return ""
 	}
 	address, err := netip.ParseAddr(a.NetworkInterface.Address)
@@ -186,11 +225,15 @@ func rlimits(a *model.Assignment, def *model.ContainerDefinition, nofile int64) 
 	return out
 }
 
-// sysctls of every container reach all of them: the network namespace is the
-// task's, and AWS lets the last container win.
-func sysctls(a *model.Assignment) map[string]string {
+// sysctls are the container's own. In network mode awsvpc those of every
+// container reach all of them: the network namespace is the task's, and AWS
+// lets the last container win.
+func sysctls(a *model.Assignment, own *model.ContainerDefinition) map[string]string {
 	var out map[string]string
 	for _, def := range a.TaskDefinition.ContainerDefinitions {
+		if modeOf(a) != modeAwsvpc && def.Name != own.Name {
+			continue
+		}
 		for _, control := range def.SystemControls {
 			if out == nil {
 				out = map[string]string{}
@@ -243,13 +286,10 @@ func tmpfsMounts(def *model.ContainerDefinition) []runtime.Mount {
 }
 
 // etcMounts are the files that Docker manages in every container.
-func etcMounts(a *model.Assignment, l layout) []runtime.Mount {
-	if a.NetworkInterface == nil {
-		return nil
-	}
+func etcMounts(a *model.Assignment, l layout, name string) []runtime.Mount {
 	var out []runtime.Mount
 	for _, file := range []string{"hosts", "hostname", "resolv.conf"} {
-		out = append(out, runtime.Mount{Type: runtime.MountBind, Source: l.etc(a.Task.ID, file), Target: "/etc/" + file})
+		out = append(out, runtime.Mount{Type: runtime.MountBind, Source: filepath.Join(l.etcDir(a, name), file), Target: "/etc/" + file})
 	}
 	return out
 }

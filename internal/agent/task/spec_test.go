@@ -95,7 +95,7 @@ func TestBuildSpec_Refuses(t *testing.T) {
 		a := model.Assignment{TaskDefinition: model.TaskDefinition{ContainerDefinitions: []model.ContainerDefinition{def}}}
 		s := NewState(&a)
 		s.Containers[0].Image = image
-		_, err := buildSpec(&a, &s, layout{}, def.Name, runtime.Log{})
+		_, err := buildSpec(&a, &s, layout{netns: func(string) string { return "" }}, def.Name, runtime.Log{})
 		return err
 	}
 	missing := model.ContainerDefinition{Name: "app", MountPoints: []model.MountPoint{{SourceVolume: "gone", ContainerPath: "/x"}}}
@@ -122,11 +122,11 @@ func TestBuildSpec_EC2(t *testing.T) {
 	}
 	s := NewState(&a)
 	s.Containers[0].Image = &runtime.Image{Cmd: []string{"c"}}
-	spec, err := buildSpec(&a, &s, layout{}, "app", runtime.Log{})
+	spec, err := buildSpec(&a, &s, layout{netns: func(string) string { return "" }}, "app", runtime.Log{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(spec.Rlimits) != 0 || len(spec.Mounts) != 0 || spec.Hostname != "" {
+	if len(spec.Rlimits) != 0 || len(spec.Mounts) != 3 || len(spec.Hostname) != 12 {
 		t.Errorf("got %+v", spec)
 	}
 	if !slices.Contains(spec.Env, "AWS_EXECUTION_ENV=AWS_ECS_EC2") {

@@ -55,6 +55,12 @@ type ContainerState struct {
 	Phase Phase          `json:"phase"`
 	Image *runtime.Image `json:"image,omitempty"`
 
+	// Connected: the container has its place on the bridge network, in network
+	// mode bridge.
+	Connected bool                   `json:"connected,omitempty"`
+	Address   string                 `json:"address,omitempty"`
+	Bindings  []model.NetworkBinding `json:"networkBindings,omitempty"`
+
 	PID       int        `json:"pid,omitempty"`
 	StartedAt *time.Time `json:"startedAt,omitempty"` // of the current run
 	RanOnce   bool       `json:"ranOnce,omitempty"`
@@ -134,6 +140,7 @@ func (s *State) Observed(a *model.Assignment) model.TaskObserved {
 			RestartCount: c.Restarts,
 			StartedAt:    c.StartedAt,
 			FinishedAt:   c.ExitedAt,
+			Bindings:     c.bindings(a),
 		}
 		if c.Image != nil {
 			co.ImageDigest, co.ImageSource = c.Image.Digest, c.Image.Source

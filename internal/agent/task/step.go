@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/model"
@@ -23,24 +25,32 @@ func (r *runner) begin(ctx context.Context, step Step) {
 	r.busy[subject] = true
 	job := job{r: r, step: step, a: r.a, s: r.s.clone(), saved: r.saved}
 	switch step.Kind {
-	case StepAttach:
-		serveCtx, cancel := context.WithCancel(ctx)
-		r.serving = cancel
-		r.wg.Go(func() { r.finish(ctx, subject, job.attach(ctx, serveCtx)) })
+	case StepAttach, StepConnect:
+		serveCtx := r.serveUntil(ctx, step.Container)
+		stepCtx, cancel := context.WithCancel(ctx)
+		r.awaits[subject] = cancel
+		r.wg.Go(func() {
+			defer cancel()
+			if step.Kind == StepConnect {
+				r.finish(ctx, subject, job.connect(stepCtx, serveCtx))
+				return
+			}
+			r.finish(ctx, subject, job.attach(stepCtx, serveCtx))
+		})
 		return
 	case StepPull:
 		r.commit(Apply(&r.a, r.s, Event{Kind: EventPulling, At: time.Now(), Container: step.Container}))
 		pullCtx, cancel := context.WithTimeout(ctx, r.e.cfg.Limits.Pull)
-		r.pulls[step.Container] = cancel
+		r.awaits[subject] = cancel
 		r.wg.Go(func() {
 			defer cancel()
 			r.finish(ctx, subject, job.pull(pullCtx))
 		})
 		return
 	case StepRelease:
-		if r.serving != nil {
-			r.serving()
-			r.serving = nil
+		for name, cancel := range r.serving {
+			cancel()
+			delete(r.serving, name)
 		}
 	}
 	r.wg.Go(func() { r.finish(ctx, subject, job.do(ctx)) })
@@ -139,18 +149,50 @@ func (j *job) insist(ctx context.Context, kind EventKind, do func() error) *Even
 // before any container can ask. serveCtx is the life of the answers.
 func (j *job) attach(ctx, serveCtx context.Context) *Event {
 	path, err := j.r.e.cfg.Network.Attach(ctx, *j.a.NetworkInterface)
+	if ctx.Err() != nil {
+		return nil // the task stops, or the agent: that is no failure of the network
+	}
 	if err != nil {
 		return j.failed("ContainerNetworkingError: the network interface %s could not be made: %v", j.a.NetworkInterface.ID, err)
 	}
-	select {
-	case err = <-j.r.serve(serveCtx, path):
-	case <-ctx.Done():
-		return nil
-	}
-	if err != nil {
-		return j.failed("ContainerNetworkingError: metadata and DNS do not answer in the task's namespace: %v", err)
+	if failed := j.answer(ctx, serveCtx, path); failed != nil || ctx.Err() != nil {
+		return failed
 	}
 	return &Event{Kind: EventAttached, Path: path}
+}
+
+// answer begins to answer metadata and DNS in a namespace, and returns when
+// that is so, or the event that says why it is not.
+func (j *job) answer(ctx, serveCtx context.Context, path string) *Event {
+	select {
+	case err := <-j.r.serve(serveCtx, path):
+		if err != nil {
+			return j.failed("ContainerNetworkingError: metadata and DNS do not answer in the task's namespace: %v", err)
+		}
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// connect gives a container its place on the bridge network, its ports on the
+// host, and the files that say so.
+func (j *job) connect(ctx, serveCtx context.Context) *Event {
+	c, err := j.r.e.cfg.Bridge.Connect(ctx, network.Container{ID: bridgeID(j.id()), TaskID: j.a.Task.ID, Ports: portsOf(j.def())})
+	if ctx.Err() != nil {
+		return nil // as above
+	}
+	if err == nil {
+		err = j.r.e.layout.writeEtc(&j.a, &j.s, j.def(), c.Address)
+	}
+	if err != nil {
+		return j.failed("CannotStartContainerError: %v", err)
+	}
+	if failed := j.answer(ctx, serveCtx, c.NetNSPath); failed != nil || ctx.Err() != nil {
+		return failed
+	}
+	e := j.event(EventConnected)
+	e.Address, e.Ports = c.Address.String(), bindingsOf(c.Ports)
+	return e
 }
 
 func (j *job) prepare(ctx context.Context) *Event {
@@ -160,6 +202,11 @@ func (j *job) prepare(ctx context.Context) *Event {
 	}
 	if err := j.r.e.layout.prepare(&j.a); err != nil {
 		return j.failed("CannotCreateVolumeError: %v", err)
+	}
+	if modeOf(&j.a) == modeHost {
+		if err := j.r.e.cfg.Bridge.NameHost(); err != nil {
+			return j.failed("ContainerNetworkingError: %v", err)
+		}
 	}
 	return &Event{Kind: EventPrepared, Path: cgroup}
 }
@@ -220,6 +267,11 @@ func (j *job) create(ctx context.Context) *Event {
 	if err := j.r.e.layout.prepareContainer(j.a.Task.ID, j.step.Container, j.s.container(j.step.Container).Image.Volumes); err != nil {
 		return j.failed("CannotCreateVolumeError: %v", err)
 	}
+	if mode := modeOf(&j.a); mode == modeHost || mode == modeNone {
+		if err := j.r.e.layout.writeEtc(&j.a, &j.s, def, netip.Addr{}); err != nil {
+			return j.failed("CannotCreateContainerError: %v", err)
+		}
+	}
 	spec, err := buildSpec(&j.a, &j.s, j.r.e.layout, j.step.Container, log)
 	if err != nil {
 		return j.failed("CannotCreateContainerError: %v", err)
@@ -252,6 +304,11 @@ func (j *job) recreate(ctx context.Context, spec runtime.Spec) error {
 }
 
 func (j *job) start(ctx context.Context) *Event {
+	// The ports that a container was given must be known before it runs: an
+	// agent that adopts it does not ask for them again.
+	if modeOf(&j.a) == modeBridge && !await(ctx, j.saved) {
+		return nil
+	}
 	life := ctx
 	ctx, cancel := context.WithTimeout(ctx, j.r.e.cfg.Limits.Start)
 	defer cancel()
@@ -305,6 +362,11 @@ func (j *job) release(ctx context.Context) *Event {
 	return j.insist(ctx, EventReleased, func() error {
 		if eni := j.a.NetworkInterface; eni != nil {
 			if err := j.r.e.cfg.Network.Detach(ctx, eni.ID); err != nil {
+				return err
+			}
+		}
+		for _, id := range bridgeIDs(&j.a) {
+			if err := j.r.e.cfg.Network.Detach(ctx, id); err != nil {
 				return err
 			}
 		}

@@ -63,6 +63,10 @@ func (r *runner) look(ctx context.Context, name string) (runtime.Status, error) 
 // one that does not is made again, which changes nothing when it is there: it
 // is not when the host was restarted.
 func (r *runner) adoptNetwork(ctx context.Context) {
+	if modeOf(&r.a) == modeBridge {
+		r.adoptBridge(ctx)
+		return
+	}
 	if !r.s.Attached || r.s.Released || r.a.NetworkInterface == nil {
 		return
 	}
@@ -72,9 +76,36 @@ func (r *runner) adoptNetwork(ctx context.Context) {
 		r.commit(s)
 		return
 	}
+	r.serve(r.serveUntil(ctx, ""), r.s.NetNSPath)
+}
+
+// adoptBridge is adoptNetwork for containers that each have a namespace. One
+// that never ran is connected again; it keeps its ports when they are there.
+func (r *runner) adoptBridge(ctx context.Context) {
+	s := r.s.clone()
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		switch {
+		case !c.Connected || r.s.Released:
+		case c.Phase < PhaseRunning:
+			c.Connected = false
+		case c.Phase == PhaseRunning || restartable(&r.a.TaskDefinition.ContainerDefinitions[i], c):
+			r.serve(r.serveUntil(ctx, c.Name), r.e.cfg.Network.NetNSPath(bridgeID(runtimeID(&r.a, c.Name))))
+		}
+	}
+	r.commit(s)
+}
+
+// serveUntil is the life of the answers in a namespace: that of the task, or,
+// with its name, of a container. It ends when the task is released, or when
+// answering begins anew.
+func (r *runner) serveUntil(ctx context.Context, container string) context.Context {
+	if before, ok := r.serving[container]; ok {
+		before()
+	}
 	serveCtx, cancel := context.WithCancel(ctx)
-	r.serving = cancel
-	r.serve(serveCtx, r.s.NetNSPath)
+	r.serving[container] = cancel
+	return serveCtx
 }
 
 func lostExit() *runtime.Exit {
