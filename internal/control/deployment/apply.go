@@ -48,10 +48,13 @@ func (l *Loop) step(ctx context.Context, id string, room bool) (step, error) {
 		a.service = a.in.Service
 		return a.apply(l.cfg.Launcher, rollout.Plan(tx.Now(), a.in))
 	})
-	if errors.Is(err, errGone) {
+	switch {
+	case errors.Is(err, errGone):
 		return step{}, nil
+	case err != nil:
+		return step{}, err
 	}
-	return a.step, err
+	return a.step, nil
 }
 
 // apply does the first of the decision's parts that there is: adopting tasks;
