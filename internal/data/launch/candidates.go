@@ -175,3 +175,15 @@ func (l *Launcher) Eligible(r store.Reader, req Request) ([]string, error) {
 	}
 	return ids, nil
 }
+
+// Matcher returns a test of whether an expression is true of a container
+// instance of a cluster.
+func Matcher(r store.Reader, cluster string, e placement.Expression) func(*model.Instance) bool {
+	p := &plan{Request: Request{Cluster: &model.Cluster{Name: cluster}}, rules: []placement.Expression{e}}
+	groups := p.groupsOn(r)
+	return func(i *model.Instance) bool {
+		c := instance(i, records.Tasks.Sum(r, records.TasksOnInstance, i.ID))
+		c.Groups = groups[i.ID]
+		return e.Matches(&c)
+	}
+}

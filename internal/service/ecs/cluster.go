@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -192,6 +193,10 @@ func (p *Provider) DeleteCluster(ctx context.Context, in *ecsapi.DeleteClusterIn
 				return &ecsapi.ClusterContainsContainerInstancesException{Message: new("The Cluster cannot be deleted while Container Instances are active or draining.")}
 			}
 		}
+		records.Services.GuardIndex(tx, records.ServicesByCluster, c.Name)
+		if records.Services.HasBy(tx, records.ServicesByCluster, c.Name) {
+			return &ecsapi.ClusterContainsServicesException{Message: new("The Cluster cannot be deleted while Services are active.")}
+		}
 		records.Tasks.GuardIndex(tx, records.TasksByCluster, c.Name)
 		for t := range records.Tasks.By(tx, records.TasksByCluster, c.Name) {
 			if !t.Stopped() {
@@ -284,6 +289,8 @@ func clusterFieldsOf(include []ecsapi.ClusterField) (clusterFields, error) {
 type counts struct {
 	instances                                              int32
 	runningEC2, runningFargate, pendingEC2, pendingFargate int32
+
+	activeEC2Services, activeFargateServices, drainingEC2Services, drainingFargateServices int32
 }
 
 func countCluster(r store.Reader, name string) counts {
@@ -295,7 +302,7 @@ func countCluster(r store.Reader, name string) counts {
 	}
 	running := model.TaskStatusRank(model.TaskRunning)
 	for t := range records.Tasks.By(r, records.TasksByCluster, name) {
-		rank, fargate := model.TaskStatusRank(t.Observed.Status), t.LaunchType == model.LaunchFargate
+		rank, fargate := model.TaskStatusRank(t.LastStatus()), t.LaunchType == model.LaunchFargate
 		switch {
 		case rank == running && fargate:
 			n.runningFargate++
@@ -305,6 +312,19 @@ func countCluster(r store.Reader, name string) counts {
 			n.pendingFargate++
 		case rank < running:
 			n.pendingEC2++
+		}
+	}
+	for s := range records.Services.By(r, records.ServicesByCluster, name) {
+		fargate := launch.LaunchType(s.Revision) == model.LaunchFargate
+		switch {
+		case s.Status == model.ServiceActive && fargate:
+			n.activeFargateServices++
+		case s.Status == model.ServiceActive:
+			n.activeEC2Services++
+		case fargate:
+			n.drainingFargateServices++
+		default:
+			n.drainingEC2Services++
 		}
 	}
 	return n

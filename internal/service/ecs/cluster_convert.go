@@ -19,7 +19,7 @@ func (p *Provider) clusterOut(r store.Reader, c *model.Cluster, fields clusterFi
 		RegisteredContainerInstancesCount: &n.instances,
 		RunningTasksCount:                 new(n.runningEC2 + n.runningFargate),
 		PendingTasksCount:                 new(n.pendingEC2 + n.pendingFargate),
-		ActiveServicesCount:               new(int32(0)),
+		ActiveServicesCount:               new(n.activeEC2Services + n.activeFargateServices),
 		Statistics:                        []ecsapi.KeyValuePair{},
 		Tags:                              []ecsapi.Tag{},
 		Settings:                          []ecsapi.ClusterSetting{},
@@ -49,8 +49,8 @@ func (p *Provider) clusterOut(r store.Reader, c *model.Cluster, fields clusterFi
 	return out
 }
 
-// statistics shows every count by launch type. There are no services and no
-// external instances yet, so theirs are zero.
+// statistics shows every count by launch type. There are no external instances
+// yet, so theirs are zero.
 func statistics(n counts) []ecsapi.KeyValuePair {
 	list := []struct {
 		name  string
@@ -62,10 +62,10 @@ func statistics(n counts) []ecsapi.KeyValuePair {
 		{"pendingFargateTasksCount", n.pendingFargate},
 		{"runningExternalTasksCount", 0},
 		{"pendingExternalTasksCount", 0},
-		{"activeEC2ServiceCount", 0},
-		{"activeFargateServiceCount", 0},
-		{"drainingEC2ServiceCount", 0},
-		{"drainingFargateServiceCount", 0},
+		{"activeEC2ServiceCount", n.activeEC2Services},
+		{"activeFargateServiceCount", n.activeFargateServices},
+		{"drainingEC2ServiceCount", n.drainingEC2Services},
+		{"drainingFargateServiceCount", n.drainingFargateServices},
 		{"activeExternalServiceCount", 0},
 		{"drainingExternalServiceCount", 0},
 	}

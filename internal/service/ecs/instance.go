@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -24,17 +25,19 @@ func (p *Provider) ListContainerInstances(_ context.Context, in *ecsapi.ListCont
 	if err != nil {
 		return nil, err
 	}
-	if value(in.Filter) != "" {
-		return nil, parameterError("Berth does not have the cluster query language yet: leave out filter.")
+	filter, err := expressionIn(value(in.Filter))
+	if value(in.Filter) != "" && err != nil {
+		return nil, err
 	}
 	snap := p.store.Snapshot()
 	cluster, err := p.activeCluster(snap, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
+	matches := launch.Matcher(snap, cluster.Name, filter)
 	arns := []string{}
 	for i := range records.Instances.By(snap, records.InstancesByCluster, cluster.Name) {
-		if i.Status != model.InstanceInactive && (in.Status == "" || i.Status == string(in.Status)) {
+		if i.Status != model.InstanceInactive && (in.Status == "" || i.Status == string(in.Status)) && matches(i) {
 			arns = append(arns, p.scope.ContainerInstance(cluster.Name, i.ID))
 		}
 	}
@@ -75,28 +78,16 @@ func (p *Provider) DescribeContainerInstances(_ context.Context, in *ecsapi.Desc
 }
 
 func (p *Provider) instanceOut(r store.Reader, i *model.Instance, include []ecsapi.ContainerInstanceField) ecsapi.ContainerInstance {
-	var cpu, memory int64
-	var running, pending int32
-	for t := range records.Tasks.By(r, records.LiveTasksByInstance, i.ID) {
-		cpu += t.ReservedCPU
-		memory += t.ReservedMemory
-		if t.ClusterName != i.ClusterName || t.LaunchType == model.LaunchFargate {
-			continue // Fargate's tasks take room, but are none of the cluster's instance
-		}
-		switch rank := model.TaskStatusRank(t.Observed.Status); {
-		case rank == model.TaskStatusRank(model.TaskRunning):
-			running++
-		case rank < model.TaskStatusRank(model.TaskRunning):
-			pending++
-		}
-	}
+	// Fargate's tasks take room, but are none of the cluster's instance.
+	held := records.Tasks.Sum(r, records.TasksOnInstance, i.ID)
+	cpu, memory, running, pending := held[0], held[1], int32(held[2]), int32(held[3])
 	registered := i.RegisteredAt
 	out := ecsapi.ContainerInstance{
 		ContainerInstanceArn: new(p.scope.ContainerInstance(i.ClusterName, i.ID)), Ec2InstanceId: new(hostID(i.ID)),
 		Version: new(int64(1 + i.Placements)), Status: &i.Status, AgentConnected: &i.Connected,
 		VersionInfo:       &ecsapi.VersionInfo{AgentVersion: optional(i.Version), DockerVersion: optional(i.Runtime)},
 		RunningTasksCount: &running, PendingTasksCount: &pending, RegisteredAt: &registered,
-		RegisteredResources: resources(i.CPU, i.Memory), RemainingResources: resources(i.CPU-cpu, i.Memory-memory),
+		RegisteredResources: resources(i.CPU, i.Memory, nil), RemainingResources: resources(i.CPU-cpu, i.Memory-memory, portsHeld(r, i.ID)),
 		Attributes: instanceAttributes(i), Attachments: []ecsapi.Attachment{}, Tags: []ecsapi.Tag{},
 	}
 	if slices.Contains(include, ecsapi.ContainerInstanceFieldTags) {
@@ -141,12 +132,31 @@ func instanceAttributes(i *model.Instance) []ecsapi.Attribute {
 	return every(attributes, attributeOut)
 }
 
-func resources(cpu, memory int64) []ecsapi.Resource {
+// portsHeld are the fixed ports that tasks hold of an instance.
+func portsHeld(r store.Reader, id string) []string {
+	var ports []string
+	for t := range records.Tasks.By(r, records.LiveTasksByInstance, id) {
+		ports = append(ports, t.HostPorts...)
+	}
+	return ports
+}
+
+// resources shows what an instance has or has left; of ports those that cannot
+// be had, which are ECS's own and the ones that are held.
+func resources(cpu, memory int64, held []string) []ecsapi.Resource {
+	tcp, udp := slices.Clone(reservedPorts), []string{}
+	for _, p := range held {
+		if port, protocol, _ := strings.Cut(p, "/"); protocol == "udp" {
+			udp = append(udp, port)
+		} else {
+			tcp = append(tcp, port)
+		}
+	}
 	number := func(name string, n int64) ecsapi.Resource {
 		return ecsapi.Resource{Name: &name, Type: new("INTEGER"), DoubleValue: new(0.0), LongValue: new(int64(0)), IntegerValue: new(int32(n))}
 	}
 	set := func(name string, values []string) ecsapi.Resource {
 		return ecsapi.Resource{Name: &name, Type: new("STRINGSET"), DoubleValue: new(0.0), LongValue: new(int64(0)), IntegerValue: new(int32(0)), StringSetValue: values}
 	}
-	return []ecsapi.Resource{number("CPU", cpu), number("MEMORY", memory), set("PORTS", reservedPorts), set("PORTS_UDP", []string{})}
+	return []ecsapi.Resource{number("CPU", cpu), number("MEMORY", memory), set("PORTS", tcp), set("PORTS_UDP", udp)}
 }

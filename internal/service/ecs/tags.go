@@ -157,6 +157,11 @@ func (p *Provider) tagged(r store.Reader, ref string) (taggedResource, error) {
 			return taggedTask(t), nil
 		}
 		return taggedResource{}, parameterError("The referenced task was not found.")
+	case "service":
+		if s, found := p.serviceOf(r, path); found {
+			return taggedService(s), nil
+		}
+		return taggedResource{}, parameterError("The specified service was not found. Specify a valid service and try again.")
 	case "container-instance":
 		if i, found := records.Instances.Get(r, name); found && i.ClusterName != "" {
 			return taggedInstance(i), nil
@@ -198,4 +203,22 @@ func taggedInstance(i *model.Instance) taggedResource {
 	return taggedResource{tags: i.Tags, edit: func(tx *store.Tx, tags []model.Tag) error {
 		return records.Instances.Edit(tx, i.Key(), func(i *model.Instance) error { i.Tags = tags; return nil })
 	}}
+}
+
+// serviceOf finds the service that the path of an ARN names.
+func (p *Provider) serviceOf(r store.Reader, path []string) (*model.Service, bool) {
+	if len(path) != 2 {
+		return nil, false
+	}
+	return anyService(r, path[0], path[1])
+}
+
+func taggedService(s *model.Service) taggedResource {
+	out := taggedResource{tags: s.Tags, edit: func(tx *store.Tx, tags []model.Tag) error {
+		return records.Services.Edit(tx, s.Key(), func(s *model.Service) error { s.Tags = tags; return nil })
+	}}
+	if s.Status == model.ServiceInactive {
+		out.locked = parameterError("The specified service is inactive. Specify an active service and try again.")
+	}
+	return out
 }

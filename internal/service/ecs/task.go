@@ -133,13 +133,11 @@ type taskFilter struct {
 }
 
 func (p *Provider) taskFilter(r store.Reader, cluster *model.Cluster, in *ecsapi.ListTasksInput) (taskFilter, error) {
-	startedBy, family, instance := value(in.StartedBy), value(in.Family), value(in.ContainerInstance)
+	startedBy, family, instance, service := value(in.StartedBy), value(in.Family), value(in.ContainerInstance), value(in.ServiceName)
 	switch {
-	case value(in.ServiceName) != "":
-		return taskFilter{}, &ecsapi.ServiceNotFoundException{Message: new("Service not found.")}
 	case value(in.DaemonName) != "":
 		return taskFilter{}, parameterError("The referenced daemon was not found.")
-	case startedBy != "" && (family != "" || instance != "" || in.LaunchType != ""):
+	case startedBy != "" && (family != "" || instance != "" || service != "" || in.LaunchType != ""):
 		return taskFilter{}, parameterError("startedBy cannot be combined with other filters.")
 	}
 	if instance != "" {
@@ -152,10 +150,22 @@ func (p *Provider) taskFilter(r store.Reader, cluster *model.Cluster, in *ecsapi
 		}
 		instance = id
 	}
+	if service != "" {
+		name, err := p.serviceName(cluster.Name, service)
+		if err != nil {
+			return taskFilter{}, err
+		}
+		s, found := anyService(r, cluster.Name, name)
+		if !found {
+			return taskFilter{}, serviceNotFound()
+		}
+		service = s.ID
+	}
 	f := taskFilter{
 		tasks: records.Tasks.By(r, records.TasksByCluster, cluster.Name),
 		match: func(t *model.Task) bool {
 			return t.ClusterName == cluster.Name && (family == "" || t.Family == family) &&
+				(service == "" || t.ServiceID == service) &&
 				(instance == "" || t.InstanceID == instance && t.LaunchType != model.LaunchFargate) &&
 				(in.LaunchType == "" || t.LaunchType == string(in.LaunchType))
 		},
@@ -163,6 +173,8 @@ func (p *Provider) taskFilter(r store.Reader, cluster *model.Cluster, in *ecsapi
 	switch {
 	case startedBy != "":
 		f.tasks = records.Tasks.By(r, records.TasksByStartedBy, records.InCluster(cluster.Name, startedBy))
+	case service != "":
+		f.tasks = records.Tasks.By(r, records.TasksByService, service)
 	case instance != "":
 		f.tasks = records.Tasks.By(r, records.TasksByInstance, instance)
 	case family != "":

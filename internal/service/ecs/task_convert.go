@@ -25,7 +25,7 @@ func (p *Provider) taskOut(r store.Reader, t *model.Task, withTags bool) ecsapi.
 	o := &t.Observed
 	out := ecsapi.Task{
 		TaskArn: &t.ARN, ClusterArn: new(p.scope.Cluster(t.ClusterName)), TaskDefinitionArn: &t.TaskDefinitionARN,
-		LastStatus: &o.Status, DesiredStatus: &t.DesiredStatus, Version: &t.Version,
+		LastStatus: new(t.LastStatus()), DesiredStatus: &t.DesiredStatus, Version: &t.Version,
 		LaunchType: ecsapi.LaunchType(t.LaunchType), CapacityProviderName: optional(t.CapacityProviderName),
 		Cpu: optional(t.CPU), Memory: optional(t.Memory),
 		Group: optional(t.Group), StartedBy: optional(t.StartedBy), EnableExecuteCommand: &t.EnableExecuteCommand,
@@ -90,6 +90,7 @@ func (p *Provider) taskContainerOut(t *model.Task, c *model.TaskContainer) ecsap
 	}
 	out.LastStatus = &o.Status
 	out.ImageDigest, out.ExitCode, out.Reason = optional(o.ImageDigest), o.ExitCode, optional(reasonOf(o))
+	out.NetworkBindings = every(o.Bindings, bindingOut)
 	if o.HealthStatus != "" {
 		out.HealthStatus = ecsapi.HealthStatus(o.HealthStatus)
 	}
@@ -97,6 +98,10 @@ func (p *Provider) taskContainerOut(t *model.Task, c *model.TaskContainer) ecsap
 		out.RuntimeId = &c.RuntimeID
 	}
 	return out
+}
+
+func bindingOut(b model.NetworkBinding) ecsapi.NetworkBinding {
+	return ecsapi.NetworkBinding{BindIP: &b.BindIP, ContainerPort: &b.ContainerPort, HostPort: &b.HostPort, Protocol: ecsapi.TransportProtocol(b.Protocol)}
 }
 
 func number(n *int32) *string {

@@ -248,8 +248,10 @@ func TestContainerInstances(t *testing.T) {
 		*i.RegisteredResources[0].IntegerValue != 4096 || *i.RemainingResources[0].IntegerValue != 3840 || *i.RemainingResources[1].IntegerValue != 7680 || i.HealthStatus.OverallStatus != "OK" {
 		t.Errorf("%+v", i)
 	}
-	if _, err := w.ListContainerInstances(t.Context(), &ecsapi.ListContainerInstancesInput{Filter: new("runningTasksCount == 1")}); err == nil {
-		t.Error("a filter that is not applied was accepted")
+	for filter, want := range map[string]int{"runningTasksCount == 0": 1, "task:group == family:web": 1, "attribute:ecs.os-type != linux": 0} {
+		if list, err = w.ListContainerInstances(t.Context(), &ecsapi.ListContainerInstancesInput{Filter: &filter}); err != nil || len(list.ContainerInstanceArns) != want {
+			t.Errorf("%s: %+v, %v", filter, list, err)
+		}
 	}
 	if list, err = w.ListContainerInstances(t.Context(), &ecsapi.ListContainerInstancesInput{Status: "DRAINING"}); err != nil || len(list.ContainerInstanceArns) != 0 {
 		t.Errorf("%+v, %v", list, err)
