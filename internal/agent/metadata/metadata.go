@@ -108,7 +108,11 @@ func (e *Endpoint) Run(ctx context.Context) error {
 // Handler answers for one task.
 func (s *Server) Handler(taskID string) http.Handler {
 	h := &handler{server: s, taskID: taskID}
-	limiter := rate.NewLimiter(requestRate, requestBurst)
+	return limited(rate.NewLimiter(requestRate, requestBurst), h.route)
+}
+
+// limited answers GET and HEAD as often as the limiter lets it.
+func limited(limiter *rate.Limiter, answer http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !limiter.Allow() {
 			http.Error(w, "You have reached maximum request limit.", http.StatusTooManyRequests)
@@ -119,6 +123,6 @@ func (s *Server) Handler(taskID string) http.Handler {
 			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
 			return
 		}
-		h.route(w, r)
+		answer(w, r)
 	})
 }

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"time"
@@ -141,7 +142,7 @@ func containerOf(t TaskView, c ContainerView, v version) containerResponse {
 		Labels: labelsOf(t, c), DesiredStatus: c.DesiredStatus, KnownStatus: c.KnownStatus, ExitCode: c.ExitCode,
 		Limits: containerLimits{CPU: max(c.CPU, minimumCPU), Memory: c.Memory}, CreatedAt: stamp(c.CreatedAt),
 		StartedAt: stamp(c.StartedAt), FinishedAt: stamp(c.FinishedAt), Type: "NORMAL", Volumes: c.Volumes,
-		RestartCount: c.RestartCount, Networks: networksOf(t.Network, v)}
+		RestartCount: c.RestartCount, Networks: networksOf(cmp.Or(c.Network, t.Network), v)}
 	if r.DockerName == "" {
 		r.DockerName = c.Name
 	}
@@ -176,8 +177,11 @@ func networksOf(n *NetworkView, v version) []networkResponse {
 	if n == nil {
 		return nil
 	}
-	r := networkResponse{NetworkMode: n.Mode, IPv4Addresses: []string{n.Address.String()}}
-	if v >= v4 {
+	r := networkResponse{NetworkMode: n.Mode, IPv4Addresses: []string{""}} // as amazon-ecs-agent has it for host
+	if n.Address.IsValid() {
+		r.IPv4Addresses[0] = n.Address.String()
+	}
+	if v >= v4 && n.Subnet.IsValid() {
 		gateway := netip.PrefixFrom(n.Subnet.Masked().Addr().Next(), n.Subnet.Bits())
 		r.networkDetails = &networkDetails{MACAddress: n.MAC, IPv4SubnetCIDRBlock: n.Subnet.Masked().String(),
 			DomainNameServers: n.DomainNameServer, DomainNameSearchList: n.SearchDomains, PrivateDNSName: n.PrivateDNSName,

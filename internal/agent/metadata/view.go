@@ -35,14 +35,15 @@ type TaskView struct {
 	FaultInjectionEnabled                          bool
 
 	Tags       map[string]string
-	Network    *NetworkView // nil for network mode none
+	Network    *NetworkView // of all its containers; nil when each has its own, and for network mode none
 	Containers []ContainerView
 }
 
-// NetworkView is the task's network interface; all its containers share it.
+// NetworkView is a network interface: the task's, which all its containers share, or a container's in network mode bridge.
 type NetworkView struct {
-	Mode             string // awsvpc
-	Address          netip.Addr
+	Mode    string     // awsvpc, bridge, host
+	Address netip.Addr // invalid in network mode host
+	// Subnet and what follows are of network mode awsvpc only.
 	Subnet           netip.Prefix
 	MAC              string
 	PrivateDNSName   string
@@ -66,6 +67,7 @@ type ContainerView struct {
 	CPU           int64 // cpu units
 	Memory        int64 // MiB; zero means no limit of its own
 	Ports         []PortView
+	Network       *NetworkView // in network mode bridge
 
 	CreatedAt, StartedAt, FinishedAt time.Time
 

@@ -303,6 +303,24 @@ func (e *Engine) Task(taskID string) (View, bool) {
 	return *r.view.Load(), true
 }
 
+// HostTask returns the task in network mode host of which the container is.
+func (e *Engine) HostTask(runtimeID string) (taskID string, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, r := range e.tasks {
+		a := r.view.Load().Assignment
+		if modeOf(a) != modeHost {
+			continue
+		}
+		for _, c := range a.Task.Containers {
+			if c.RuntimeID == runtimeID {
+				return id, true
+			}
+		}
+	}
+	return "", false
+}
+
 func (e *Engine) forget(r *runner) {
 	e.mu.Lock()
 	delete(e.tasks, r.id)

@@ -172,10 +172,20 @@ func TestEngine_Host(t *testing.T) {
 		if !slices.Contains(spec.Env, "ECS_CONTAINER_METADATA_URI_V4=http://127.170.0.1/v4/t1-0") {
 			t.Errorf("environment %v", spec.Env)
 		}
+		h.engine.Assign([]model.Assignment{inMode("bridge", one("t2"))}, false)
+		synctest.Wait()
+		if id, ok := h.engine.HostTask("t1-0"); id != "t1" || !ok {
+			t.Errorf("the container is of %q", id)
+		}
+		for _, other := range []string{"t2-0", "t1", ""} {
+			if id, ok := h.engine.HostTask(other); ok {
+				t.Errorf("%q is of %q", other, id)
+			}
+		}
 		if hosts := h.file("t1-0", "/etc/hosts"); !strings.HasSuffix(hosts, "192.0.2.7 other\n") {
 			t.Errorf("hosts is %s", hosts)
 		}
-		h.engine.Assign([]model.Assignment{stopped(a)}, false)
+		h.engine.Assign([]model.Assignment{stopped(a), stopped(inMode("bridge", one("t2")))}, false)
 		time.Sleep(time.Minute)
 		h.checkGone()
 		h.stop()

@@ -1,0 +1,49 @@
+package metadata
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/time/rate"
+
+	"berth.dev/berth/internal/agent/network"
+)
+
+// HostAddress is where tasks in network mode host find their metadata: an address of the loopback range that belongs to
+// this instance by its name, on port 80. The host's 169.254.170.2 is not Berth's to take, an amazon-ecs-agent may run
+// there, and the address must be the same for every agent of the instance, because containers keep it.
+func HostAddress(instance string) netip.Addr {
+	sum := sha256.Sum256([]byte(instance))
+	return netip.AddrFrom4([4]byte{127, 170, sum[0], sum[1]})
+}
+
+// OpenHost opens the endpoint of all tasks in network mode host, in the namespace of this process. A task is known by the id
+// of a container in the path and by nothing else: taskOf says whose it is, and false unless it is of a task in that
+// mode. The caller must call Run, or Close.
+func (s *Server) OpenHost(ctx context.Context, address netip.Addr, taskOf func(containerID string) (taskID string, ok bool)) (*Endpoint, error) {
+	ln, err := network.ListenTCP(ctx, "", netip.AddrPortFrom(address, 80).String())
+	if err != nil {
+		return nil, fmt.Errorf("open metadata endpoint of the host: %w", err)
+	}
+	return s.hostEndpoint(ln, taskOf), nil
+}
+
+func (s *Server) hostEndpoint(ln net.Listener, taskOf func(containerID string) (taskID string, ok bool)) *Endpoint {
+	limiter := rate.NewLimiter(requestRate, requestBurst)
+	return &Endpoint{listener: ln, handler: limited(limiter, func(w http.ResponseWriter, r *http.Request) {
+		version, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		if version != "v3" && version != "v4" { // the others know their task by the socket
+			http.NotFound(w, r)
+			return
+		}
+		id, _, _ := strings.Cut(rest, "/")
+		taskID, _ := taskOf(id)
+		h := &handler{server: s, taskID: taskID} // of no task, it answers as for an id that nobody has
+		h.route(w, r)
+	})}
+}
