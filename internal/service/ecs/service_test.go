@@ -45,7 +45,7 @@ func (w *world) balance() {
 	})
 }
 
-func words(values ...any) string { return strings.TrimSuffix(fmt.Sprintln(values...), "\n") }
+func spaced(values ...any) string { return strings.TrimSuffix(fmt.Sprintln(values...), "\n") }
 
 func serviceInput(name string, edit func(*ecsapi.CreateServiceInput)) *ecsapi.CreateServiceInput {
 	in := &ecsapi.CreateServiceInput{
@@ -129,10 +129,10 @@ func TestCreateService(t *testing.T) {
 		{"created by", *s.CreatedBy, "arn:aws:iam::123456789012:root"},
 		{"rebalancing", string(s.AvailabilityZoneRebalancing), "ENABLED"},
 		{"propagation", string(s.PropagateTags), "NONE"},
-		{"configuration", words(*s.DeploymentConfiguration.MinimumHealthyPercent, *s.DeploymentConfiguration.MaximumPercent, s.DeploymentConfiguration.Strategy,
+		{"configuration", spaced(*s.DeploymentConfiguration.MinimumHealthyPercent, *s.DeploymentConfiguration.MaximumPercent, s.DeploymentConfiguration.Strategy,
 			*s.DeploymentConfiguration.DeploymentCircuitBreaker.Rollback), "100 200 ROLLING true"},
-		{"counts", words(*s.DesiredCount, *s.RunningCount, *s.PendingCount, *s.HealthCheckGracePeriodSeconds), "2 0 0 0"},
-		{"deployment", words(*d.Status, *d.DesiredCount, *d.PlatformVersion, d.RolloutState, *d.TaskDefinition == *def.TaskDefinitionArn), "PRIMARY 2 1.4.0 IN_PROGRESS true"},
+		{"counts", spaced(*s.DesiredCount, *s.RunningCount, *s.PendingCount, *s.HealthCheckGracePeriodSeconds), "2 0 0 0"},
+		{"deployment", spaced(*d.Status, *d.DesiredCount, *d.PlatformVersion, d.RolloutState, *d.TaskDefinition == *def.TaskDefinitionArn), "PRIMARY 2 1.4.0 IN_PROGRESS true"},
 		{"reason", *d.RolloutStateReason, "ECS deployment " + *d.Id + " in progress."},
 		{"public", string(s.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp), "DISABLED"},
 	} {
@@ -224,10 +224,10 @@ func TestService_Counts(t *testing.T) {
 	s = w.change("web", func(in *ecsapi.UpdateServiceInput) { in.ForceNewDeployment = new(true) })
 	w.report(w.start("web", *s.Deployments[0].Id, 1)[0], model.TaskRunning, nil)
 	s = new(w.service("web"))
-	line := func(d ecsapi.Deployment) string {
-		return words(*d.Status, *d.DesiredCount, *d.RunningCount, *d.PendingCount)
+	shown := func(d ecsapi.Deployment) string {
+		return spaced(*d.Status, *d.DesiredCount, *d.RunningCount, *d.PendingCount)
 	}
-	if got := words(*s.RunningCount, *s.PendingCount, line(s.Deployments[0]), line(s.Deployments[1])); got != "2 1 PRIMARY 2 1 0 ACTIVE 2 1 1" {
+	if got := spaced(*s.RunningCount, *s.PendingCount, shown(s.Deployments[0]), shown(s.Deployments[1])); got != "2 1 PRIMARY 2 1 0 ACTIVE 2 1 1" {
 		t.Error(got)
 	}
 	// A task that is to stop and still in a load balancer is DEACTIVATING and
@@ -241,7 +241,7 @@ func TestService_Counts(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if got := line(w.service("web").Deployments[1]); got != "ACTIVE 1 0 1" {
+	if got := shown(w.service("web").Deployments[1]); got != "ACTIVE 1 0 1" {
 		t.Error(got)
 	}
 	if got := *w.describe(tasks[0]).LastStatus; got != "DEACTIVATING" {
