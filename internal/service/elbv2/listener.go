@@ -39,7 +39,7 @@ func (p *Provider) CreateListener(ctx context.Context, in *elbv2api.CreateListen
 		}
 		made = &model.Listener{LoadBalancerID: lb.ID, Port: *in.Port, Tags: tags}
 		if err := p.changeListener(tx, lb, made, listenerChange{
-			protocol: string(in.Protocol), policy: in.SslPolicy, alpn: in.AlpnPolicy, certificates: in.Certificates, actions: in.DefaultActions,
+			protocol: string(in.Protocol), policy: in.SslPolicy, alpn: in.AlpnPolicy, certificates: in.Certificates, actions: append([]elbv2api.Action{}, in.DefaultActions...),
 		}); err != nil {
 			return err
 		}

@@ -37,6 +37,9 @@ func (p *Provider) CreateLoadBalancer(ctx context.Context, in *elbv2api.CreateLo
 			return err
 		}
 		lb.VPCID = pl.vpcID
+		if lb.Scheme == schemeInternet && internetGateway(tx, lb.VPCID) == "" {
+			return failure(codeInvalidSubnet, "VPC %s has no internet gateway", lb.VPCID)
+		}
 		if lb.SecurityGroups, err = groups(tx, lb.Type, pl.vpcID, in.SecurityGroups); err != nil {
 			return err
 		}
@@ -101,7 +104,7 @@ func addressType(kind *string) error {
 		*kind = "ipv4"
 	case "ipv4":
 	default:
-		return unsupported("load balancers with IP address type '" + *kind + "'; use 'ipv4'")
+		return unsupported("load balancers with IP address type '" + *kind + "'")
 	}
 	return nil
 }

@@ -74,11 +74,6 @@ func (p *Provider) place(tx *store.Tx, kind, scheme string, mappings []elbv2api.
 	if kind == model.LoadBalancerApplication && len(zones) < 2 {
 		return nil, invalid("At least two subnets in two different Availability Zones must be specified")
 	}
-	if scheme == schemeInternet {
-		if gateway := internetGateway(tx, pl.vpcID); gateway == "" {
-			return nil, failure(codeInvalidSubnet, "VPC %s has no internet gateway", pl.vpcID)
-		}
-	}
 	return pl, nil
 }
 
@@ -100,7 +95,7 @@ func (pl *placement) ask(kind, scheme string, subnet *model.Subnet, m elbv2api.S
 	case m.IPv6Address != nil || m.SourceNatIpv6Prefix != nil:
 		return unsupported("IPv6 addresses of load balancers")
 	case m.AllocationId != nil:
-		return unsupported("Elastic IP addresses of load balancers; it gives one of its own")
+		return unsupported("Elastic IP addresses of load balancers")
 	case m.PrivateIPv4Address == nil:
 		return nil
 	case kind != model.LoadBalancerNetwork || scheme != schemeInternal:
@@ -167,7 +162,7 @@ func (p *Provider) claimPublic(tx *store.Tx, lb *model.LoadBalancer) error {
 		return nil
 	}
 	if !p.public.IsValid() {
-		return unsupported("internet-facing load balancers without a range of public addresses; start the server with one")
+		return failure(codeOperationNotPermitted, "This server has no range of public addresses for internet-facing load balancers.")
 	}
 	address, free := ipam.NextPublic(p.public, func(a netip.Addr) bool { return records.PublicAddresses.Has(tx, a.String()) }, netip.Addr{})
 	if !free {
