@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/spf13/cobra"
 
 	"berth.dev/berth/internal/app/instance"
@@ -111,6 +112,26 @@ func (e *environment) awsConfig(cmd *cobra.Command) (aws.Config, error) {
 	}, nil
 }
 
+// unreachable is the error of a Berth that does not answer.
+type unreachable struct {
+	address string
+	cause   error
+}
+
+func (u *unreachable) Error() string {
+	return fmt.Sprintf("no Berth answers at %s: start it with `berth up`, or see `berth doctor`", u.address)
+}
+
+func (u *unreachable) Unwrap() error { return u.cause }
+
+// unanswered tells whether a call got no answer: nothing listens, or the
+// connection broke, as when the server restarts.
+func unanswered(err error) bool {
+	_, refused := errors.AsType[*unreachable](err)
+	_, broken := errors.AsType[*smithyhttp.RequestSendError](err)
+	return refused || broken
+}
+
 // explained turns an error of an AWS client into one line that says what to do
 // next. What it does not know stays as it is.
 func explained(err error) error {
@@ -118,7 +139,7 @@ func explained(err error) error {
 		return nil
 	}
 	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Addr != nil && errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no Berth answers at %s: start it with `berth up`, or see `berth doctor`", dial.Addr)
+		return &unreachable{dial.Addr.String(), err}
 	}
 	api, ok := errors.AsType[smithy.APIError](err)
 	if !ok {

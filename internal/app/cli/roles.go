@@ -17,6 +17,7 @@ import (
 	"berth.dev/berth/internal/app/server"
 	"berth.dev/berth/internal/app/up"
 	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/control/deployment"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/reaper"
 )
@@ -28,7 +29,7 @@ const defaultListen = "127.0.0.1:8577"
 type serverFlags struct {
 	listen, nodeListen, region, account, logLevel, publicAddresses string
 	requireNode                                                    bool
-	nodeLostAfter, retention                                       time.Duration
+	nodeLostAfter, retention, healthyAfter                         time.Duration
 }
 
 func (f *serverFlags) register(flags *pflag.FlagSet) {
@@ -36,6 +37,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.region, "region", env("BERTH_REGION", "us-east-1"), "region that this Berth is (BERTH_REGION)")
 	flags.StringVar(&f.account, "account", env("BERTH_ACCOUNT", "123456789012"), "account id that this Berth is (BERTH_ACCOUNT)")
 	flags.DurationVar(&f.nodeLostAfter, "node-lost-after", liveness.DefaultLimit, "how long a node may be out of reach before its tasks are stopped")
+	flags.DurationVar(&f.healthyAfter, "healthy-after", deployment.DefaultHealthyAfter, "how long a task of a service without load balancer and health check must run to count as healthy; on AWS 40s")
 	flags.StringVar(&f.publicAddresses, "public-addresses", env("BERTH_PUBLIC_ADDRESSES", ""), "range of addresses that load balancers and tasks are reached at from outside, such as 192.0.2.0/26 (default: a part of 127.0.0.0/8) (BERTH_PUBLIC_ADDRESSES)")
 	flags.DurationVar(&f.retention, "stopped-task-retention", reaper.DefaultRetention, "how long stopped tasks stay describable")
 }
@@ -108,8 +110,8 @@ func newServer(e *environment) *cobra.Command {
 				return err
 			}
 			return server.Run(cmd.Context(), server.Config{
-				PublicAddresses: public,
-				Instance:        inst, Listen: f.listen, NodeListen: f.nodeListen,
+				PublicAddresses: public, HealthyAfter: f.healthyAfter,
+				Instance: inst, Listen: f.listen, NodeListen: f.nodeListen,
 				Scope:       arn.Scope{Partition: "aws", Region: f.region, AccountID: f.account},
 				RequireNode: f.requireNode, NodeLostAfter: f.nodeLostAfter, Retention: f.retention, Log: log,
 			})
@@ -177,7 +179,7 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 				Server: []string{
 					"--data-dir", inst.DataDir, "--listen", s.listen, "--region", s.region, "--account", s.account,
 					"--node-lost-after", s.nodeLostAfter.String(), "--stopped-task-retention", s.retention.String(), "--require-node",
-					"--public-addresses", s.publicAddresses,
+					"--public-addresses", s.publicAddresses, "--healthy-after", s.healthyAfter.String(),
 				},
 				Agent: []string{
 					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,

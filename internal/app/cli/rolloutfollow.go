@@ -15,6 +15,10 @@ import (
 // rolloutPause is how often a followed service is looked at.
 const rolloutPause = 250 * time.Millisecond
 
+// absence is how long the server may not answer before following is given up:
+// it may be restarted in the middle of a deployment.
+const absence = 30 * time.Second
+
 const (
 	// failureLines is how much of a failed task's log is shown when it fails,
 	// and tellingEvents how many events of ECS are when the deployment is over.
@@ -79,7 +83,7 @@ func (u *pursuit) follow(ctx context.Context, s *types.Service) (string, *glimps
 	defer ticker.Stop()
 	defer u.p.clear()
 	for {
-		g, err := u.watcher.look(ctx)
+		g, err := u.look(ctx)
 		if err != nil {
 			return "", nil, u.interrupted(ctx, err)
 		}
@@ -102,6 +106,25 @@ func (u *pursuit) follow(ctx context.Context, s *types.Service) (string, *glimps
 		case <-ticker.C:
 		case <-ctx.Done():
 			return "", nil, u.interrupted(ctx, ctx.Err())
+		}
+	}
+}
+
+// look takes a glimpse. While nobody answers it tries again, for as long as a
+// restart of the server takes.
+func (u *pursuit) look(ctx context.Context) (*glimpse, error) {
+	ticker := time.NewTicker(rolloutPause)
+	defer ticker.Stop()
+	for began := time.Now(); ; {
+		g, err := u.watcher.look(ctx)
+		if err == nil || !unanswered(err) || time.Since(began) > absence {
+			return g, err
+		}
+		u.p.block([]string{" … nobody answers; tasks and load balancers go on meanwhile"})
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 }
