@@ -130,7 +130,7 @@ func (m *Manager) NameHost() error {
 	}
 	source := m.cfg.HostNetNS
 	if source == "" {
-		source = "/proc/self/ns/net"
+		source = "/proc/thread-self/ns/net" // see openSpace
 	}
 	if err := nameNamespace(source, m.namespaceName("host")); err != nil {
 		return fmt.Errorf("name the host's network namespace: %w", err)

@@ -20,7 +20,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(mainThreadElsewhere) != "" {
+		leaveMainThread()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A lab is a namespace that plays the host, with another behind it that plays the internet and knows no way back to
 // any VPC. The real host's rules and settings are never touched.

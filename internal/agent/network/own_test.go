@@ -2,8 +2,10 @@ package network
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -44,4 +46,39 @@ func TestTheOwnNamespaceIsTheHost(t *testing.T) {
 		t.Errorf("HostRoutes lacks the VPC's own route: %v", ranges)
 	}
 	must(t, m.Detach(t.Context(), a.ENI.ID), m.Detach(t.Context(), b.ENI.ID))
+}
+
+const mainThreadElsewhere = "BERTH_TEST_MAIN_THREAD_ELSEWHERE"
+
+// leaveMainThread moves this goroutine's thread, which is the main one if TestMain calls it, to a namespace of its own.
+func leaveMainThread() {
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		panic(err)
+	}
+}
+
+// TestTheMainThreadMayBeElsewhere: what /proc/self says is the main thread's, and any thread may be at work in a task's
+// namespace. The host is where the other threads are.
+func TestTheMainThreadMayBeElsewhere(t *testing.T) {
+	needRoot(t)
+	if os.Getenv(mainThreadElsewhere) == "" {
+		host, err := os.Readlink("/proc/thread-self/ns/net")
+		must(t, err)
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTheMainThreadMayBeElsewhere$", "-test.v")
+		cmd.Env = append(os.Environ(), mainThreadElsewhere+"="+host)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	want := os.Getenv(mainThreadElsewhere)
+	if main, err := os.Readlink("/proc/self/ns/net"); err != nil || main == want {
+		t.Skipf("the main thread is in %s: %v", main, err) // TestMain was not on it
+	}
+	var got unix.Stat_t
+	must(t, unix.Fstat(int(open(t, "").ns), &got))
+	if have := fmt.Sprintf("net:[%d]", got.Ino); have != want {
+		t.Errorf("the host is %s, want %s", have, want)
+	}
 }

@@ -26,7 +26,8 @@ type space struct {
 // openSpace opens the namespace at path; the empty path is that of this process.
 func openSpace(path string) (*space, error) {
 	if path == "" {
-		path = "/proc/self/ns/net"
+		// Not /proc/self, which is the main thread's: that may be in another namespace just now, on behalf of In.
+		path = "/proc/thread-self/ns/net"
 	}
 	ns, err := netns.GetFromPath(path)
 	if err != nil {

@@ -68,7 +68,7 @@ type Conn struct {
 // Open returns a connection to the nftables of the network namespace at path; the empty path is that of this process.
 func Open(path string) (*Conn, error) {
 	if path == "" {
-		path = "/proc/self/ns/net"
+		path = "/proc/thread-self/ns/net" // not that of the main thread, which may be elsewhere just now
 	}
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
