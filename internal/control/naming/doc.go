@@ -5,7 +5,8 @@
 // and healthy now. There is one document (model.NodeZone) for
 //
 //   - each private DNS namespace, on the nodes that have interfaces in its VPC
-//     and for these only;
+//     and for these only, provided that the VPC's enableDnsSupport and
+//     enableDnsHostnames are on, as Route 53 demands for private hosted zones;
 //   - each public DNS namespace, on every node, for all VPCs and for the host.
 //     Names that it does not have are asked upstream: the domain may well exist
 //     in the world outside, where nothing has delegated it to Berth;
@@ -22,8 +23,8 @@
 //
 // The package writes nothing and has no loop: the dispatcher asks it for
 // documents and which of them a change concerns. It is derived from the
-// namespaces, services and instances of Cloud Map, load balancers, and, for
-// where VPCs are, network interfaces.
+// namespaces, services and instances of Cloud Map, load balancers, VPCs, and,
+// for where VPCs are, network interfaces.
 //
 // Sources of behaviour: behaviour/networking-lb-discovery.md §5 and Cloud Map's
 // API reference (DnsConfig, RegisterInstance).

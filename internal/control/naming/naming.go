@@ -30,7 +30,7 @@ func (*Source) Kind() string { return model.DocumentZone }
 // Tables are those that zones are derived from.
 func (*Source) Tables() []store.AnyTable {
 	return []store.AnyTable{records.Namespaces, records.DiscoveryServices, records.DiscoveryInstances,
-		records.LoadBalancers, records.NetworkInterfaces}
+		records.LoadBalancers, records.NetworkInterfaces, records.VPCs}
 }
 
 // Keys names all zones of a node.
@@ -42,7 +42,7 @@ func (s *Source) Keys(r store.Reader, instanceID string) []string {
 		}
 	}
 	for lb := range records.LoadBalancers.All(r) {
-		if inVPC(r, lb.VPCID, instanceID) {
+		if inVPC(r, lb.VPCID, instanceID) && hasResolver(r, lb.VPCID) {
 			keys = append(keys, insidePrefix+lb.ID)
 		}
 		if reaches(lb, instanceID) {
@@ -56,7 +56,7 @@ func (s *Source) Keys(r store.Reader, instanceID string) []string {
 func (*Source) Document(r store.Reader, instanceID, key string) (any, bool) {
 	if id, ok := strings.CutPrefix(key, insidePrefix); ok {
 		lb, found := records.LoadBalancers.Get(r, id)
-		if !found || !inVPC(r, lb.VPCID, instanceID) {
+		if !found || !inVPC(r, lb.VPCID, instanceID) || !hasResolver(r, lb.VPCID) {
 			return nil, false
 		}
 		return insideZone(r, lb), true
@@ -90,6 +90,8 @@ func (s *Source) Affected(before, after store.Reader, change store.Change) map[s
 		a.loadBalancer(change.Key)
 	case records.NetworkInterfaces.Name():
 		a.networkInterface(change.Key)
+	case records.VPCs.Name():
+		a.vpcRecord(change.Key)
 	}
 	return a.keys
 }
@@ -152,16 +154,29 @@ func (a *affected) networkInterface(id string) {
 		if !ok || n.InstanceID == "" || inVPC(a.before, n.VPCID, n.InstanceID) == inVPC(a.after, n.VPCID, n.InstanceID) {
 			continue
 		}
-		for _, r := range []store.Reader{a.before, a.after} {
-			for ns := range records.Namespaces.All(r) {
-				if ns.Type == model.NamespaceDNSPrivate && ns.VPCID == n.VPCID {
-					a.add(n.InstanceID, ns.ID)
-				}
+		a.zonesOf(n.VPCID, func(key string) { a.add(n.InstanceID, key) })
+	}
+}
+
+// vpcRecord concerns the zones of the VPC only if it says otherwise whether
+// they are resolved.
+func (a *affected) vpcRecord(id string) {
+	if hasResolver(a.before, id) != hasResolver(a.after, id) || hasHostnames(a.before, id) != hasHostnames(a.after, id) {
+		a.zonesOf(id, func(key string) { a.vpc(id, key) })
+	}
+}
+
+// zonesOf yields the keys of the zones that are a VPC's.
+func (a *affected) zonesOf(vpcID string, yield func(key string)) {
+	for _, r := range []store.Reader{a.before, a.after} {
+		for ns := range records.Namespaces.All(r) {
+			if ns.Type == model.NamespaceDNSPrivate && ns.VPCID == vpcID {
+				yield(ns.ID)
 			}
-			for lb := range records.LoadBalancers.All(r) {
-				if lb.VPCID == n.VPCID {
-					a.add(n.InstanceID, insidePrefix+lb.ID)
-				}
+		}
+		for lb := range records.LoadBalancers.All(r) {
+			if lb.VPCID == vpcID {
+				yield(insidePrefix + lb.ID)
 			}
 		}
 	}
@@ -189,7 +204,7 @@ func (a *affected) everyNode(key string) {
 func resolves(r store.Reader, ns *model.Namespace, instanceID string) bool {
 	switch ns.Type {
 	case model.NamespaceDNSPrivate:
-		return inVPC(r, ns.VPCID, instanceID)
+		return inVPC(r, ns.VPCID, instanceID) && hasResolver(r, ns.VPCID) && hasHostnames(r, ns.VPCID)
 	case model.NamespaceDNSPublic:
 		return true
 	}
@@ -199,6 +214,19 @@ func resolves(r store.Reader, ns *model.Namespace, instanceID string) bool {
 // inVPC reports whether the node has an interface in the VPC.
 func inVPC(r store.Reader, vpcID, instanceID string) bool {
 	return records.NetworkInterfaces.Sum(r, records.NetworkInterfacesByNode, records.VPCNode(vpcID, instanceID))[0] > 0
+}
+
+// hasResolver reports whether the VPC's enableDnsSupport is on.
+func hasResolver(r store.Reader, vpcID string) bool {
+	vpc, ok := records.VPCs.Get(r, vpcID)
+	return ok && !vpc.NoDNSSupport
+}
+
+// hasHostnames reports whether the VPC's enableDnsHostnames is on, without
+// which Route 53 does not resolve private hosted zones either.
+func hasHostnames(r store.Reader, vpcID string) bool {
+	vpc, ok := records.VPCs.Get(r, vpcID)
+	return ok && vpc.DNSHostnames
 }
 
 // hostOf returns the only node on which the load balancer's public address

@@ -45,6 +45,8 @@ func update(t interface{ Fatal(...any) }, s *store.Store, fn func(tx *store.Tx) 
 	}
 }
 
+func vpcRecord(id string) *model.VPC { return &model.VPC{ID: id, DNSHostnames: true} }
+
 func networkInterface(id, vpc, node string) *model.NetworkInterface {
 	return &model.NetworkInterface{ID: id, VPCID: vpc, InstanceID: node, Address: "10.0.0.1"}
 }
@@ -119,6 +121,7 @@ func TestRecordsOfAService(t *testing.T) {
 			s, stop := openStore(t)
 			defer stop()
 			update(t, s, func(tx *store.Tx) error {
+				records.VPCs.Put(tx, vpcRecord("vpc-1"))
 				records.NetworkInterfaces.Put(tx, networkInterface("eni-1", "vpc-1", "n1"))
 				records.Namespaces.Put(tx, &model.Namespace{ID: "ns-1", Name: "apps.local", Type: model.NamespaceDNSPrivate, VPCID: "vpc-1", SOATTL: 15})
 				records.DiscoveryServices.Put(tx, &model.DiscoveryService{ID: "srv-1", Name: test.service, NamespaceID: "ns-1", RoutingPolicy: test.policy, Records: test.records})
@@ -145,8 +148,16 @@ func TestWhereZonesAre(t *testing.T) {
 	s, stop := openStore(t)
 	defer stop()
 	update(t, s, func(tx *store.Tx) error {
+		records.VPCs.Put(tx, vpcRecord("vpc-1"))
+		records.VPCs.Put(tx, &model.VPC{ID: "vpc-2"})                                         // without host names
+		records.VPCs.Put(tx, &model.VPC{ID: "vpc-3", DNSHostnames: true, NoDNSSupport: true}) // without a resolver
 		records.NetworkInterfaces.Put(tx, networkInterface("eni-1", "vpc-1", "n1"))
 		records.NetworkInterfaces.Put(tx, networkInterface("eni-2", "vpc-2", "n2"))
+		records.NetworkInterfaces.Put(tx, networkInterface("eni-4", "vpc-3", "n3"))
+		for _, vpc := range []string{"vpc-2", "vpc-3"} {
+			records.Namespaces.Put(tx, &model.Namespace{ID: "ns-" + vpc, Name: "private.local", Type: model.NamespaceDNSPrivate, VPCID: vpc})
+			records.LoadBalancers.Put(tx, &model.LoadBalancer{ID: "app/" + vpc, DNSName: "x.elb", VPCID: vpc, Zones: []model.BalancerZone{{Address: "10.0.0.20"}, {Address: "10.0.1.20"}}})
+		}
 		records.NetworkInterfaces.Put(tx, networkInterface("eni-3", "vpc-1", "")) // nobody has it
 		records.Namespaces.Put(tx, &model.Namespace{ID: "ns-private", Name: "private.local", Type: model.NamespaceDNSPrivate, VPCID: "vpc-1"})
 		records.Namespaces.Put(tx, &model.Namespace{ID: "ns-public", Name: "public.example", Type: model.NamespaceDNSPublic})
@@ -183,6 +194,10 @@ func TestWhereZonesAre(t *testing.T) {
 		{"n1", "inside:app/internal/3", &model.NodeZone{Name: "internal.elb", VPCIDs: []string{"vpc-1"}, SOATTL: 60}, inside},
 		{"n1", "outside:app/internal/3", nil, ""},
 		{"n1", "ns-unknown", nil, ""},
+		{"n2", "ns-vpc-2", nil, ""},
+		{"n2", "inside:app/vpc-2", &model.NodeZone{Name: "x.elb", VPCIDs: []string{"vpc-2"}, SOATTL: 60}, inside},
+		{"n3", "ns-vpc-3", nil, ""},
+		{"n3", "inside:app/vpc-3", nil, ""},
 	} {
 		got, ok := zoneOf(t, s.Snapshot(), test.node, test.key)
 		if ok != (test.want != nil) {
@@ -217,6 +232,9 @@ func TestAffected(t *testing.T) {
 		update(t, s, func(tx *store.Tx) error {
 			for _, n := range nodes {
 				records.Instances.Put(tx, &model.Instance{ID: n})
+			}
+			for _, v := range vpcs {
+				records.VPCs.Put(tx, vpcRecord(v))
 			}
 			return nil
 		})
@@ -278,7 +296,16 @@ func change(t *rapid.T, tx *store.Tx, nodes, vpcs []string) {
 	pick := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
 	namespace := pick("namespace", "ns-1", "ns-2", "ns-3")
 	service := pick("service", "srv-1", "srv-2")
-	switch what := pick("what", "interface", "namespace", "service", "instance", "balancer"); what {
+	switch what := pick("what", "interface", "namespace", "service", "instance", "balancer", "vpc"); what {
+	case "vpc":
+		id := pick("vpc", vpcs...)
+		if rapid.Bool().Draw(t, "delete") {
+			records.VPCs.Delete(tx, id)
+			return
+		}
+		vpc := vpcRecord(id)
+		vpc.DNSHostnames, vpc.NoDNSSupport = rapid.Bool().Draw(t, "hostnames"), rapid.Bool().Draw(t, "no resolver")
+		records.VPCs.Put(tx, vpc)
 	case "interface":
 		id := pick("interface", "eni-1", "eni-2", "eni-3")
 		if rapid.Bool().Draw(t, "delete") {
