@@ -50,6 +50,7 @@ type Resolver struct {
 	log       *slog.Logger
 	upstreams upstreams
 	table     atomic.Pointer[table]
+	silent    atomic.Pointer[map[string]bool] // ids of VPCs without a resolver
 
 	applying sync.Mutex       // held by Apply
 	zones    map[string]*zone // of the newest table by the keys of their documents
@@ -78,6 +79,7 @@ func New(cfg Config) *Resolver {
 	r := &Resolver{cfg: cfg, log: cfg.Log.With("component", "dns"),
 		upstreams: upstreams{file: cfg.ResolvConf, fallback: cfg.Fallback, own: cfg.HostAddress}}
 	r.table.Store(new(table))
+	r.silent.Store(new(map[string]bool))
 	return r
 }
 
@@ -200,6 +202,9 @@ func (e *Endpoint) answer(ctx context.Context, query *dns.Msg, transport string)
 		return new(dns.Msg).SetRcode(query, dns.RcodeBadVers)
 	}
 	if !e.viewer.host {
+		if (*e.resolver.silent.Load())[e.viewer.vpcID] {
+			return new(dns.Msg).SetRcode(query, dns.RcodeRefused)
+		}
 		if answer, ours := private(query, e.vpc, e.resolver.cfg.Region); ours {
 			return answer
 		}

@@ -13,6 +13,7 @@
 //     says for how long to believe it; only zones that say so leave the rest to other resolvers. The zone with the longest
 //     name answers, and of two with one name the one of the VPC (split-horizon, as Route 53). A new set of zones takes the
 //     place of the old one between two queries.
+//   - A VPC whose enableDnsSupport is off has no resolver ([Resolver.ApplyVPCs]): what is asked there is refused.
 //   - Everything else is asked of the host's resolvers, from the host's own network: a resolver on 127.0.0.53 works. Its
 //     answer is passed on as it is. /etc/resolv.conf is read again whenever it changes, as laptops' do.
 //   - A query is answered soon: SERVFAIL at once when there is no resolver, the next resolver when one is silent, and the
@@ -23,7 +24,7 @@
 // the task's to see (as SERVFAIL), not errors of the agent.
 //
 // Deviations from Amazon's resolver: answers from zones have the aa bit, because nothing is between us and the zone; a
-// chain of CNAMEs ends after eight names.
+// chain of CNAMEs ends after eight names; in a VPC without DNS support queries are refused at once instead of left unanswered.
 //
 // Sources of behaviour: the Amazon VPC user guide ("DNS attributes for your VPC"), the Route 53 developer guide ("Working
 // with private hosted zones", "Multivalue answer routing") and behaviour/networking-lb-discovery.md §1 and §5.

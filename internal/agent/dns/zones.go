@@ -117,6 +117,25 @@ func (r *Resolver) Apply(_ context.Context, docs map[string]json.RawMessage) err
 	return errors.Join(failed...)
 }
 
+// ApplyVPCs makes the documents of kind [model.DocumentVPC] those that say which VPCs have a resolver at all: in one whose
+// enableDnsSupport is off every query is refused. A VPC without a document has one.
+func (r *Resolver) ApplyVPCs(_ context.Context, docs map[string]json.RawMessage) error {
+	silent := make(map[string]bool)
+	var failed []error
+	for _, key := range slices.Sorted(maps.Keys(docs)) {
+		var doc model.NodeVPC
+		if err := json.Unmarshal(docs[key], &doc); err != nil {
+			failed = append(failed, fmt.Errorf("VPC %s: %w", key, err))
+			continue
+		}
+		if !doc.DNSSupport {
+			silent[doc.ID] = true
+		}
+	}
+	r.silent.Store(&silent)
+	return errors.Join(failed...)
+}
+
 func newZone(raw json.RawMessage) (*zone, error) {
 	var doc model.NodeZone
 	if err := json.Unmarshal(raw, &doc); err != nil {

@@ -263,6 +263,39 @@ func TestApplyTakesEffectAtOnce(t *testing.T) {
 	}
 }
 
+// A VPC without DNS support has no resolver, for any name, until it has it again.
+func TestVPCsWithoutAResolver(t *testing.T) {
+	r := newResolver(t, startUpstream(t, mdns.RcodeSuccess).addr)
+	apply(t, r, world)
+	one, two := inVPC(t, r, "vpc-1"), inVPC(t, r, "vpc-2")
+	expect := func(addr, name string, kind uint16, want string) {
+		t.Helper()
+		if got := summary(ask(t, "udp", addr, name, kind)); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	for _, support := range []bool{true, false, true} {
+		raw, err := json.Marshal(model.NodeVPC{ID: "vpc-1", CIDR: "172.31.0.0/16", DNSSupport: support})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.ApplyVPCs(t.Context(), map[string]json.RawMessage{"vpc-1": raw}); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"my-service.my-apps.local": "NOERROR 10.0.0.1", "ip-172-31-16-5.eu-west-1.compute.internal": "NOERROR 172.31.16.5"} {
+			if !support {
+				want = "REFUSED"
+			}
+			expect(one, name, mdns.TypeA, want)
+		}
+		expect(two, "my-service.my-apps.local", mdns.TypeA, "NOERROR 10.2.0.1")
+		expect(two, "example.com", mdns.TypeTXT, `NOERROR "udp0"`)
+	}
+	if err := r.ApplyVPCs(t.Context(), map[string]json.RawMessage{"vpc-1": json.RawMessage(`{`)}); err == nil {
+		t.Error("a document that is none is not told of")
+	}
+}
+
 // What one document has wrong does not take the others with it.
 func TestABadDocument(t *testing.T) {
 	r := newResolver(t, startUpstream(t, mdns.RcodeRefused).addr)
