@@ -42,6 +42,7 @@ type balancer struct {
 	dir string
 	// Sockets: HAProxy's own, and those on which the agent hears of health checks and requests.
 	admin, events, access string
+	next                  string // what the paths of sockets between processes begin with
 
 	mu  sync.Mutex
 	doc *model.NodeLoadBalancer // nil: it is to be removed
@@ -74,7 +75,7 @@ type prober struct {
 
 func (m *Manager) newBalancer(dir string) *balancer {
 	base := filepath.Join(m.cfg.RunDir, filepath.Base(dir))
-	return &balancer{cfg: m.cfg, log: m.log, dir: dir, admin: base + ".admin", events: base + ".events", access: base + ".access",
+	return &balancer{cfg: m.cfg, log: m.log, dir: dir, admin: base + ".admin", events: base + ".events", access: base + ".access", next: base + ".n",
 		wake: make(chan struct{}, 1), probed: make(chan probed), attached: map[string]bool{}, probers: map[proberKey]*prober{},
 		draining: map[string][]netip.AddrPort{}}
 }
@@ -233,8 +234,9 @@ func (b *balancer) attach(ctx context.Context, doc *model.NodeLoadBalancer) (map
 
 // inode tells a namespace from another of the same name; 0 when there is none.
 func inode(path string) uint64 {
+	var fs unix.Statfs_t
 	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
+	if unix.Statfs(path, &fs) != nil || fs.Type != unix.NSFS_MAGIC || unix.Stat(path, &st) != nil {
 		return 0
 	}
 	return st.Ino
@@ -317,10 +319,15 @@ func (b *balancer) proxied(doc *model.NodeLoadBalancer, g *model.NodeTargetGroup
 // report tells what is known of the load balancer, if that is new.
 func (b *balancer) report(doc *model.NodeLoadBalancer, status, reason string) {
 	observed := model.LoadBalancerObserved{State: status, Reason: reason}
-	for _, g := range b.state.Groups {
-		for key, t := range g.Targets {
-			observed.Targets = append(observed.Targets, model.TargetObserved{Key: key, Registered: t.RegisteredAt, State: t.Health.State,
-				Reason: t.Health.Reason, Description: t.Health.Description})
+	for i := range doc.TargetGroups {
+		g := &doc.TargetGroups[i]
+		for key, t := range b.state.Groups[g.ID].Targets {
+			health := t.Health
+			if health.State == model.TargetHealthy && !t.Admitted && b.proxied(doc, g) {
+				health = routing.Registered() // it gets requests a moment later
+			}
+			observed.Targets = append(observed.Targets, model.TargetObserved{Key: key, Registered: t.RegisteredAt, State: health.State,
+				Reason: health.Reason, Description: health.Description})
 		}
 	}
 	slices.SortFunc(observed.Targets, func(a, b model.TargetObserved) int { return strings.Compare(a.Key, b.Key) })
@@ -346,7 +353,11 @@ func (b *balancer) remove(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove load balancer %s: %w", b.state.Key, err)
 	}
-	for _, socket := range []string{b.admin, b.events, b.access} {
+	sockets, err := filepath.Glob(strings.TrimSuffix(b.admin, "admin") + "*")
+	if err != nil {
+		return fmt.Errorf("remove load balancer %s: %w", b.state.Key, err)
+	}
+	for _, socket := range sockets {
 		if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove load balancer %s: %w", b.state.Key, err)
 		}

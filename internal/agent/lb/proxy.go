@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -38,6 +37,9 @@ func (b *balancer) proxy(ctx context.Context, doc *model.NodeLoadBalancer, names
 		return err
 	}
 	all, err := servers(ctx, b.admin)
+	if err != nil && !nobodyThere(err) {
+		return err // it is slow, or we are to end: no reason to replace it
+	}
 	if err != nil || !b.setup.running || !b.sameNamespaces(namespaces) {
 		if err := b.ensureProcess(ctx, err == nil, namespaces); err != nil {
 			return err
@@ -58,6 +60,11 @@ func (b *balancer) proxy(ctx context.Context, doc *model.NodeLoadBalancer, names
 	}
 	b.commands(b.setup.compiled.Pools, all, nil) // notes what became of it; what is still missing is done at the next look
 	return nil
+}
+
+// nobodyThere reports whether no process listens on its socket.
+func nobodyThere(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)
 }
 
 func (b *balancer) endAll(ctx context.Context) error {
@@ -83,7 +90,7 @@ func (b *balancer) prepare(ctx context.Context, doc *model.NodeLoadBalancer, nam
 	if s := b.setup; s != nil && s.doc == doc && maps.Equal(s.slots, slots) && maps.Equal(s.namespaces, namespaces) {
 		return nil
 	}
-	site := routing.Site{Admin: b.admin, State: b.statesFile(), Events: b.events, Files: b.dir, Namespaces: map[string]string{}, Slots: slots,
+	site := routing.Site{Admin: b.admin, State: b.statesFile(), Events: b.events, Next: b.next, Files: b.dir, Namespaces: map[string]string{}, Slots: slots,
 		Threads: b.cfg.Threads, Connections: connections()}
 	for id, path := range namespaces {
 		site.Namespaces[id] = filepath.Base(path)
@@ -163,27 +170,43 @@ func (b *balancer) start(ctx context.Context, config string, running []process) 
 	if err := end(ctx, running, 0); err != nil {
 		return err
 	}
-	if err := os.Remove(b.statesFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("forget earlier servers: %w", err)
-	}
 	b.log.InfoContext(ctx, "starting load balancer", keyAttr, b.state.Key)
+	if err := b.saveStates(); err != nil {
+		return err
+	}
 	return b.launch(ctx, config, nil)
 }
-
-func (b *balancer) statesFile() string { return filepath.Join(b.dir, "servers") }
 
 // reload replaces the process by one with another configuration. Servers keep their states and sockets are handed over;
 // the old process serves its connections to their end, however long that takes.
 func (b *balancer) reload(ctx context.Context, config string, running []process) error {
-	states, err := ask(ctx, b.admin, "show servers state")
-	if err != nil {
+	b.log.InfoContext(ctx, "reloading load balancer", keyAttr, b.state.Key)
+	if err := b.saveStates(); err != nil {
 		return err
 	}
-	if err := os.WriteFile(b.statesFile(), []byte(states), 0o600); err != nil {
-		return fmt.Errorf("keep servers' states: %w", err)
-	}
-	b.log.InfoContext(ctx, "reloading load balancer", keyAttr, b.state.Key)
 	return b.launch(ctx, config, running)
+}
+
+func (b *balancer) statesFile() string { return filepath.Join(b.dir, "servers") }
+
+// saveStates writes what the next process finds in its slots.
+func (b *balancer) saveStates() error {
+	bySlot := map[string]map[int]*target{}
+	for id, g := range b.state.Groups {
+		bySlot[id] = g.bySlot()
+	}
+	states := routing.States(b.setup.compiled.Pools, func(p routing.Pool, number int) (routing.Slot, bool) {
+		t := bySlot[p.TargetGroupID][number]
+		if t == nil || t.Draining {
+			return routing.Slot{}, false
+		}
+		return routing.Slot{Address: t.Address, Port: t.Port, Up: t.Health.State == model.TargetHealthy,
+			Checked: t.Health.State != model.TargetInitial}, true
+	})
+	if err := os.WriteFile(b.statesFile(), []byte(states), 0o600); err != nil {
+		return fmt.Errorf("write servers' states: %w", err)
+	}
+	return nil
 }
 
 func (b *balancer) sameNamespaces(namespaces map[string]string) bool {
@@ -214,10 +237,7 @@ func (b *balancer) commands(pools []routing.Pool, all map[serverName]server, fre
 	var commands []string
 	for _, pool := range pools {
 		g := b.state.Groups[pool.TargetGroupID]
-		bySlot := map[int]*target{}
-		for _, t := range g.Targets {
-			bySlot[t.Slot] = t
-		}
+		bySlot := g.bySlot()
 		for slot := range pool.Slots {
 			name := routing.Server(slot + 1)
 			checked, open := serverName{pool.Backend, name}, serverName{pool.Open, name}

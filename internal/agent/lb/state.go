@@ -121,6 +121,15 @@ func (s *state) assign(doc *model.NodeLoadBalancer) (freed map[string][]int, cha
 	return freed, changed
 }
 
+// bySlot indexes the targets by their slots.
+func (g *group) bySlot() map[int]*target {
+	targets := make(map[int]*target, len(g.Targets))
+	for _, t := range g.Targets {
+		targets[t.Slot] = t
+	}
+	return targets
+}
+
 func (g *group) assign(doc *model.NodeTargetGroup) (freed []int, changed bool) {
 	wanted := map[string]model.NodeTarget{}
 	for _, t := range doc.Targets {

@@ -19,6 +19,8 @@ type Site struct {
 	// Events is the path of the datagram socket that hears of health checks, Access that of the stream socket that
 	// gets access log records; an empty Access means no access log.
 	Events, Access string
+	// Next is what the paths of the sockets begin with on which the newest process takes requests from those before it.
+	Next string
 	// Files is the directory that Config.Files are in.
 	Files string
 	// Namespaces has the name under /run/netns of each interface, by ENI id.
@@ -51,6 +53,9 @@ type Pool struct {
 	Backend       string
 	Open          string // the backend without health checks
 	Slots         int
+
+	tls       bool
+	checkPort int // 0: the target's own
 }
 
 // Server is the name of a slot, which counts from 1.
@@ -147,6 +152,8 @@ func (c *compiler) global() {
 	c.line("server-state-file", quote(c.site.State))
 	// Without a limit HAProxy makes tables for as many files as the system allows, which may be a thousand million.
 	c.linef("maxconn %d", cmp.Or(c.site.Connections, 20000))
+	// Sockets are handed over at a reload. Sharing addresses instead would let two load balancers have the same one.
+	c.line("noreuseport")
 	if c.site.Threads > 0 {
 		c.linef("nbthread %d", c.site.Threads)
 	}

@@ -93,7 +93,7 @@ func everything() *model.NodeLoadBalancer {
 }
 
 func site(dir string) Site {
-	return Site{Admin: dir + "/admin.sock", State: dir + "/state", Events: dir + "/events.sock", Access: dir + "/access.sock", Files: dir,
+	return Site{Admin: dir + "/admin.sock", Next: dir + "/next.", State: dir + "/state", Events: dir + "/events.sock", Access: dir + "/access.sock", Files: dir,
 		Slots: map[string]int{"targetgroup/b/bbbbbbbbbbbbbbbb": 32}}
 }
 

@@ -29,12 +29,43 @@ func (c *compiler) listener(l *model.Listener) {
 		return
 	}
 	c.keepAlive()
+	successors := c.handOver(l, tls)
 	c.accessLog(l)
 	c.line("http-request return status 405 content-type text/html string", quote(page("405 Not Allowed")), "hdr Server", ServerHeader, "if METH_TRACE")
 	c.rules(l)
 	c.forwardedHeaders(l, tls)
 	c.line("use_backend %[var(txn.tg)]-open if { var(txn.tg),nbsrv eq 0 }")
 	c.line("use_backend %[var(txn.tg)]")
+	for _, s := range successors {
+		s.write(c)
+	}
+}
+
+// A successor is the newest process, as those before it see it.
+type successor struct{ name, socket, protocol string }
+
+// handOver makes a process that is being replaced pass on what it is asked on the connections that it still has. So every
+// request is decided by the newest rules and goes to a target of now, on whichever connection it comes; connections that
+// are one long exchange, such as WebSockets, stay where they are.
+func (c *compiler) handOver(l *model.Listener, tls bool) []successor {
+	name := fmt.Sprintf("next-%d", l.Port)
+	all := []successor{{name, fmt.Sprintf("%s%d", c.site.Next, l.Port), ""}}
+	c.line("bind", quote("unix@"+all[0].socket), "mode 600 accept-proxy")
+	if tls {
+		h2 := successor{name + "-h2", fmt.Sprintf("%s%dh2", c.site.Next, l.Port), " proto h2"}
+		c.line("bind", quote("unix@"+h2.socket), "mode 600 accept-proxy proto h2")
+		c.line("use_backend", h2.name, "if { stopping } { fc_http_major 2 }")
+		all = append(all, h2)
+	}
+	c.line("http-request set-log-level silent if { stopping }")
+	c.line("http-request allow if { stopping }")
+	c.line("use_backend", name, "if { stopping }")
+	return all
+}
+
+func (s successor) write(c *compiler) {
+	c.section("backend", s.name)
+	c.line("server next", quote("unix@"+s.socket), "send-proxy-v2"+s.protocol)
 }
 
 // binds writes where the listener listens: at each interface, and at the address that clients outside the VPC use.
@@ -65,8 +96,9 @@ func (c *compiler) streams(l *model.Listener) {
 		c.problem("listener on port %d forwards to no target group", l.Port)
 		return
 	}
-	c.linef("use_backend %[1]s-open if { nbsrv(%[1]s) eq 0 }", name(groups[0].ID))
-	c.linef("use_backend %s", name(groups[0].ID))
+	backend := name(groups[0].ID)
+	c.line("use_backend", backend+"-open if", "{ nbsrv("+backend+") eq 0 }")
+	c.line("use_backend", backend)
 }
 
 // keepAlive ends connections of a client that are older than the load balancer allows: the last answer says so.

@@ -12,15 +12,21 @@ import (
 func (c *compiler) pool(g *model.NodeTargetGroup) Pool {
 	p := Pool{TargetGroupID: g.ID, Backend: name(g.ID), Slots: max(c.site.Slots[g.ID], MinSlots)}
 	p.Open = p.Backend + "-open"
+	p.tls = g.Protocol == "HTTPS" || g.Protocol == "TLS"
+	if port, err := strconv.Atoi(g.HealthCheck.Port); err == nil && port > 0 && port < 65536 {
+		p.checkPort = port
+	}
 	server := c.serverOptions(g)
 	c.section("backend", p.Backend)
 	c.comment(g.ARN)
 	c.balance(g)
 	c.check(g)
-	c.linef("server-template s 1-%d 0.0.0.0:0 disabled%s%s", p.Slots, server, c.checkOptions(g))
+	// Without a port HAProxy would add the listener's to that of a target. States says why there is a host name.
+	template := fmt.Sprintf("server-template s 1-%d %s:1 init-addr last,0.0.0.0", p.Slots, hostName) + server
+	c.line(template + c.checkOptions(g, p.checkPort))
 	c.section("backend", p.Open)
 	c.balance(g)
-	c.linef("server-template s 1-%d 0.0.0.0:0 disabled%s", p.Slots, server)
+	c.line(template)
 	return p
 }
 
@@ -47,7 +53,7 @@ func (c *compiler) balance(g *model.NodeTargetGroup) {
 	c.stickiness(g)
 	// 503 means that no connection could be made: AWS's 504 when that took an attempt's whole time, else its 502.
 	late := fmt.Sprintf("date(0,ms),sub(txn.since),div(%d),bool", connectTimeout-50)
-	c.line("http-request return status 503 default-errorfiles if { nbsrv eq 0 }")
+	c.answer(503, "text/html", page("503 Service Temporarily Unavailable"), "if { nbsrv eq 0 }")
 	c.line("http-request set-var(txn.since) date(0,ms)")
 	c.line("http-response set-var(txn.since) int(0)") // a target answered: its own 503 stays
 	text := literal(page("\x00"))
@@ -149,11 +155,11 @@ func (c *compiler) check(g *model.NodeTargetGroup) {
 }
 
 // checkOptions are those of a slot that is checked.
-func (c *compiler) checkOptions(g *model.NodeTargetGroup) string {
+func (c *compiler) checkOptions(g *model.NodeTargetGroup, checkPort int) string {
 	h := g.HealthCheck
 	options := fmt.Sprintf(" check inter %ds fall %d rise %d", max(h.IntervalSeconds, 1), max(h.UnhealthyThreshold, 1), max(h.HealthyThreshold, 1))
-	if port, err := strconv.Atoi(h.Port); err == nil && port > 0 && port < 65536 {
-		options += fmt.Sprintf(" port %d", port)
+	if checkPort > 0 {
+		options += fmt.Sprintf(" port %d", checkPort)
 	}
 	h2 := g.ProtocolVersion == "HTTP2" || g.ProtocolVersion == "GRPC"
 	if h.Protocol == "HTTPS" {
