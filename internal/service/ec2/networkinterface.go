@@ -33,7 +33,8 @@ func (p *Provider) owner(r store.Reader, n *model.NetworkInterface) owner {
 			o.kind = ec2api.NetworkInterfaceTypeNetworkLoadBalancer
 		}
 	case model.InterfaceOfNATGateway:
-		o.requester, o.description, o.kind = "amazon-vpc", "Interface for NAT Gateway "+n.OwnerID, ec2api.NetworkInterfaceTypeNatGateway
+		// EC2 says nat_gateway, though its model has natGateway.
+		o.requester, o.description, o.kind = "amazon-vpc", "Interface for NAT Gateway "+n.OwnerID, "nat_gateway"
 	}
 	return o
 }
