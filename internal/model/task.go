@@ -114,6 +114,10 @@ type Task struct {
 	// not told to stop: see Ends.
 	Released bool `json:"released,omitempty"`
 
+	// DeregisteredAt is when the task was taken out of its load balancers and
+	// names, which is when the wait for Released begins.
+	DeregisteredAt *time.Time `json:"deregisteredAt,omitempty"`
+
 	// Settled is set when the task has stopped and the deployment loop has
 	// drawn its conclusions from that.
 	Settled bool `json:"settled,omitempty"`
@@ -147,10 +151,19 @@ func (t *Task) Ends() bool {
 	return t.DesiredStatus == TaskStopped && (t.Released || len(t.LoadBalancers) == 0 && len(t.Registries) == 0)
 }
 
-// LastStatus is the status that users see.
+// LastStatus is the status that users see. A task that is to stop and that
+// something leads to is DEACTIVATING until that is over, and then STOPPING,
+// whatever its node has said of it meanwhile.
 func (t *Task) LastStatus() string {
-	if t.DesiredStatus == TaskStopped && !t.Ends() && TaskStatusRank(t.Observed.Status) < TaskStatusRank(TaskDeactivating) {
-		return TaskDeactivating
+	if t.DesiredStatus != TaskStopped || len(t.LoadBalancers) == 0 && len(t.Registries) == 0 {
+		return t.Observed.Status
+	}
+	shown := TaskDeactivating
+	if t.Released {
+		shown = TaskStopping
+	}
+	if TaskStatusRank(t.Observed.Status) < TaskStatusRank(shown) {
+		return shown
 	}
 	return t.Observed.Status
 }
