@@ -111,9 +111,11 @@ func (c *Conn) Write(t Table, fill map[string]Elements) (changed bool, err error
 			c.nft.DelSet(s.handle(table))
 		}
 	}
-	for _, s := range t.Sets {
+	for i, s := range t.Sets {
 		set := s.handle(table)
 		if !slices.Contains(have.sets, s) {
+			// Unique in the transaction. The library would count in a variable that all connections share, unguarded.
+			set.ID = uint32(i) + 1
 			if err := c.nft.AddSet(set, nil); err != nil {
 				return false, fmt.Errorf("make set %s: %w", s.Name, err)
 			}
