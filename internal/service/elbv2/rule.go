@@ -39,6 +39,7 @@ func (p *Provider) CreateRule(ctx context.Context, in *elbv2api.CreateRuleInput)
 		if lb.Type != model.LoadBalancerApplication {
 			return failure(codeUnsupportedProtocol, "Rules are not supported for listeners with the protocol '%s'", l.Protocol)
 		}
+		records.LoadBalancers.Guard(tx, lb.ID)
 		records.Listeners.Guard(tx, l.ID)
 		records.ListenerRules.GuardIndex(tx, records.RulesByListener, l.ID)
 		made = &model.ListenerRule{ListenerID: l.ID, Priority: int(*in.Priority), Conditions: conditions, CreatedAt: tx.Now(), Tags: tags}
