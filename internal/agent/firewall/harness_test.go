@@ -43,7 +43,7 @@ const hostInVPC = "172.31.0.3"
 
 // A lab is a namespace that plays the host, a network on it, and a control plane that says what a test says.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	host string // path
 	net  *network.Manager
 	name string // the instance
@@ -55,7 +55,7 @@ type lab struct {
 	stop       func()
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
@@ -101,7 +101,7 @@ func (l *lab) say() {
 		l.fw.ApplyLoadBalancers(l.t.Context(), raw(l.t, l.balancers)))
 }
 
-func raw[T any](t *testing.T, docs map[string]T) map[string]json.RawMessage {
+func raw[T any](t testing.TB, docs map[string]T) map[string]json.RawMessage {
 	t.Helper()
 	out := map[string]json.RawMessage{}
 	for key, doc := range docs {
@@ -168,7 +168,7 @@ func (l *lab) station(n int, groups ...string) station {
 	return s
 }
 
-func newNamespace(t *testing.T) string {
+func newNamespace(t testing.TB) string {
 	t.Helper()
 	name := "lab-host-" + strings.ToLower(rand.Text()[:8])
 	done := make(chan error)
@@ -196,7 +196,7 @@ func newNamespace(t *testing.T) string {
 	return path
 }
 
-func must(t *testing.T, errs ...error) {
+func must(t testing.TB, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func must(t *testing.T, errs ...error) {
 }
 
 // A rule for a test: "tcp 80-81 0.0.0.0/0", "icmp 8/-1 sg-a", "-1 sg-a".
-func rule(t *testing.T, text string) model.SecurityGroupRule {
+func rule(t testing.TB, text string) model.SecurityGroupRule {
 	t.Helper()
 	f := strings.Fields(text)
 	r := model.SecurityGroupRule{ID: text, Protocol: f[0]}
@@ -227,7 +227,7 @@ func rule(t *testing.T, text string) model.SecurityGroupRule {
 	return r
 }
 
-func rules(t *testing.T, texts ...string) []model.SecurityGroupRule {
+func rules(t testing.TB, texts ...string) []model.SecurityGroupRule {
 	t.Helper()
 	var out []model.SecurityGroupRule
 	for _, text := range texts {
@@ -237,7 +237,7 @@ func rules(t *testing.T, texts ...string) []model.SecurityGroupRule {
 }
 
 // listen answers on TCP and UDP ports in a namespace: with the address that it sees, for as long as the peer likes.
-func listen(t *testing.T, path, address string, tcp, udp []uint16) {
+func listen(t testing.TB, path, address string, tcp, udp []uint16) {
 	t.Helper()
 	var open []io.Closer
 	var wg sync.WaitGroup
@@ -306,7 +306,7 @@ func accept(ln net.Listener) {
 type flow struct{ net.Conn }
 
 // connect opens a TCP connection from a namespace, or a connected UDP socket.
-func connect(t *testing.T, wait time.Duration, path, protocol, address string, port uint16) (flow, error) {
+func connect(t testing.TB, wait time.Duration, path, protocol, address string, port uint16) (flow, error) {
 	t.Helper()
 	var conn net.Conn
 	err := network.In(path, func() (err error) {
@@ -332,7 +332,7 @@ func (f flow) ask(wait time.Duration) (string, error) {
 }
 
 // probe asks once and returns the address that the other side sees, or an error when nobody answers.
-func probe(t *testing.T, wait time.Duration, path, protocol, address string, port uint16) (string, error) {
+func probe(t testing.TB, wait time.Duration, path, protocol, address string, port uint16) (string, error) {
 	t.Helper()
 	f, err := connect(t, wait, path, protocol, address, port)
 	if err != nil {
@@ -343,7 +343,7 @@ func probe(t *testing.T, wait time.Duration, path, protocol, address string, por
 }
 
 // ping sends an ICMP request of the given type, 8 or 13, and waits for its answer.
-func ping(t *testing.T, wait time.Duration, path, address string, kind byte) error {
+func ping(t testing.TB, wait time.Duration, path, address string, kind byte) error {
 	t.Helper()
 	var conn net.PacketConn
 	err := network.In(path, func() (err error) {
@@ -391,7 +391,7 @@ func checksum(data []byte) uint16 {
 }
 
 // eventually repeats what a change of documents must make true, or untrue.
-func eventually(t *testing.T, what string, done func(wait time.Duration) bool) {
+func eventually(t testing.TB, what string, done func(wait time.Duration) bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if done(impatience) {
@@ -402,7 +402,7 @@ func eventually(t *testing.T, what string, done func(wait time.Duration) bool) {
 }
 
 // nftables lists the rules of a namespace, with their handles: a rule that is written again has another.
-func nftables(t *testing.T, path string) string {
+func nftables(t testing.TB, path string) string {
 	t.Helper()
 	if _, err := exec.LookPath("nft"); err != nil {
 		t.Skip("needs nft on PATH")
