@@ -3,7 +3,6 @@ package placement
 import (
 	"cmp"
 	"container/heap"
-	"hash/fnv"
 	"maps"
 	"math"
 	"slices"
@@ -87,11 +86,20 @@ type contest struct {
 }
 
 type host struct {
-	Instance
-	entries []*entry // one for every zone in which it could run a task
-	room    float64  // the share of the scarcer resource that a task leaves
-	lot     float64
-	draws   int
+	*Instance // as it was given
+
+	// As it is with the tasks that it was given since.
+	freeCPU, freeMemory int64
+	groupTasks          int
+	portTaken           bool
+
+	// Entries of the zones in which it could run a task: one is the usual case.
+	one  entry
+	more []entry
+
+	room  float64 // the share of the scarcer resource that a task leaves
+	lot   float64 // 0: not drawn yet
+	draws int
 }
 
 type entry struct {
@@ -104,7 +112,6 @@ type entry struct {
 
 type league struct {
 	contest *contest
-	zone    string
 	values  []string // of the attributes that are spread over, in the strategy's order
 	heap    []*entry
 }
@@ -119,20 +126,27 @@ func newContest(seed uint64, instances []Instance, r *Request) *contest {
 	}
 	c.hosts = make([]host, len(instances))
 	leagues := map[string]*league{}
+	shared := slices.ContainsFunc(c.orders, func(o Order) bool { return o.kind == bySpread })
 	for i := range instances {
 		h := &c.hosts[i]
-		h.Instance = instances[i]
-		c.count(h)
-		if unfit(&h.Instance, r) != "" {
+		h.Instance = &instances[i]
+		h.freeCPU, h.freeMemory, h.groupTasks, h.portTaken = h.FreeCPU, h.FreeMemory, h.GroupTasks, h.PortTaken
+		if shared {
+			c.count(h)
+		}
+		if h.unfit(r) != "" {
 			continue
 		}
 		c.appraise(h)
-		for _, zone := range zonesOf(h, r.Zones) {
-			e := &entry{host: h, zone: zone, tie: draw(seed, zone, 0)}
-			e.from = c.league(leagues, h, zone)
-			e.index = len(e.from.heap)
-			e.from.heap = append(e.from.heap, e)
-			h.entries = append(h.entries, e)
+		if h.Zone != "" || len(r.Zones) == 0 {
+			h.one = entry{host: h, zone: h.Zone}
+			c.enter(leagues, &h.one, shared)
+			continue
+		}
+		h.more = make([]entry, len(r.Zones))
+		for n, zone := range r.Zones {
+			h.more[n] = entry{host: h, zone: zone, tie: draw(seed, zone, 0)}
+			c.enter(leagues, &h.more[n], shared)
 		}
 	}
 	for _, l := range c.leagues {
@@ -162,35 +176,47 @@ func valueOf(h *host, attribute string) string {
 	return v
 }
 
-func zonesOf(h *host, zones []string) []string {
-	if h.Zone != "" || len(zones) == 0 {
-		return []string{h.Zone}
-	}
-	return zones
-}
-
-func (c *contest) league(leagues map[string]*league, h *host, zone string) *league {
-	l := &league{contest: c, zone: zone}
-	key := zone
-	for _, o := range c.orders {
-		if o.kind == bySpread {
-			l.values = append(l.values, valueOf(h, o.attribute))
-			key += "\x00" + l.values[len(l.values)-1]
+// enter puts an entry into its league.
+func (c *contest) enter(leagues map[string]*league, e *entry, shared bool) {
+	key := e.zone
+	if shared {
+		for _, o := range c.orders {
+			if o.kind == bySpread {
+				key += "\x00" + valueOf(e.host, o.attribute)
+			}
 		}
 	}
-	if known := leagues[key]; known != nil {
-		return known
+	l := leagues[key]
+	if l == nil {
+		l = &league{contest: c}
+		for _, o := range c.orders {
+			if o.kind == bySpread {
+				l.values = append(l.values, valueOf(e.host, o.attribute))
+			}
+		}
+		leagues[key] = l
+		c.leagues = append(c.leagues, l)
 	}
-	leagues[key] = l
-	c.leagues = append(c.leagues, l)
-	return l
+	e.from, e.index = l, len(l.heap)
+	l.heap = append(l.heap, e)
 }
 
 // appraise brings up to date what is compared of an instance.
 func (c *contest) appraise(h *host) {
-	h.room = min(share(h.FreeCPU-c.request.CPU, h.CPU), share(h.FreeMemory-c.request.Memory, h.Memory))
-	// Lots are arrivals of a Poisson process: after its turn an instance waits
-	// again as long as any other, so every draw is fair.
+	h.room = min(share(h.freeCPU-c.request.CPU, h.CPU), share(h.freeMemory-c.request.Memory, h.Memory))
+}
+
+// lotOf is the instance's lot. Lots are arrivals of a Poisson process: after
+// its turn an instance waits again as long as any other, so that every draw is
+// fair.
+func (c *contest) lotOf(h *host) float64 {
+	if h.lot == 0 {
+		c.drawLot(h)
+	}
+	return h.lot
+}
+
+func (c *contest) drawLot(h *host) {
 	h.draws++
 	h.lot -= math.Log(1 - float64(draw(c.seed, h.ID, h.draws)>>11)/(1<<53))
 }
@@ -216,25 +242,36 @@ func (c *contest) best() *entry {
 // take gives a task to an instance.
 func (c *contest) take(e *entry) {
 	h := e.host
-	h.FreeCPU -= c.request.CPU
-	h.FreeMemory -= c.request.Memory
-	h.GroupTasks++
-	h.PortTaken = h.PortTaken || c.request.Ports
+	h.freeCPU -= c.request.CPU
+	h.freeMemory -= c.request.Memory
+	h.groupTasks++
+	h.portTaken = h.portTaken || c.request.Ports
 	c.zones[e.zone]++
 	for _, o := range c.orders {
 		if o.kind == bySpread {
 			c.spread[o.attribute][valueOf(h, o.attribute)]++
 		}
 	}
-	gone := unfit(&h.Instance, c.request) != ""
+	gone := h.unfit(c.request) != ""
 	c.appraise(h)
-	for _, e := range h.entries {
-		if gone {
-			heap.Remove(e.from, e.index)
-		} else {
-			heap.Fix(e.from, e.index)
-		}
+	if h.lot != 0 {
+		c.drawLot(h)
 	}
+	if h.more == nil {
+		h.one.settle(gone)
+	}
+	for i := range h.more {
+		h.more[i].settle(gone)
+	}
+}
+
+// settle puts the entry where it belongs now.
+func (e *entry) settle(gone bool) {
+	if gone {
+		heap.Remove(e.from, e.index)
+		return
+	}
+	heap.Fix(e.from, e.index)
 }
 
 // compare orders two candidates; the smaller one is taken first.
@@ -250,32 +287,34 @@ func (c *contest) compare(a, b *entry) int {
 			d = cmp.Compare(values[a.from.values[spread]], values[b.from.values[spread]])
 			spread++
 		default:
-			d = compareOwn(o.kind, a.host, b.host)
+			d = c.compareOwn(o.kind, a.host, b.host)
 		}
 		if d != 0 {
 			return d
 		}
 	}
-	return cmp.Or(
-		cmp.Compare(b.host.room, a.host.room),
-		cmp.Compare(a.host.lot, b.host.lot),
-		cmp.Compare(a.tie, b.tie),
-	)
+	if d := cmp.Compare(b.host.room, a.host.room); d != 0 {
+		return d
+	}
+	if a.host != b.host {
+		return cmp.Compare(c.lotOf(a.host), c.lotOf(b.host))
+	}
+	return cmp.Compare(a.tie, b.tie)
 }
 
 // compareOwn compares what is the instances' own.
-func compareOwn(k kind, a, b *host) int {
+func (c *contest) compareOwn(k kind, a, b *host) int {
 	switch k {
 	case byInstance:
-		return cmp.Compare(a.GroupTasks, b.GroupTasks)
+		return cmp.Compare(a.groupTasks, b.groupTasks)
 	case byCPULeft:
-		return cmp.Compare(a.FreeCPU, b.FreeCPU)
+		return cmp.Compare(a.freeCPU, b.freeCPU)
 	case byMemoryLeft:
-		return cmp.Compare(a.FreeMemory, b.FreeMemory)
+		return cmp.Compare(a.freeMemory, b.freeMemory)
 	case byRoom:
 		return cmp.Compare(b.room, a.room)
 	default:
-		return cmp.Compare(a.lot, b.lot)
+		return cmp.Compare(c.lotOf(a), c.lotOf(b))
 	}
 }
 
@@ -299,15 +338,16 @@ func (l *league) Pop() any {
 
 // draw gives everybody a number that depends on the seed alone.
 func draw(seed uint64, id string, n int) uint64 {
-	h := fnv.New64a()
-	var b [16]byte
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	x := uint64(offset)
 	for i := range 8 {
-		b[i], b[8+i] = byte(seed>>(8*i)), byte(n>>(8*i))
+		x = (x ^ seed>>(8*i)&0xff) * prime
 	}
-	h.Write(b[:])
-	h.Write([]byte(id))
+	x = (x ^ uint64(n)) * prime //nolint:gosec // any number will do
+	for i := range len(id) {
+		x = (x ^ uint64(id[i])) * prime
+	}
 	// FNV mixes its last bytes poorly; ids often differ in those alone.
-	x := h.Sum64()
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
 	return x ^ x>>33

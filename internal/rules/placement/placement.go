@@ -74,34 +74,36 @@ type Decision struct {
 // not. What can never change comes before what can, so that a user is not told
 // of missing memory on a host in the wrong zone.
 func Fits(i Instance, r Request) (reason string, ok bool) {
-	reason = unfit(&i, &r)
+	h := host{Instance: &i, freeCPU: i.FreeCPU, freeMemory: i.FreeMemory, groupTasks: i.GroupTasks, portTaken: i.PortTaken}
+	reason = h.unfit(&r)
 	return reason, reason == ""
 }
 
-func unfit(i *Instance, r *Request) string {
+// unfit is why the instance cannot take a task, empty if it can.
+func (h *host) unfit(r *Request) string {
 	switch {
-	case !i.Active:
+	case !h.Active:
 		return ReasonInactive
-	case !i.Connected:
+	case !h.Connected:
 		return ReasonAgent
-	case i.Architecture != "" && r.Architecture != "" && i.Architecture != r.Architecture:
+	case h.Architecture != "" && r.Architecture != "" && h.Architecture != r.Architecture:
 		return ReasonAttribute
-	case !inZones(i, r.Zones):
+	case !inZones(h.Instance, r.Zones):
 		return ReasonLocation
 	}
 	for _, c := range r.Constraints {
-		if !c.Matches(i) {
+		if !c.Matches(h.Instance) {
 			return ReasonMemberOf
 		}
 	}
 	switch {
-	case r.Distinct && i.GroupTasks > 0:
+	case r.Distinct && h.groupTasks > 0:
 		return ReasonDistinct
-	case i.PortTaken:
+	case h.portTaken:
 		return ReasonPorts
-	case i.FreeCPU < r.CPU:
+	case h.freeCPU < r.CPU:
 		return ReasonCPU
-	case i.FreeMemory < r.Memory:
+	case h.freeMemory < r.Memory:
 		return ReasonMemory
 	}
 	return ""
@@ -138,7 +140,7 @@ func (c *contest) reject() []Rejection {
 	rejections := make([]Rejection, 0, len(c.hosts))
 	for i := range c.hosts {
 		h := &c.hosts[i]
-		rejections = append(rejections, Rejection{InstanceID: h.ID, Reason: unfit(&h.Instance, c.request)})
+		rejections = append(rejections, Rejection{InstanceID: h.ID, Reason: h.unfit(c.request)})
 	}
 	slices.SortFunc(rejections, func(a, b Rejection) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
 	return rejections
