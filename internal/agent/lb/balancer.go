@@ -105,6 +105,7 @@ func (b *balancer) run(ctx context.Context) {
 		b.log.ErrorContext(ctx, "what was known of a load balancer is lost", telemetry.Path, b.dir, telemetry.Error, err)
 	}
 	b.listen(ctx, &wg)
+	b.takeAccessLog(ctx, &wg)
 	for {
 		doc := b.document()
 		if doc == nil {

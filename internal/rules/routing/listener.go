@@ -34,6 +34,9 @@ func (c *compiler) listener(l *model.Listener) {
 	c.line("http-request return status 405 content-type text/html string", quote(page("405 Not Allowed")), "hdr Server", ServerHeader, "if METH_TRACE")
 	c.rules(l)
 	c.forwardedHeaders(l, tls)
+	for _, s := range successors {
+		c.line("use_backend", s.name, "if { stopping }"+s.when)
+	}
 	c.line("use_backend %[var(txn.tg)]-open if { var(txn.tg),nbsrv eq 0 }")
 	c.line("use_backend %[var(txn.tg)]")
 	for _, s := range successors {
@@ -42,25 +45,24 @@ func (c *compiler) listener(l *model.Listener) {
 }
 
 // A successor is the newest process, as those before it see it.
-type successor struct{ name, socket, protocol string }
+type successor struct{ name, socket, when, protocol string }
 
 // handOver makes a process that is being replaced pass on what it is asked on the connections that it still has. So every
 // request is decided by the newest rules and goes to a target of now, on whichever connection it comes; connections that
 // are one long exchange, such as WebSockets, stay where they are.
 func (c *compiler) handOver(l *model.Listener, tls bool) []successor {
 	name := fmt.Sprintf("next-%d", l.Port)
-	all := []successor{{name, fmt.Sprintf("%s%d", c.site.Next, l.Port), ""}}
-	c.line("bind", quote("unix@"+all[0].socket), "mode 600 accept-proxy")
+	var all []successor
 	if tls {
-		h2 := successor{name + "-h2", fmt.Sprintf("%s%dh2", c.site.Next, l.Port), " proto h2"}
+		h2 := successor{name + "-h2", fmt.Sprintf("%s%dh2", c.site.Next, l.Port), " { fc_http_major 2 }", " proto h2"}
 		c.line("bind", quote("unix@"+h2.socket), "mode 600 accept-proxy proto h2")
-		c.line("use_backend", h2.name, "if { stopping } { fc_http_major 2 }")
 		all = append(all, h2)
 	}
+	h1 := successor{name, fmt.Sprintf("%s%d", c.site.Next, l.Port), "", ""}
+	c.line("bind", quote("unix@"+h1.socket), "mode 600 accept-proxy")
 	c.line("http-request set-log-level silent if { stopping }")
 	c.line("http-request allow if { stopping }")
-	c.line("use_backend", name, "if { stopping }")
-	return all
+	return append(all, h1)
 }
 
 func (s successor) write(c *compiler) {

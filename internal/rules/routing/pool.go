@@ -64,6 +64,10 @@ func (c *compiler) balance(g *model.NodeTargetGroup) {
 	c.line("http-after-response set-status 502 reason", quote("Bad Gateway"), "if", unanswered)
 }
 
+func (c *compiler) speaksHTTP2(g *model.NodeTargetGroup) bool {
+	return c.isHTTP() && (g.ProtocolVersion == "HTTP2" || g.ProtocolVersion == "GRPC")
+}
+
 // serverOptions are those of every slot: how the target is spoken to, and from where.
 func (c *compiler) serverOptions(g *model.NodeTargetGroup) string {
 	options := ""
@@ -73,7 +77,7 @@ func (c *compiler) serverOptions(g *model.NodeTargetGroup) string {
 			options += " namespace " + quote(ns)
 		}
 	}
-	h2 := g.ProtocolVersion == "HTTP2" || g.ProtocolVersion == "GRPC"
+	h2 := c.speaksHTTP2(g)
 	switch {
 	case g.Protocol == "HTTPS" && h2:
 		options += " ssl verify none alpn h2"
@@ -161,7 +165,7 @@ func (c *compiler) checkOptions(g *model.NodeTargetGroup, checkPort int) string 
 	if checkPort > 0 {
 		options += fmt.Sprintf(" port %d", checkPort)
 	}
-	h2 := g.ProtocolVersion == "HTTP2" || g.ProtocolVersion == "GRPC"
+	h2 := c.speaksHTTP2(g)
 	if h.Protocol == "HTTPS" {
 		options += " check-ssl verify none"
 		if h2 {

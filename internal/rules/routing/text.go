@@ -67,7 +67,7 @@ func name(id string) string {
 			return "x-" + digest(id)
 		}
 	}
-	if readable == "" || len(readable) > 100 {
+	if readable == "" || readable[0] == '-' || len(readable) > 100 {
 		return "x-" + digest(id)
 	}
 	return readable
