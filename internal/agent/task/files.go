@@ -54,7 +54,7 @@ func (l layout) writeEtc(a *model.Assignment, s *State, def *model.ContainerDefi
 	name := hostname(a, def)
 	hosts := []byte("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
 	resolvers := dns.ResolvConf(a.Region)
-	if mode := modeOf(a); mode != modeBridge {
+	if mode := modeIn(a, def); mode != modeBridge {
 		// As Docker does it, these are the host's as they are now.
 		var err error
 		if resolvers, err = os.ReadFile("/etc/resolv.conf"); err != nil && !errors.Is(err, fs.ErrNotExist) {

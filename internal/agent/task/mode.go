@@ -35,6 +35,15 @@ func modeOf(a *model.Assignment) string {
 	}
 }
 
+// modeIn is the network mode as one container has it: disableNetworking, which only the modes without an interface
+// accept, leaves it a loopback.
+func modeIn(a *model.Assignment, def *model.ContainerDefinition) string {
+	if mode := modeOf(a); mode != modeBridge || !isTrue(def.DisableNetworking) {
+		return mode
+	}
+	return modeNone
+}
+
 // Bridge is the part of the host's network that tasks without an interface of their own use.
 type Bridge interface {
 	// Connect gives a container an address and publishes its ports. It is idempotent; Network.Detach undoes it.
@@ -150,7 +159,7 @@ type link struct {
 // linksOf are the containers that def links to and that have an address. Those are all, once it may be made: links are
 // dependencies.
 func linksOf(a *model.Assignment, s *State, def *model.ContainerDefinition) []link {
-	if modeOf(a) != modeBridge {
+	if modeIn(a, def) != modeBridge {
 		return nil
 	}
 	var out []link

@@ -217,6 +217,30 @@ func TestEngine_None(t *testing.T) {
 	})
 }
 
+// disableNetworking takes one container of a task off the bridge.
+func TestEngine_DisableNetworking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		a := linked("bridge")
+		yes := true
+		a.TaskDefinition.ContainerDefinitions[1].DisableNetworking = &yes
+		h.engine.Assign([]model.Assignment{a}, true)
+		o := h.last("t1")
+		with, _ := h.world.Spec("t1-0")
+		without, _ := h.world.Spec("t1-1")
+		if o.Status != model.TaskRunning || with.NetNSPath == "" || without.NetNSPath != "" || len(o.Containers[1].Bindings) > 0 || h.network.connects != 1 {
+			t.Errorf("got %+v, %+v, %+v", o, with, without)
+		}
+		if hosts := h.file("t1-1", "/etc/hosts"); strings.Contains(hosts, "my-db") || !strings.Contains(hosts, "other") {
+			t.Errorf("hosts is %s", hosts)
+		}
+		h.engine.Assign([]model.Assignment{stopped(a)}, false)
+		time.Sleep(time.Minute)
+		h.checkGone()
+		h.stop()
+	})
+}
+
 func TestEngine_APortThatIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t)

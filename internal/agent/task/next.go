@@ -210,7 +210,7 @@ func (p *planner) planContainerStart(c *ContainerState, def *model.ContainerDefi
 			p.step(Step{Kind: StepCreate, Container: c.Name})
 		}
 	case PhaseCreated:
-		switch mode := modeOf(p.a); {
+		switch mode := modeIn(p.a, def); {
 		case mode == modeAwsvpc && !p.s.Attached:
 		case mode == modeBridge && !c.Connected:
 			p.step(Step{Kind: StepConnect, Container: c.Name})

@@ -40,12 +40,12 @@ type layout struct {
 }
 
 // netnsOf is the namespace that a container joins, or nothing.
-func (l layout) netnsOf(a *model.Assignment, name string) string {
-	switch modeOf(a) {
+func (l layout) netnsOf(a *model.Assignment, def *model.ContainerDefinition) string {
+	switch modeIn(a, def) {
 	case modeAwsvpc:
 		return l.netns(a.NetworkInterface.ID)
 	case modeBridge:
-		return l.netns(bridgeID(runtimeID(a, name)))
+		return l.netns(bridgeID(runtimeID(a, def.Name)))
 	case modeHost:
 		return l.hostNetNS
 	default:
@@ -99,7 +99,7 @@ func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime
 		User:         first(def.User, c.Image.User),
 		Hostname:     hostname(a, def),
 		Labels:       labels(a, def),
-		NetNSPath:    l.netnsOf(a, name),
+		NetNSPath:    l.netnsOf(a, def),
 		CgroupParent: s.CgroupPath,
 		CPUShares:    int64(def.CPU),
 		MemoryBytes:  int64(value(def.Memory, 0)) * mib,

@@ -267,7 +267,7 @@ func (j *job) create(ctx context.Context) *Event {
 	if err := j.r.e.layout.prepareContainer(j.a.Task.ID, j.step.Container, j.s.container(j.step.Container).Image.Volumes); err != nil {
 		return j.failed("CannotCreateVolumeError: %v", err)
 	}
-	if mode := modeOf(&j.a); mode == modeHost || mode == modeNone {
+	if mode := modeIn(&j.a, def); mode == modeHost || mode == modeNone {
 		if err := j.r.e.layout.writeEtc(&j.a, &j.s, def, netip.Addr{}); err != nil {
 			return j.failed("CannotCreateContainerError: %v", err)
 		}
@@ -306,7 +306,7 @@ func (j *job) recreate(ctx context.Context, spec runtime.Spec) error {
 func (j *job) start(ctx context.Context) *Event {
 	// The ports that a container was given must be known before it runs: an
 	// agent that adopts it does not ask for them again.
-	if modeOf(&j.a) == modeBridge && !await(ctx, j.saved) {
+	if modeIn(&j.a, j.def()) == modeBridge && !await(ctx, j.saved) {
 		return nil
 	}
 	life := ctx
