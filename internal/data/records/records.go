@@ -313,7 +313,7 @@ var (
 
 	// SecurityGroupsByReference finds the groups with a rule that refers to a
 	// group, by the id of that; a group may refer to itself.
-	SecurityGroupsByReference = store.NewIndex("reference", func(g *model.SecurityGroup) []string {
+	SecurityGroupsByReference = store.NewGuardedIndex("reference", func(g *model.SecurityGroup) []string {
 		var ids []string
 		for _, rules := range [][]model.SecurityGroupRule{g.Ingress, g.Egress} {
 			for _, r := range rules {

@@ -10,7 +10,8 @@
 //     table, a VPC one main table, at most one internet gateway and one group
 //     of a name;
 //   - a resource that others need is not deleted. Whoever makes one that needs
-//     it guards its record in the same transaction;
+//     it guards its record in the same transaction, and who deletes it guards
+//     the index by which those that need it are found;
 //   - a public address leads to one interface, and the interface names it.
 //
 // It writes vpcs, subnets, securitygroups, routetables, internetgateways and

@@ -146,6 +146,7 @@ func (p *Provider) DetachInternetGateway(ctx context.Context, in *ec2api.DetachI
 		if g.VPCID != vpc.ID {
 			return failure("Gateway.NotAttached", "resource %s is not attached to network %s", g.ID, vpc.ID)
 		}
+		records.PublicAddresses.GuardPrefix(tx, "")
 		if mapped(tx, vpc.ID) {
 			return failure("DependencyViolation", "Network %s has some mapped public address(es). Please unmap those public address(es) before detaching the gateway.", vpc.ID)
 		}

@@ -220,7 +220,7 @@ func groupByName(r store.Reader, vpcID, name string) (*model.SecurityGroup, bool
 }
 
 // DeleteSecurityGroup implements ec2api.Service. Whoever refers to a group
-// guards its record, so that it does not go meanwhile.
+// guards its record; the deletion is guarded against such references.
 func (p *Provider) DeleteSecurityGroup(ctx context.Context, in *ec2api.DeleteSecurityGroupInput) (*ec2api.DeleteSecurityGroupOutput, error) {
 	var id string
 	err := p.change(ctx, in.DryRun, func(tx *store.Tx) error {
@@ -237,6 +237,7 @@ func (p *Provider) DeleteSecurityGroup(ctx context.Context, in *ec2api.DeleteSec
 		for range records.NetworkInterfaces.By(tx, records.NetworkInterfacesByGroup, g.ID) {
 			return dependent
 		}
+		records.SecurityGroups.GuardIndex(tx, records.SecurityGroupsByReference, g.ID)
 		for other := range records.SecurityGroups.By(tx, records.SecurityGroupsByReference, g.ID) {
 			if other.ID != g.ID {
 				return dependent

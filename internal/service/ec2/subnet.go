@@ -177,13 +177,16 @@ func (p *Provider) emptiestZone(r store.Reader, vpc *model.VPC) string {
 }
 
 // DeleteSubnet implements ec2api.Service. Whoever puts an interface into a
-// subnet guards its record, so that none appears in a subnet that goes.
+// subnet guards its record and claims an address; the deletion is guarded
+// against such claims. So either way round the later of the two sees the other.
 func (p *Provider) DeleteSubnet(ctx context.Context, in *ec2api.DeleteSubnetInput) (*ec2api.DeleteSubnetOutput, error) {
 	err := p.change(ctx, in.DryRun, func(tx *store.Tx) error {
 		subnet, err := named(tx, records.Subnets, subnetForm, "subnetId", in.SubnetId)
 		if err != nil {
 			return err
 		}
+		records.AddressClaims.GuardPrefix(tx, model.AddressClaimKey(subnet.ID, ""))
+		guardTables(tx, subnet.VPCID)
 		for range records.NetworkInterfaces.By(tx, records.NetworkInterfacesBySubnet, subnet.ID) {
 			return inUse("subnet", subnet.ID)
 		}
