@@ -106,6 +106,10 @@ func drawTask(t *rapid.T) model.Assignment {
 		if i > 0 && modeOf(&a) == modeBridge && rapid.Bool().Draw(t, "links") {
 			def.Links = []string{fmt.Sprintf("c%d:alias", rapid.IntRange(0, i-1).Draw(t, "link"))}
 		}
+		if modeOf(&a) == modeBridge {
+			alone := rapid.Bool().Draw(t, "without a network")
+			def.DisableNetworking = &alone
+		}
 		retries, none := int32(2), int32(0)
 		def.HealthCheck = &model.HealthCheck{Command: []string{"CMD"}, Retries: &retries}
 		if rapid.Bool().Draw(t, "policy") {
@@ -177,8 +181,8 @@ func (m *machine) checkStep(step Step) {
 		if !m.heard {
 			m.t.Fatalf("%s begins before the control plane was heard", step.Kind)
 		}
-		if step.Kind == StepConnect && modeOf(&m.a) != modeBridge {
-			m.t.Fatalf("a container of a task in network mode %s is connected", modeOf(&m.a))
+		if def, ok := m.a.TaskDefinition.Container(step.Container); ok && step.Kind == StepConnect && modeIn(&m.a, def) != modeBridge {
+			m.t.Fatalf("%s in network mode %s is connected", step.Container, modeIn(&m.a, def))
 		}
 	case StepRelease:
 		for name, p := range m.real {
@@ -357,13 +361,13 @@ func (m *machine) start(p *process, step Step) {
 	if p.running {
 		m.t.Fatalf("%s is restarted while it runs", step.Container)
 	}
-	if modeOf(&m.a) == modeBridge && !p.connected {
-		m.t.Fatalf("%s starts without its network", step.Container)
-	}
 	p.starts++
 	p.restarts = step.Restart
 	p.running, p.ended, p.told, p.startedAt = true, false, false, m.now
 	def, _ := m.a.TaskDefinition.Container(step.Container)
+	if modeIn(&m.a, def) == modeBridge && !p.connected {
+		m.t.Fatalf("%s starts without its network", step.Container)
+	}
 	if p.starts > 1 && (def.RestartPolicy == nil || !def.RestartPolicy.Enabled) {
 		m.t.Fatalf("%s was started %d times without a restart policy", step.Container, p.starts)
 	}
