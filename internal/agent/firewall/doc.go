@@ -15,9 +15,12 @@
 //     mostly at 127.0.0.1, or whoever reaches the host at that address: rules for 0.0.0.0/0 allow them, those for groups cannot.
 //   - A network load balancer's address is no socket but is translated in the VPC's namespace, so it is filtered there too,
 //     before the translation (table berth-guard; agent/network/doc.go has the table of tables). It allows what comes in by
-//     its groups; what it passes on to targets is not filtered again by its egress rules.
+//     its groups; what it passes on to targets is not filtered again by its egress rules. Where the client's address is
+//     preserved, targets' groups must allow the client, as a reference to the load balancer's group cannot.
 //   - Interfaces leave their VPC for what their route table leads to and nothing else, and public addresses lead to their
 //     interfaces: it hands both to agent/network.
+//
+// What is denied vanishes, as on AWS, except that a process that sends a datagram which its own egress rules deny gets EPERM.
 //
 // # How
 //

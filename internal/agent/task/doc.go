@@ -13,6 +13,12 @@
 // outcome was lost is simply taken again. State goes to the journal before
 // anything is reported or taken away; see DESIGN.md for why.
 //
+// The network mode of the task definition decides what a container finds: the
+// task's interface (awsvpc), an address and host ports of its own (bridge), the
+// host's network (host), or a loopback (none). mode.go has them. A host port that
+// is taken fails the container that asked for it; a dynamic one is chosen when
+// the container is made and reported as a network binding.
+//
 // What wakes a task: an assignment, the outcome of a step, a container's exit,
 // a health check, and the time that Next asked to be woken at.
 package task
