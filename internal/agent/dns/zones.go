@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -185,6 +186,12 @@ func newRecordSet(rec model.NodeRecord) (recordSet, error) {
 	}
 	set := recordSet{kind: kind, policy: rec.Policy}
 	for _, value := range rec.Values {
+		if address, err := netip.ParseAddr(value); kind == dns.TypeA && err == nil && address.Is4() {
+			// Most records are of this kind, and text is slow to read.
+			set.records = append(set.records, &dns.A{A: address.AsSlice(),
+				Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: rec.TTL}})
+			continue
+		}
 		if kind == dns.TypeSRV || kind == dns.TypeCNAME {
 			value = dns.Fqdn(value) // the target is last
 		}
