@@ -285,6 +285,7 @@ func (c Chain) handle(table *nftables.Table) *nftables.Chain {
 func (s Set) handle(table *nftables.Table) *nftables.Set {
 	set := &nftables.Set{Table: table, Name: s.Name, KeyType: nftables.TypeIPAddr}
 	switch s.Kind {
+	case Addresses:
 	case Pairs:
 		set.KeyType = nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr)
 		set.Concatenation, set.Interval = true, true
