@@ -56,15 +56,14 @@ func (p *plan) candidates(r store.Reader, request placement.Request) []placement
 	if !chosen && len(nodes) > enoughCandidates {
 		rand.Shuffle(len(nodes), func(i, j int) { nodes[i], nodes[j] = nodes[j], nodes[i] })
 	}
-	here := p.tasksHere(r)
-	groups := p.groupsOn(r)
+	here, groups, held := p.tasksHere(r), p.groupsOn(r), p.held(r, chosen)
 	candidates := make([]placement.Instance, 0, len(nodes))
 	withRoom := 0
 	for _, n := range nodes {
 		if n.Status == model.InstanceInactive {
 			continue
 		}
-		candidates = append(candidates, instance(n, records.Tasks.Sum(r, records.TasksOnInstance, n.ID)))
+		candidates = append(candidates, instance(n, held(n.ID)))
 		c := &candidates[len(candidates)-1]
 		c.GroupTasks, c.Groups = here[n.ID], groups[n.ID]
 		c.PortTaken = p.portTaken(r, n.ID)
@@ -79,6 +78,32 @@ func (p *plan) candidates(r store.Reader, request placement.Request) []placement
 		}
 	}
 	return candidates
+}
+
+// held tells what tasks hold of an instance. When all instances are asked for,
+// in their order, the sums are read along with them, which is a fraction of
+// the work of looking for each.
+func (p *plan) held(r store.Reader, all bool) func(instanceID string) store.Amounts {
+	if !all || len(p.InstanceIDs) > 0 {
+		return func(id string) store.Amounts { return records.Tasks.Sum(r, records.TasksOnInstance, id) }
+	}
+	type held struct {
+		id      string
+		amounts store.Amounts
+	}
+	var sums []held
+	for id, amounts := range records.Tasks.Sums(r, records.TasksOnInstance, "") {
+		sums = append(sums, held{id, amounts})
+	}
+	return func(id string) store.Amounts {
+		for len(sums) > 0 && sums[0].id < id {
+			sums = sums[1:]
+		}
+		if len(sums) > 0 && sums[0].id == id {
+			return sums[0].amounts
+		}
+		return store.Amounts{}
+	}
 }
 
 func (p *plan) nodes(r store.Reader) []*model.Instance {

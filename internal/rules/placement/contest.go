@@ -79,6 +79,7 @@ type contest struct {
 	request *Request
 	orders  []Order
 	seed    uint64
+	random  bool // the strategy draws lots, not only to break ties
 	hosts   []host
 	leagues []*league
 	zones   map[string]int            // tasks of the group by zone
@@ -124,6 +125,7 @@ func newContest(seed uint64, instances []Instance, r *Request) *contest {
 	if c.zones == nil {
 		c.zones = map[string]int{}
 	}
+	c.random = slices.ContainsFunc(c.orders, func(o Order) bool { return o.kind == byLot })
 	c.hosts = make([]host, len(instances))
 	leagues := map[string]*league{}
 	shared := slices.ContainsFunc(c.orders, func(o Order) bool { return o.kind == bySpread })
@@ -206,9 +208,9 @@ func (c *contest) appraise(h *host) {
 	h.room = min(share(h.freeCPU-c.request.CPU, h.CPU), share(h.freeMemory-c.request.Memory, h.Memory))
 }
 
-// lotOf is the instance's lot. Lots are arrivals of a Poisson process: after
-// its turn an instance waits again as long as any other, so that every draw is
-// fair.
+// lotOf is the instance's lot. Where lots decide they are arrivals of a Poisson
+// process: after its turn an instance waits again as long as any other, so
+// that every draw is fair.
 func (c *contest) lotOf(h *host) float64 {
 	if h.lot == 0 {
 		c.drawLot(h)
@@ -218,7 +220,12 @@ func (c *contest) lotOf(h *host) float64 {
 
 func (c *contest) drawLot(h *host) {
 	h.draws++
-	h.lot -= math.Log(1 - float64(draw(c.seed, h.ID, h.draws)>>11)/(1<<53))
+	u := float64(draw(c.seed, h.ID, h.draws)>>11) / (1 << 53)
+	if !c.random {
+		h.lot = u
+		return
+	}
+	h.lot -= math.Log(1 - u)
 }
 
 func share(free, total int64) float64 {
