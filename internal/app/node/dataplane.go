@@ -53,6 +53,7 @@ func newDataPlane(cfg Config, manager *network.Manager) (*dataPlane, error) {
 	p.documents, err = documents.Open(documents.Config{
 		Dir: cfg.Instance.Path("agent", "documents"), Log: room(cfg.Log, "agent/documents"),
 		Consumers: map[string]documents.Consumer{
+			model.DocumentVPC:           p.resolver.ApplyVPCs,
 			model.DocumentInterface:     p.firewall.ApplyInterfaces,
 			model.DocumentSecurityGroup: p.firewall.ApplyGroups,
 			model.DocumentZone:          p.resolver.Apply,

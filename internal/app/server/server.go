@@ -12,31 +12,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"berth.dev/berth/internal/app/instance"
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/control/dispatch"
-	"berth.dev/berth/internal/control/liveness"
-	"berth.dev/berth/internal/control/nodeca"
-	"berth.dev/berth/internal/control/reaper"
 	"berth.dev/berth/internal/data/etcd"
 	"berth.dev/berth/internal/data/logstore"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/edge/gateway"
-	ec2service "berth.dev/berth/internal/service/ec2"
-	ecsservice "berth.dev/berth/internal/service/ecs"
-	logsservice "berth.dev/berth/internal/service/logs"
-	stsservice "berth.dev/berth/internal/service/sts"
-	"berth.dev/berth/internal/wire/api/ec2api"
-	"berth.dev/berth/internal/wire/api/ecsapi"
-	"berth.dev/berth/internal/wire/api/logsapi"
-	"berth.dev/berth/internal/wire/api/stsapi"
 )
 
 // Config says what a control plane is.
@@ -54,6 +40,9 @@ type Config struct {
 	NodeLostAfter time.Duration
 	// Retention is how long stopped tasks are kept.
 	Retention time.Duration
+	// HealthyAfter is when a running task without load balancer and health
+	// check counts as healthy.
+	HealthyAfter time.Duration
 	// PublicAddresses are those that load balancers and tasks get when they
 	// are to be reached from outside their VPC. Invalid: a part of the host's
 	// loopback range.
@@ -140,48 +129,20 @@ func (p *controlPlane) serve(ctx context.Context, api net.Listener) error {
 	if err := p.bootstrap(ctx); err != nil {
 		return err
 	}
-	authority, err := nodeca.Open(p.cfg.Instance.Path("server", "pki"), time.Now())
+	loops, err := p.loops()
 	if err != nil {
 		return err
 	}
-	p.dispatcher = dispatch.New(dispatch.Config{
-		Store: p.store, Logs: logSink{p.logs}, Authority: authority,
-		Scope: p.cfg.Scope, Log: room(p.cfg.Log, "control/dispatch"),
-	})
 	if p.gateway, err = p.doors(); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return ended(ctx, "dispatch", p.dispatcher.Run(ctx)) })
-	g.Go(func() error {
-		return ended(ctx, "liveness", liveness.New(p.store, p.cfg.NodeLostAfter, room(p.cfg.Log, "control/liveness")).Run(ctx))
-	})
-	g.Go(func() error {
-		return ended(ctx, "reaper", reaper.New(p.store, history{p.logs}, p.cfg.Retention, room(p.cfg.Log, "control/reaper")).Run(ctx))
-	})
+	for name, run := range loops {
+		g.Go(func() error { return ended(ctx, name, run(ctx)) })
+	}
 	g.Go(func() error { return p.serveNodes(ctx) })
 	g.Go(func() error { return p.serveAPI(ctx, api) })
 	return g.Wait()
-}
-
-// doors builds the providers and the gateway before them.
-func (p *controlPlane) doors() (http.Handler, error) {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return gateway.New(gateway.Config{
-		Services: []gateway.Service{
-			{API: ecsapi.API, Provider: ecsservice.New(ecsservice.Config{Store: p.store, Scope: p.cfg.Scope})},
-			{API: ec2api.API, Provider: ec2service.New(ec2service.Config{Store: p.store, Scope: p.cfg.Scope})},
-			{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: p.cfg.Scope.AccountID, Region: p.cfg.Scope.Region})},
-			{API: stsapi.API, Provider: stsservice.New(stsservice.Config{})},
-		},
-		Credentials: credentials{p.store, p.cfg.Scope},
-		Region:      p.cfg.Scope.Region,
-		Ready:       p.ready,
-		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Registerer:  registry,
-		Logger:      room(p.cfg.Log, "edge/gateway"),
-	})
 }
 
 // ready is what /readyz says.
