@@ -185,9 +185,6 @@ type RuleCondition struct {
 	Regex      []string   `json:"regexValues,omitempty"`
 	HeaderName string     `json:"headerName,omitempty"`
 	Query      []QueryArg `json:"query,omitempty"`
-	// Legacy remembers that Values was given at the top level, so that it is
-	// described the same way.
-	Legacy bool `json:"legacy,omitempty"`
 }
 
 // QueryArg matches one query parameter; an empty key matches any.

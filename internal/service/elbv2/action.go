@@ -9,6 +9,7 @@ import (
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/rules/routing"
 	"berth.dev/berth/internal/wire/api/elbv2api"
 )
 
@@ -48,7 +49,38 @@ func (p *Provider) actions(where at, given []elbv2api.Action) ([]model.BalancerA
 	if err != nil {
 		return nil, err
 	}
-	return []model.BalancerAction{*action}, nil
+	actions := []model.BalancerAction{*action}
+	return actions, expressible(trial(where, actions, nil))
+}
+
+// trial is the smallest load balancer that would do the actions, by a rule if
+// there is one.
+func trial(where at, actions []model.BalancerAction, rule *model.ListenerRule) *model.NodeLoadBalancer {
+	d := &model.NodeLoadBalancer{LoadBalancer: model.LoadBalancer{Type: where.balancer.Type}}
+	for _, name := range groupsIn(actions) {
+		d.TargetGroups = append(d.TargetGroups, model.NodeTargetGroup{TargetGroup: model.TargetGroup{ID: name, ARN: name, Protocol: where.protocol}})
+	}
+	protocol := where.protocol
+	switch protocol { // certificates are not in question
+	case "HTTPS":
+		protocol = "HTTP"
+	case "TLS":
+		protocol = "TCP"
+	}
+	d.Listeners = []model.Listener{{ID: "trial", Port: where.port, Protocol: protocol, DefaultActions: actions}}
+	if rule != nil {
+		d.Rules = []model.ListenerRule{{ID: "trial", ListenerID: "trial", Priority: rule.Priority, Conditions: rule.Conditions, Actions: actions}}
+	}
+	return d
+}
+
+// expressible refuses what AWS allows and the engine on the node cannot do:
+// it would leave that out.
+func expressible(d *model.NodeLoadBalancer) error {
+	if problems := routing.Compile(d, routing.Site{}).Problems; len(problems) > 0 {
+		return failure(codeOperationNotPermitted, "Berth cannot serve this: %s.", strings.ReplaceAll(problems[0], "\n", ": "))
+	}
+	return nil
 }
 
 func (p *Provider) action(where at, a *elbv2api.Action) (*model.BalancerAction, error) {
@@ -112,16 +144,22 @@ func (p *Provider) forward(where at, a *elbv2api.Action, out *model.BalancerActi
 	if sum == 0 && len(tuples) > 1 {
 		return invalid("At least one target group must have a weight greater than 0")
 	}
-	return stickiness(a.ForwardConfig, out)
+	if where.balancer.Type == model.LoadBalancerNetwork && len(out.TargetGroups) > 1 && where.protocol == "TLS" {
+		return unsupported("several target groups of a TLS listener")
+	}
+	return stickiness(where, a.ForwardConfig, out)
 }
 
-func stickiness(config *elbv2api.ForwardActionConfig, out *model.BalancerAction) error {
+func stickiness(where at, config *elbv2api.ForwardActionConfig, out *model.BalancerAction) error {
 	if config == nil || config.TargetGroupStickinessConfig == nil {
 		return nil
 	}
 	s := config.TargetGroupStickinessConfig
 	if s.Enabled == nil || !*s.Enabled {
 		return nil
+	}
+	if where.balancer.Type == model.LoadBalancerNetwork {
+		return failure(codeInvalidAction, "Target group stickiness is not supported for listeners of network load balancers")
 	}
 	if s.DurationSeconds == nil || *s.DurationSeconds < 1 || *s.DurationSeconds > 604800 {
 		return invalid("Target group stickiness duration must be between '1' and '604800' seconds inclusive")

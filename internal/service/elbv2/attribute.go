@@ -165,8 +165,9 @@ func groupChecks(g *model.TargetGroup) map[string]check {
 		"stickiness.app_cookie.cookie_name":      cookieName,
 		"stickiness.app_cookie.duration_seconds": within(1, 604800),
 		"slow_start.duration_seconds":            orWord("0", within(30, 900)),
-		"load_balancing.cross_zone.enabled":      oneOf("true", "false", "use_load_balancer_configuration"),
-		"load_balancing.algorithm.type": only2([]string{"round_robin", "least_outstanding_requests"}, "targets are chosen in turn or by outstanding requests",
+		"load_balancing.cross_zone.enabled": allowed([]string{"use_load_balancer_configuration", "true"}, "targets of all zones get requests",
+			oneOf("true", "false", "use_load_balancer_configuration")),
+		"load_balancing.algorithm.type": allowed([]string{"round_robin", "least_outstanding_requests"}, "targets are chosen in turn or by outstanding requests",
 			oneOf("round_robin", "least_outstanding_requests", "weighted_random")),
 		"load_balancing.algorithm.anomaly_mitigation":                  only("off", "anomalies are not detected", oneOf("on", "off")),
 		model.AttributeDeregistrationDelay:                             within(0, 3600),
@@ -178,6 +179,10 @@ func groupChecks(g *model.TargetGroup) map[string]check {
 	}
 	if g.BalancerType() == model.LoadBalancerNetwork {
 		checks["stickiness.type"] = oneOf("source_ip")
+		checks["stickiness.enabled"] = only("false", "connections of one client go to several targets", onOff)
+		if g.Protocol == "UDP" || g.Protocol == "TCP_UDP" {
+			checks["proxy_protocol_v2.enabled"] = only("false", "datagrams are not wrapped", onOff)
+		}
 	}
 	if g.Protocol != "TCP" && g.Protocol != "TLS" || g.TargetType != targetIP {
 		if g.Protocol == "UDP" || g.Protocol == "TCP_UDP" {
@@ -192,7 +197,8 @@ func groupChecks(g *model.TargetGroup) map[string]check {
 	return checks
 }
 
-func only2(values []string, why string, known check) check {
+// allowed is only with several values.
+func allowed(values []string, why string, known check) check {
 	return func(key, given string) error {
 		if slices.Contains(values, given) {
 			return nil
@@ -221,24 +227,14 @@ func listenerChecks() map[string]check {
 	for _, a := range model.ListenerAttributes() {
 		switch {
 		case a.Key == "tcp.idle_timeout.seconds":
-			checks[a.Key] = within(60, 6000)
+			checks[a.Key] = only(a.Default, "a flow that is idle is forgotten after a fixed time", within(60, 6000))
 		case a.Key == "routing.http.response.server.enabled":
-			checks[a.Key] = onOff
-		case strings.HasPrefix(a.Key, "routing.http.request.x_amzn_mtls"):
-			checks[a.Key] = only("", "clients' certificates are not checked", anything)
+			checks[a.Key] = only(a.Default, "the load balancer's own answers always name it", onOff)
 		default:
-			checks[a.Key] = headerText
+			checks[a.Key] = only(a.Default, "listeners change no headers of their own", anything)
 		}
 	}
 	return checks
-}
-
-// headerText checks what becomes a header's name or value.
-func headerText(key, value string) error {
-	if len(value) > 1024 || strings.ContainsFunc(value, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
-		return invalid("The value for attribute '%s' must have printable characters only, at most 1024", key)
-	}
-	return nil
 }
 
 // ModifyLoadBalancerAttributes implements elbv2api.Service. It answers with
@@ -312,10 +308,9 @@ func together(g *model.TargetGroup) error {
 	if g.Attribute("stickiness.enabled") == "true" && g.Attribute("stickiness.type") == "app_cookie" && g.Attribute("stickiness.app_cookie.cookie_name") == "" {
 		return failure(codeInvalidConfiguration, "You must specify an application cookie name for application-based stickiness")
 	}
-	if g.Attribute("stickiness.enabled") == "true" && g.Protocol == "TLS" {
-		return failure(codeInvalidConfiguration, "Stickiness type 'source_ip' is not supported for target groups with the TLS protocol")
-	}
-	return nil
+	return expressible(&model.NodeLoadBalancer{
+		LoadBalancer: model.LoadBalancer{Type: g.BalancerType()}, TargetGroups: []model.NodeTargetGroup{{TargetGroup: *g}},
+	})
 }
 
 // DescribeTargetGroupAttributes implements elbv2api.Service.

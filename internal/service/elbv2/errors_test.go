@@ -20,7 +20,13 @@ type refusals struct {
 
 func (r *refusals) section(name string) { fmt.Fprintf(&r.lines, "\n# %s\n", name) }
 
-func (r *refusals) add(err error) { fmt.Fprintln(&r.lines, r.ids.Replace(said(err))) }
+func (r *refusals) add(err error) {
+	line := r.ids.Replace(said(err))
+	if text, _, found := strings.Cut(line, "cannot serve this: "); found { // what follows is rules/routing's to say
+		line = text + "cannot serve this: …"
+	}
+	fmt.Fprintln(&r.lines, line)
+}
 
 func call[In, Out any](r *refusals, do func(*world, *In) (Out, error), ins ...In) {
 	for i := range ins {
@@ -382,6 +388,8 @@ func (r *refusals) rules(nlb elbv2api.LoadBalancer, tcpGroup elbv2api.TargetGrou
 		on(elbv2api.RuleCondition{SourceIpConfig: &elbv2api.SourceIpConditionConfig{Values: []string{"10.0.0.1"}}}),
 		on(elbv2api.RuleCondition{SourceIpConfig: &elbv2api.SourceIpConditionConfig{Values: []string{"fd00::/8"}}}),
 		on(elbv2api.RuleCondition{PathPatternConfig: &elbv2api.PathPatternConditionConfig{RegexValues: []string{"("}}}),
+		on(elbv2api.RuleCondition{PathPatternConfig: &elbv2api.PathPatternConditionConfig{RegexValues: []string{`\p{Greek}`}}}),
+		on(elbv2api.RuleCondition{HttpHeaderConfig: &elbv2api.HttpHeaderConditionConfig{HttpHeaderName: new("x-*"), Values: []string{"x"}}}),
 	)
 	r.section("ModifyRule, DeleteRule, SetRulePriorities, DescribeRules")
 	type modify = elbv2api.ModifyRuleInput
@@ -436,12 +444,15 @@ func (r *refusals) attributes(lb, nlb elbv2api.LoadBalancer, group, tcpGroup elb
 	}
 	r.groupAttributes(tcpGroup.TargetGroupArn, "stickiness.lb_cookie.duration_seconds", "1")
 	r.groupAttributes(tcpGroup.TargetGroupArn, "target_health_state.unhealthy.draining_interval_seconds", "1")
+	r.groupAttributes(tcpGroup.TargetGroupArn, "stickiness.enabled", "true")
+	r.groupAttributes(group.TargetGroupArn, "load_balancing.cross_zone.enabled", "false")
+	r.groupAttributes(group.TargetGroupArn, "stickiness.enabled", "true", "stickiness.type", "app_cookie", "stickiness.app_cookie.cookie_name", "a(b)")
 	r.groupAttributes(group.TargetGroupArn, "slow_start.duration_seconds", "30", "load_balancing.algorithm.type", "least_outstanding_requests")
 	r.groupAttributes(group.TargetGroupArn, "stickiness.enabled", "true", "stickiness.type", "app_cookie")
 	r.groupAttributes(group.TargetGroupArn, "stickiness.enabled", "true", "stickiness.enabled", "true")
 
 	r.section("ModifyListenerAttributes")
-	for _, kv := range [][2]string{{"colour", "red"}, {"tcp.idle_timeout.seconds", "60"}, {"routing.http.response.server.enabled", "x"}, {"routing.http.request.x_amzn_mtls_clientcert.header_name", "x"}, {"routing.http.response.x_frame_options.header_value", "a\nb"}} {
+	for _, kv := range [][2]string{{"colour", "red"}, {"tcp.idle_timeout.seconds", "60"}, {"routing.http.response.server.enabled", "x"}, {"routing.http.response.server.enabled", "false"}, {"routing.http.request.x_amzn_mtls_clientcert.header_name", "x"}, {"routing.http.response.x_frame_options.header_value", "a\nb"}} {
 		_, err := r.world.ModifyListenerAttributes(r.world.Context(), &elbv2api.ModifyListenerAttributesInput{ListenerArn: listener.ListenerArn, Attributes: []elbv2api.ListenerAttribute{{Key: &kv[0], Value: &kv[1]}}})
 		r.add(err)
 	}

@@ -55,6 +55,9 @@ func (p *Provider) CreateRule(ctx context.Context, in *elbv2api.CreateRuleInput)
 		if made.Actions, err = p.actions(at{tx: tx, balancer: lb, protocol: l.Protocol, port: l.Port}, in.Actions); err != nil {
 			return err
 		}
+		if err := expressible(trial(at{balancer: lb, protocol: l.Protocol, port: l.Port}, made.Actions, made)); err != nil {
+			return err
+		}
 		if err := groupLimit(tx, lb, made.Actions); err != nil {
 			return err
 		}
@@ -126,11 +129,13 @@ func (p *Provider) ModifyRule(ctx context.Context, in *elbv2api.ModifyRuleInput)
 					return err
 				}
 			}
-			if in.Actions == nil {
-				return nil
+			where := at{tx: tx, balancer: lb, protocol: l.Protocol, port: l.Port}
+			if in.Actions != nil {
+				if r.Actions, err = p.actions(where, in.Actions); err != nil {
+					return err
+				}
 			}
-			r.Actions, err = p.actions(at{tx: tx, balancer: lb, protocol: l.Protocol, port: l.Port}, in.Actions)
-			return err
+			return expressible(trial(where, r.Actions, r))
 		}); err != nil {
 			return err
 		}
