@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"berth.dev/berth/internal/agent/firewall"
@@ -57,8 +58,12 @@ func parseENI(eni model.AssignedNetwork) (network.ENI, error) {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return network.ENI{}, fmt.Errorf("reading network interface %s: %w", eni.ID, err)
 	}
+	owner := eni.OwnerID
+	if eni.Owner == model.InterfaceOfTask {
+		owner = eni.TaskARN[strings.LastIndexByte(eni.TaskARN, '/')+1:]
+	}
 	return network.ENI{
-		ID: eni.ID, OwnerID: eni.TaskARN[len(eni.TaskARN)-32:],
+		ID: eni.ID, OwnerID: owner,
 		VPC: network.VPC{ID: eni.VPCID, CIDR: vpc}, Subnet: subnet, Address: address, MAC: mac,
 	}, nil
 }
@@ -67,14 +72,18 @@ func (n networks) Detach(ctx context.Context, eniID string) error {
 	return n.manager.Detach(ctx, eniID)
 }
 
+// List leaves out what belongs to load balancers: the task engine removes what
+// no task of its has.
 func (n networks) List(ctx context.Context) ([]string, error) {
 	attachments, err := n.manager.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]string, len(attachments))
-	for i, a := range attachments {
-		ids[i] = a.ENI.ID
+	var ids []string
+	for _, a := range attachments {
+		if a.ENI.OfTask() {
+			ids = append(ids, a.ENI.ID)
+		}
 	}
 	return ids, nil
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 
 	"golang.org/x/sync/errgroup"
@@ -11,6 +12,7 @@ import (
 	"berth.dev/berth/internal/agent/metadata"
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/agent/task"
+	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/model"
 )
 
@@ -33,13 +35,18 @@ func newEndpoints(cfg Config, resolver *dns.Resolver, containers runtime.Runtime
 }
 
 // Serve opens both before it calls ready, so that a container that asks at
-// once is answered.
+// once is answered. In network mode bridge each container has a namespace that
+// is in no VPC.
 func (e *endpoints) Serve(ctx context.Context, a *model.Assignment, netnsPath string, ready func()) error {
-	vpc, err := netip.ParsePrefix(a.NetworkInterface.VPCCIDR)
-	if err != nil {
-		return fmt.Errorf("reading the VPC's range: %w", err)
+	var vpc dns.VPC
+	if eni := a.NetworkInterface; eni != nil {
+		cidr, err := netip.ParsePrefix(eni.VPCCIDR)
+		if err != nil {
+			return fmt.Errorf("reading the VPC's range: %w", err)
+		}
+		vpc = dns.VPC{ID: eni.VPCID, CIDR: cidr}
 	}
-	resolver, err := e.resolver.Open(ctx, netnsPath, dns.VPC{ID: a.NetworkInterface.VPCID, CIDR: vpc})
+	resolver, err := e.resolver.Open(ctx, netnsPath, vpc)
 	if err != nil {
 		return err
 	}
@@ -53,4 +60,16 @@ func (e *endpoints) Serve(ctx context.Context, a *model.Assignment, netnsPath st
 	g.Go(func() error { return resolver.Run(ctx) })
 	g.Go(func() error { return answers.Run(ctx) })
 	return g.Wait()
+}
+
+// serveHost answers tasks in network mode host, which have no namespace of
+// their own to answer in. A node where that is not possible runs other tasks.
+func (e *endpoints) serveHost(ctx context.Context, instanceID string, engine *task.Engine, log *slog.Logger) error {
+	endpoint, err := e.metadata.OpenHost(ctx, metadata.HostAddress(instanceID), engine.HostTask)
+	if err != nil {
+		log.WarnContext(ctx, "tasks in network mode host have no metadata", telemetry.Error, err)
+		<-ctx.Done()
+		return nil
+	}
+	return endpoint.Run(ctx)
 }

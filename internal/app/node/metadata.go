@@ -16,6 +16,7 @@ import (
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/agent/task"
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/rules/taskspec"
 )
 
 // metadataSource tells tasks about themselves from the task engine's view and
@@ -74,7 +75,10 @@ func taskView(v task.View) metadata.TaskView {
 
 func networkView(a *model.Assignment) *metadata.NetworkView {
 	if a.NetworkInterface == nil {
-		return nil
+		if a.TaskDefinition.NetworkMode == taskspec.NetworkHost {
+			return &metadata.NetworkView{Mode: taskspec.NetworkHost}
+		}
+		return nil // in mode bridge each container has its own
 	}
 	address, err1 := netip.ParseAddr(a.NetworkInterface.Address)
 	subnet, err2 := netip.ParsePrefix(a.NetworkInterface.SubnetCIDR)
@@ -125,15 +129,33 @@ func containerView(a *model.Assignment, def *model.ContainerDefinition, s *task.
 	if def.LogConfiguration != nil {
 		out.LogDriver, out.LogOptions = def.LogConfiguration.LogDriver, def.LogConfiguration.Options
 	}
-	for _, p := range def.PortMappings {
-		if p.ContainerPort == nil {
-			continue
-		}
-		port := uint16(*p.ContainerPort) //nolint:gosec // checked at registration
-		out.Ports = append(out.Ports, metadata.PortView{ContainerPort: port, HostPort: port, Protocol: p.Protocol})
+	out.Ports = portViews(def, s)
+	if address, err := netip.ParseAddr(s.Address); err == nil {
+		out.Network = &metadata.NetworkView{Mode: taskspec.NetworkBridge, Address: address}
 	}
 	for _, m := range def.MountPoints {
 		out.Volumes = append(out.Volumes, metadata.VolumeView{DockerName: m.SourceVolume, Destination: m.ContainerPath})
+	}
+	return out
+}
+
+// portViews are the ports that lead to a container: those of the host that it
+// was given, else its own.
+func portViews(def *model.ContainerDefinition, s *task.ContainerState) []metadata.PortView {
+	var out []metadata.PortView
+	for _, b := range s.Bindings {
+		out = append(out, metadata.PortView{
+			ContainerPort: uint16(b.ContainerPort), HostPort: uint16(b.HostPort), Protocol: b.Protocol, //nolint:gosec // ports
+		})
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, p := range def.PortMappings {
+		if p.ContainerPort != nil {
+			port := uint16(*p.ContainerPort) //nolint:gosec // checked at registration
+			out = append(out, metadata.PortView{ContainerPort: port, HostPort: port, Protocol: p.Protocol})
+		}
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	goruntime "runtime"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"berth.dev/berth/internal/agent/helper"
 	"berth.dev/berth/internal/agent/journal"
 	"berth.dev/berth/internal/agent/logdriver"
+	"berth.dev/berth/internal/agent/metadata"
 	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime/containerd"
 	"berth.dev/berth/internal/agent/session"
@@ -87,7 +89,13 @@ func Run(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("opening the container runtime: %w", err)
 	}
 	defer containers.Close() //nolint:errcheck // the agent is ending
-	manager, err := network.New(network.Config{Instance: cfg.Instance.ID, Log: room(cfg.Log, "agent/network")})
+	manager, err := network.New(network.Config{
+		Instance: cfg.Instance.ID, Log: room(cfg.Log, "agent/network"),
+		// The data directory itself owns the default VPC's range.
+		Claims: func(candidates, used []netip.Prefix) (netip.Prefix, error) {
+			return network.ClaimRange(network.ClaimDir, dir, candidates, used)
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -117,7 +125,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	endpoints, connect := newEndpoints(cfg, plane.resolver, containers)
 	engine := task.New(task.Config{
-		Runtime: containers, Network: networks{manager, plane.firewall}, Logs: logs{driver}, Endpoints: endpoints,
+		Runtime: containers, Network: networks{manager, plane.firewall}, Bridge: manager,
+		HostMetadata: metadata.HostAddress(cfg.Instance.ID).String(),
+		Logs:         logs{driver}, Endpoints: endpoints,
 		Journal: taskJournal, Report: client.Report,
 		Credentials: registryCredentials{cfg.Instance.Path("registry-credentials.json")}.find,
 		Dir:         dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
@@ -127,10 +137,22 @@ func Run(ctx context.Context, cfg Config) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	for part, run := range map[string]func(context.Context) error{
-		"runtime":   containers.Run,
-		"network":   manager.Run,
-		"firewall":  plane.firewall.Run,
-		"balancers": plane.balancers.Run,
+		"runtime":  containers.Run,
+		"network":  manager.Run,
+		"firewall": plane.firewall.Run,
+		"balancers": func(ctx context.Context) error {
+			// The engine removes interfaces that no task of its has; one that is
+			// only half made does not say that it is a load balancer's.
+			select {
+			case <-engine.Loaded():
+				return plane.balancers.Run(ctx)
+			case <-ctx.Done():
+				return nil
+			}
+		},
+		"metadata": func(ctx context.Context) error {
+			return endpoints.serveHost(ctx, cfg.Instance.ID, engine, room(cfg.Log, "agent/metadata"))
+		},
 		"documents": plane.documents.Run,
 		"resolver":  plane.serveHost,
 		"logdriver": driver.Run,
@@ -263,6 +285,7 @@ func purgeNetworks(ctx context.Context, i instance.Instance, log *slog.Logger) e
 	for _, dir := range []string{network.ClaimDir, instance.PublicClaims, instance.ResolverClaims} {
 		errs = append(errs, network.ReleaseRanges(dir, i.DataDir))
 	}
+	errs = append(errs, network.ReleaseRanges(network.ClaimDir, Dir(i)))
 	return errors.Join(errs...)
 }
 
