@@ -81,7 +81,6 @@ func (p *Provider) changeService(s *model.Service, in *ecsapi.UpdateServiceInput
 		}
 		s.DesiredCount = int(*in.DesiredCount)
 	}
-	// The stored configuration may share what applying would change in place.
 	if err := applyDeploymentConfiguration(&s.DeploymentConfiguration, in.DeploymentConfiguration); err != nil {
 		return err
 	}
@@ -106,7 +105,13 @@ func (p *Provider) changeService(s *model.Service, in *ecsapi.UpdateServiceInput
 	if in.PropagateTags != "" {
 		s.PropagateTags = string(in.PropagateTags)
 	}
-	return changeRevision(&s.Revision, in)
+	if err := changeRevision(&s.Revision, in); err != nil {
+		return err
+	}
+	if in.HealthCheckGracePeriodSeconds == nil && len(s.Revision.LoadBalancers) == 0 {
+		s.HealthCheckGraceSeconds = nil // it was about the load balancers that are gone
+	}
+	return nil
 }
 
 func changeRevision(r *model.RevisionSpec, in *ecsapi.UpdateServiceInput) error {
