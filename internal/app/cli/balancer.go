@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,10 +34,13 @@ func (c *clients) balancersOf(ctx context.Context, services ...types.Service) (*
 		}
 	}
 	slices.Sort(groups)
-	for some := range slices.Chunk(slices.Compact(groups), 20) {
-		out, err := c.elb.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: some})
+	for _, arn := range slices.Compact(groups) {
+		out, err := c.elb.DescribeTargetGroups(ctx, &elb.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
+		if groupIsGone(err) {
+			continue
+		}
 		if err != nil {
-			return nil, fmt.Errorf("looking for target groups: %w", explained(err))
+			return nil, fmt.Errorf("looking for target group %s: %w", arn, explained(err))
 		}
 		for i := range out.TargetGroups {
 			b.groups[aws.ToString(out.TargetGroups[i].TargetGroupArn)] = &out.TargetGroups[i]
@@ -54,6 +58,13 @@ func (c *clients) balancersOf(ctx context.Context, services ...types.Service) (*
 		}
 	}
 	return b, nil
+}
+
+// groupIsGone tells that somebody deleted a target group that a service has:
+// the service has one place less to be found at.
+func groupIsGone(err error) bool {
+	_, gone := errors.AsType[*elbtypes.TargetGroupNotFoundException](err)
+	return gone
 }
 
 // addBalancers adds load balancers with their listeners.
@@ -219,6 +230,9 @@ func (c *clients) targets(ctx context.Context, s *types.Service) ([]target, erro
 	var all []target
 	for _, l := range s.LoadBalancers {
 		out, err := c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: l.TargetGroupArn})
+		if groupIsGone(err) {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("asking for the health of targets: %w", explained(err))
 		}

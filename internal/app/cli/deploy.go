@@ -272,8 +272,7 @@ func (d *deployer) create(ctx context.Context, change *surroundings) (*types.Ser
 		in.LaunchType = types.LaunchTypeFargate
 	}
 	in.NetworkConfiguration = change.network
-	in.LoadBalancers = append(in.LoadBalancers, change.balancers...)
-	in.ServiceRegistries = append(in.ServiceRegistries, change.registries...)
+	in.LoadBalancers, in.ServiceRegistries = change.balancers(in.LoadBalancers, nil), change.registries(in.ServiceRegistries, nil)
 	out, err := d.clients.ecs.CreateService(ctx, in)
 	if err != nil {
 		return nil, fmt.Errorf("creating service %s: %w", d.order.service, explained(err))
@@ -300,8 +299,10 @@ func (d *deployer) update(ctx context.Context, change *surroundings) (*types.Ser
 		in.DesiredCount = &d.flags.count
 	}
 	in.NetworkConfiguration = change.network
-	in.LoadBalancers, in.ServiceRegistries = change.balancersOr(in.LoadBalancers), change.registriesOr(in.ServiceRegistries)
-	if d.order.spec == nil && d.order.def == nil && in.TaskDefinition == nil && !in.ForceNewDeployment && in.DesiredCount == nil && change.empty() && d.flags.expose == "" && d.flags.as == "" {
+	in.LoadBalancers = change.balancers(in.LoadBalancers, d.existing.LoadBalancers)
+	in.ServiceRegistries = change.registries(in.ServiceRegistries, d.existing.ServiceRegistries)
+	asked := d.order.spec != nil || d.order.def != nil || d.order.exposed != nil || d.order.name != nil
+	if !asked && in.TaskDefinition == nil && in.DesiredCount == nil && !in.ForceNewDeployment {
 		return nil, misuse("%s runs %s already: change something with --image, --env, -f or --task-definition, or replace its tasks with --force", d.order.service, definitionName(d.def.TaskDefinitionArn))
 	}
 	out, err := d.clients.ecs.UpdateService(ctx, in)

@@ -148,3 +148,32 @@ func TestForwardsTo(t *testing.T) {
 		t.Error("a listener leads to the group of its default action, and to no other")
 	}
 }
+
+// A service that has a load balancer and a name keeps them when it gets more,
+// and nothing is sent when nothing is new.
+func TestSurroundings_KeepWhatThereIs(t *testing.T) {
+	of := func(arns ...string) []types.LoadBalancer {
+		var all []types.LoadBalancer
+		for _, arn := range arns {
+			all = append(all, types.LoadBalancer{TargetGroupArn: aws.String(arn)})
+		}
+		return all
+	}
+	for name, c := range map[string]struct{ file, has, wanted, want []string }{
+		"nothing wanted":         {nil, []string{"a"}, nil, nil},
+		"the first":              {nil, nil, []string{"b"}, []string{"b"}},
+		"another":                {nil, []string{"a"}, []string{"b"}, []string{"a", "b"}},
+		"the same":               {nil, []string{"a"}, []string{"a"}, nil},
+		"the file's stays":       {[]string{"c"}, []string{"a"}, []string{"b"}, []string{"c", "b"}},
+		"the file says it":       {[]string{"b"}, []string{"a"}, []string{"b"}, []string{"b"}},
+		"the file leaves it out": {[]string{"c"}, []string{"b"}, []string{"b"}, []string{"c", "b"}},
+	} {
+		s := &surroundings{}
+		if len(c.wanted) > 0 {
+			s.balancer = &of(c.wanted...)[0]
+		}
+		if a, b := asJSON(t, of(c.want...)), asJSON(t, s.balancers(of(c.file...), of(c.has...))); a != b {
+			t.Errorf("%s: %s", name, cmp.Diff(a, b))
+		}
+	}
+}

@@ -196,8 +196,11 @@ func (f *runFlags) request(ctx context.Context, c *clients, def *types.TaskDefin
 	}
 	groups := f.groups
 	if len(groups) == 0 {
-		var err error
-		if groups, err = c.openGroups(ctx, subnets); err != nil {
+		at, err := c.place(ctx, subnets)
+		if err != nil {
+			return nil, err
+		}
+		if groups, err = c.openGroups(ctx, at.vpc); err != nil {
 			return nil, err
 		}
 	}

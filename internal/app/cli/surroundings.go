@@ -18,82 +18,84 @@ import (
 // what people expect of a task that they run without naming a group.
 const openGroup = "berth-open"
 
-// surroundings are what a service needs around it: members of its request
-// that differ from what it has.
+// surroundings are what a service needs around it.
 type surroundings struct {
-	network    *types.NetworkConfiguration
-	balancers  []types.LoadBalancer
-	registries []types.ServiceRegistry
+	network  *types.NetworkConfiguration // nil: as it is
+	balancer *types.LoadBalancer         // of --expose
+	registry *types.ServiceRegistry      // of --as
 }
 
-func (s *surroundings) empty() bool {
-	return s.network == nil && len(s.balancers) == 0 && len(s.registries) == 0
+// balancers are what a request says when the file says so much and the service
+// has so much: nil leaves it as it is.
+func (s *surroundings) balancers(file, has []types.LoadBalancer) []types.LoadBalancer {
+	return joined(file, has, s.balancer, func(a, b types.LoadBalancer) bool {
+		return aws.ToString(a.TargetGroupArn) == aws.ToString(b.TargetGroupArn) &&
+			aws.ToString(a.ContainerName) == aws.ToString(b.ContainerName) && aws.ToInt32(a.ContainerPort) == aws.ToInt32(b.ContainerPort)
+	})
 }
 
-// balancersOr are those of the surroundings, else those of the file.
-func (s *surroundings) balancersOr(file []types.LoadBalancer) []types.LoadBalancer {
-	if len(s.balancers) > 0 {
-		return append(slices.Clone(file), s.balancers...)
+func (s *surroundings) registries(file, has []types.ServiceRegistry) []types.ServiceRegistry {
+	return joined(file, has, s.registry, func(a, b types.ServiceRegistry) bool {
+		return aws.ToString(a.RegistryArn) == aws.ToString(b.RegistryArn)
+	})
+}
+
+// joined adds what is wanted to the file's list, or without one to what there
+// is.
+func joined[T any](file, has []T, wanted *T, same func(a, b T) bool) []T {
+	base := file
+	if len(base) == 0 {
+		base = has
 	}
-	return file
-}
-
-func (s *surroundings) registriesOr(file []types.ServiceRegistry) []types.ServiceRegistry {
-	if len(s.registries) > 0 {
-		return append(slices.Clone(file), s.registries...)
+	if wanted == nil || slices.ContainsFunc(base, func(one T) bool { return same(one, *wanted) }) {
+		return file
 	}
-	return file
+	return append(slices.Clone(base), *wanted)
 }
 
 // surroundings makes what --expose and --as ask for, and chooses a network for
 // a service that names none.
 func (d *deployer) surroundings(ctx context.Context) (*surroundings, error) {
 	s := &surroundings{}
+	if d.order.spec != nil {
+		s.network = d.order.spec.NetworkConfiguration
+	}
+	asked := d.order.exposed != nil || d.order.name != nil
 	if d.def.NetworkMode != types.NetworkModeAwsvpc {
-		if d.order.exposed != nil || d.order.name != nil {
+		if asked {
 			return nil, misuse("--expose and --as need a task definition with networkMode awsvpc; %s has %s", definitionName(d.def.TaskDefinitionArn), d.def.NetworkMode)
 		}
-		if d.order.spec != nil {
-			s.network = d.order.spec.NetworkConfiguration
-		}
+		return s, nil
+	}
+	if d.existing != nil && !asked {
 		return s, nil
 	}
 	network, err := d.network(ctx)
 	if err != nil {
 		return nil, err
 	}
-	place, err := d.clients.place(ctx, network.Subnets)
+	at, err := d.clients.place(ctx, network.Subnets)
 	if err != nil {
 		return nil, err
 	}
 	if d.order.exposed != nil {
-		balancer, err := d.expose(ctx, place, network)
-		if err != nil {
+		if s.balancer, err = d.expose(ctx, at, network); err != nil {
 			return nil, err
-		}
-		if d.existing == nil || !slices.ContainsFunc(d.existing.LoadBalancers, func(l types.LoadBalancer) bool {
-			return aws.ToString(l.TargetGroupArn) == aws.ToString(balancer.TargetGroupArn)
-		}) {
-			s.balancers = []types.LoadBalancer{*balancer}
 		}
 	}
 	if d.order.name != nil {
-		registry, err := d.register(ctx, place)
+		registry, err := d.register(ctx, at)
 		if err != nil {
 			return nil, err
 		}
-		if d.existing == nil || !slices.ContainsFunc(d.existing.ServiceRegistries, func(r types.ServiceRegistry) bool {
-			return aws.ToString(r.RegistryArn) == registry
-		}) {
-			s.registries = []types.ServiceRegistry{{RegistryArn: &registry}}
-		}
+		s.registry = &types.ServiceRegistry{RegistryArn: &registry}
 	}
-	if len(network.SecurityGroups) == 0 && d.existing == nil {
-		if network.SecurityGroups, err = d.clients.openGroups(ctx, network.Subnets); err != nil {
+	if len(network.SecurityGroups) == 0 {
+		if network.SecurityGroups, err = d.clients.openGroups(ctx, at.vpc); err != nil {
 			return nil, err
 		}
 	}
-	if d.existing == nil || d.order.spec != nil && d.order.spec.NetworkConfiguration != nil || !sameNetwork(d.existing, network) {
+	if s.network != nil || d.existing == nil || !sameNetwork(d.existing, network) {
 		s.network = &types.NetworkConfiguration{AwsvpcConfiguration: network}
 	}
 	return s, nil
@@ -179,14 +181,10 @@ func (c *clients) securityGroup(ctx context.Context, vpc, name string) (*ec2type
 	return &out.SecurityGroups[0], nil
 }
 
-// openGroups is the open group of the subnets' VPC, when it has one. In a VPC
-// that has none, its default group is used, as on AWS.
-func (c *clients) openGroups(ctx context.Context, subnets []string) ([]string, error) {
-	p, err := c.place(ctx, subnets)
-	if err != nil {
-		return nil, err
-	}
-	group, err := c.securityGroup(ctx, p.vpc, openGroup)
+// openGroups is the open group of a VPC, when it has one. In a VPC that has
+// none, its default group is used, as on AWS.
+func (c *clients) openGroups(ctx context.Context, vpc string) ([]string, error) {
+	group, err := c.securityGroup(ctx, vpc, openGroup)
 	if err != nil || group == nil {
 		return nil, err
 	}
