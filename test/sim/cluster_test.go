@@ -21,10 +21,12 @@ import (
 	"berth.dev/berth/internal/agent/session"
 	"berth.dev/berth/internal/agent/task"
 	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/control/deployment"
 	"berth.dev/berth/internal/control/dispatch"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/nodeca"
 	"berth.dev/berth/internal/data/kv/memkv"
+	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -50,6 +52,7 @@ type cluster struct {
 	unknowable map[string]bool
 	// unreported ones were lost before the control plane had heard of them.
 	unreported map[string]bool
+	bounds     boundsWatch
 	server     *server // nil while no control plane runs
 
 	subnets []string
@@ -99,6 +102,8 @@ func behave(s runtime.Spec) fake.Process {
 	switch {
 	case strings.HasPrefix(s.Name, "init"):
 		return fake.Process{Runs: 700 * time.Millisecond}
+	case strings.HasPrefix(s.Name, "exits"):
+		return fake.Process{Runs: 200 * time.Millisecond, Code: 1}
 	case strings.HasPrefix(s.Name, "short"):
 		return fake.Process{Runs: 5 * time.Second, Code: 1}
 	case strings.HasPrefix(s.Name, "deaf"):
@@ -143,7 +148,15 @@ func (c *cluster) beginServer() {
 		g.Go(func() error { return s.Run(ctx) })
 		g.Go(func() error { <-s.Ready(); return d.Run(ctx) })
 		g.Go(func() error { <-s.Ready(); return liveness.New(s, time.Minute, log).Run(ctx) })
+		g.Go(func() error {
+			<-s.Ready()
+			return deployment.New(deployment.Config{
+				Store: s, Launcher: launch.New(launch.Config{Scope: scope, Seed: func() uint64 { return 7 }}),
+				HealthyAfter: deployment.DefaultHealthyAfter, Log: log,
+			}).Run(ctx)
+		})
 		g.Go(func() error { <-s.Ready(); sv.watch.run(ctx, s); return nil })
+		g.Go(func() error { <-s.Ready(); c.bounds.run(ctx, s); return nil })
 		stop := context.AfterFunc(ctx, grpcServer.Stop)
 		defer stop()
 		g.Go(func() error { <-s.Ready(); return grpcServer.Serve(listener) })
@@ -189,10 +202,12 @@ func (c *cluster) register() {
 		return d
 	}
 	for family, containers := range map[string][]ecsapi.ContainerDefinition{
-		"one":   {def("app", true)},
-		"two":   {def("app", true, "init"), def("init", false)},
-		"short": {def("short", true), def("side", false)},
-		"deaf":  {def("deaf", true)},
+		"one":     {def("app", true)},
+		"two":     {def("app", true, "init"), def("init", false)},
+		"short":   {def("short", true), def("side", false)},
+		"deaf":    {def("deaf", true)},
+		"exits":   {def("exits", true)},
+		"missing": {{Name: ptr("app"), Image: ptr("missing:1"), Essential: ptr(true)}},
 	} {
 		_, err := c.server.ecs.RegisterTaskDefinition(c.t.Context(), &ecsapi.RegisterTaskDefinitionInput{
 			Family: ptr(family), NetworkMode: ecsapi.NetworkMode("awsvpc"),

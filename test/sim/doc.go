@@ -1,9 +1,17 @@
 // Package sim runs whole clusters in one bubble of fake time: the real store,
-// ECS provider, dispatcher, sessions and task engines, over an in-memory kv,
-// fake containers and fake networks. A seed decides what users ask, what
-// containers do and what dies when. Afterwards everything is healed and the
-// invariants are checked:
+// ECS provider, deployment loop, dispatcher, sessions and task engines, over an
+// in-memory kv, fake containers and fake networks. A seed decides what users
+// ask of tasks and services, what containers do and what dies when. All the
+// time
 //
+//   - the deployment loop never leaves a service with fewer healthy tasks than
+//     its lower bound, nor starts more than its upper one allows.
+//
+// Afterwards everything is healed and the invariants are checked:
+//
+//   - every service that can work has come to its desired count of healthy
+//     tasks of its newest revision, what cannot was ended by its circuit
+//     breaker, and what is then given a revision that works comes to work;
 //   - what RunTask acknowledged exists, and the same client token gave the same tasks;
 //   - no container was ever started twice, on whatever node;
 //   - no address was ever on two interfaces at once;
@@ -13,6 +21,6 @@
 // Go's scheduler is not deterministic, so a seed is a script and not a proof:
 // a failure prints the seed and the events that led to it.
 //
-//	go test ./test/sim -seeds 1000          # what CI runs
+//	go test ./test/sim -seeds 2000          # what CI runs
 //	go test ./test/sim -seed 42 -v          # one, with its events
 package sim

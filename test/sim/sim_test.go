@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds   = flag.Int("seeds", 1000, "how many seeds to run")
+	seeds   = flag.Int("seeds", 2000, "how many seeds to run")
 	oneSeed = flag.Uint64("seed", 0, "run this seed alone and print its events")
 )
 
@@ -60,7 +60,9 @@ func (c *cluster) script() {
 
 func (c *cluster) act() {
 	n := c.nodes[c.random.IntN(len(c.nodes))]
-	switch k := c.random.IntN(22); {
+	switch k := c.random.IntN(29); {
+	case k >= 22:
+		c.actOnService()
 	case k < 7:
 		c.runTask()
 	case k < 10:
@@ -191,23 +193,30 @@ func (c *cluster) stopTask() {
 func (c *cluster) heal() {
 	c.journal.add("script heal")
 	for range 20 {
-		for _, n := range c.nodes {
-			if n.crashed() {
-				n.kill()
-			}
-			if n.life == nil {
-				n.begin()
-			}
-		}
-		if c.server == nil {
-			c.beginServer()
-		}
+		c.tend()
 		time.Sleep(3 * time.Second)
+	}
+}
+
+// tend starts whatever does not run: faults may still have been waiting for
+// their call.
+func (c *cluster) tend() {
+	for _, n := range c.nodes {
+		if n.crashed() {
+			n.kill()
+		}
+		if n.life == nil {
+			n.begin()
+		}
+	}
+	if c.server == nil {
+		c.beginServer()
 	}
 }
 
 // check looks at the settled cluster, ends every task, and looks again.
 func (c *cluster) check() {
+	c.settleServices()
 	snap := c.server.store.Snapshot()
 	for token, ids := range c.acked {
 		for _, id := range ids {
@@ -226,11 +235,17 @@ func (c *cluster) check() {
 		c.checkContainers(t)
 	}
 	c.checkCapacity()
+	c.deleteServices()
 	c.stopAll()
 	c.checkEmpty()
 	c.server.watch.mu.Lock()
 	defer c.server.watch.mu.Unlock()
 	for _, bad := range c.server.watch.bad {
+		c.t.Error(bad)
+	}
+	c.bounds.mu.Lock()
+	defer c.bounds.mu.Unlock()
+	for _, bad := range c.bounds.bad {
 		c.t.Error(bad)
 	}
 	for _, bad := range c.book.twice {

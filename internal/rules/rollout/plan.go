@@ -157,8 +157,9 @@ func (p *planner) decision() Decision {
 			p.out.Deployments = append(p.out.Deployments, next)
 		}
 	}
+	lasting := p.wanting || p.primary != nil && p.primary.RolloutState == model.RolloutFailed
 	for key := range p.out.Progress.Said {
-		if !p.said[key] && !(p.wanting && strings.HasPrefix(key, launchCause)) {
+		if !p.said[key] && !(lasting && strings.HasPrefix(key, launchCause)) {
 			delete(p.out.Progress.Said, key)
 		}
 	}
@@ -175,7 +176,8 @@ func (d *Decision) Changed(s *model.Service) bool { return !reflect.DeepEqual(d.
 
 func (p *planner) event(message string) { p.out.Events = append(p.out.Events, message) }
 
-// launchCause begins the names of causes that last until launches succeed.
+// launchCause begins the names of causes that last until launches succeed, or
+// another deployment takes the place of one that was given up.
 const launchCause = "launch:"
 
 // say is event for a cause that lasts: it is said once, and again when it has
