@@ -1,7 +1,11 @@
 package lb
 
 import (
+	"crypto/tls"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -119,5 +123,55 @@ func TestNetworkBalancer_UDP(t *testing.T) {
 	}
 	if want := doc.Interfaces[0].Address + ":80"; from.String() != want {
 		t.Errorf("answer from %v, want %s", from, want)
+	}
+}
+
+// TestNetworkBalancer_TLS: a TLS listener ends TLS and passes bytes on; beside it a TCP listener whose targets want the
+// proxy protocol, so that they learn the client's address.
+func TestNetworkBalancer_TLS(t *testing.T) {
+	l := newLab(t)
+	one, two, client := l.site("one"), l.site("two"), l.site("client")
+	doc := l.networkBalancer("TLS", one)
+	doc.Certificates = map[string]model.NodeTLSKey{"cert-a": keyPair(t, "a.example")}
+	doc.Listeners[0].Certificates = []string{"cert-a"}
+	doc.TargetGroups[0].Protocol = "TCP"
+	lines, err := network.ListenTCP(t.Context(), two.path, two.eni.Address+":7000")
+	must(t, err)
+	defer lines.Close()
+	go func() {
+		for {
+			conn, err := lines.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				head := make([]byte, 28) // version 2 of the protocol with two IPv4 addresses
+				if _, err := io.ReadFull(conn, head); err == nil {
+					fmt.Fprintf(conn, "%s\n", net.IP(head[16:20]))
+				}
+			}()
+		}
+	}()
+	proxied := targetGroup("proxied", two)
+	proxied.Protocol, proxied.HealthCheck.Protocol, proxied.HealthCheck.Port = "TCP", "HTTP", "8080"
+	proxied.Attributes = map[string]string{"proxy_protocol_v2.enabled": "true"}
+	proxied.Targets[0].Port, proxied.Targets[0].Key = 7000, two.eni.Address+":7000"
+	doc.TargetGroups = append(doc.TargetGroups, proxied)
+	doc.Listeners = append(doc.Listeners, model.Listener{ID: "second", Port: 7000, Protocol: "TCP", DefaultActions: forward(&proxied)})
+	l.apply(l.start(), doc)
+	l.healthy(doc.LoadBalancer.ID, one, &site{eni: two.eni, port: 7000})
+
+	c := l.client(client.path)
+	c.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	if got := get(t, c, "https://"+doc.Interfaces[0].Address+":80/").body; got != "one" {
+		t.Errorf("answer %q", got)
+	}
+	conn, err := dial(t.Context(), client.path, netip.MustParseAddrPort(doc.Interfaces[0].Address+":7000"))
+	must(t, err)
+	defer conn.Close()
+	said, err := io.ReadAll(conn)
+	if got := strings.TrimSpace(string(said)); err != nil || got != client.eni.Address {
+		t.Errorf("the target was told of %q (%v), want %s", got, err, client.eni.Address)
 	}
 }

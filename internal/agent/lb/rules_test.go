@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"strings"
 	"testing"
@@ -514,4 +515,56 @@ func readUntil(t *testing.T, c net.Conn, end string) string {
 		got = append(got, one...)
 	}
 	return string(got)
+}
+
+// TestOldConnectionsGetNewRules: a request on a connection of before a reload is decided by the rules of after it, and its
+// target learns the same of the client.
+func TestOldConnectionsGetNewRules(t *testing.T) {
+	l := newLab(t)
+	one, two, client := l.site("one"), l.site("two"), l.site("client")
+	doc := l.balancer(one)
+	doc.Certificates = map[string]model.NodeTLSKey{"cert-a": keyPair(t, "a.example")}
+	doc.Listeners = append(doc.Listeners, model.Listener{ID: "https", Port: 443, Protocol: "HTTPS", Certificates: []string{"cert-a"}, DefaultActions: forward(&doc.TargetGroups[0])})
+	a := l.start()
+	l.apply(a, doc)
+	l.healthy(doc.LoadBalancer.ID, one)
+	at := doc.Interfaces[0].Address
+	h1, s1, h2 := l.client(client.path), l.client(client.path), l.client(client.path)
+	s1.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	h2.Transport.(*http.Transport).TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	h2.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	open := map[string]*http.Client{"http://" + at + ":80/": h1, "https://" + at + ":443/": s1, "https://" + at + ":443/?h2": h2}
+	for url, c := range open {
+		if got := get(t, c, url).body; got != "one" {
+			t.Fatalf("%s: %q", url, got)
+		}
+	}
+	changed := copyOf(doc)
+	changed.TargetGroups = []model.NodeTargetGroup{targetGroup("other", two)}
+	for i := range changed.Listeners {
+		changed.Listeners[i].DefaultActions = forward(&changed.TargetGroups[0])
+	}
+	l.apply(a, changed)
+	l.healthy(doc.LoadBalancer.ID, two)
+	if n := len(l.pids(doc)); n != 2 {
+		t.Fatalf("%d processes, want the old one too, for its connections", n)
+	}
+	one.stop()
+	for url, c := range open {
+		var reused bool
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+		req, err := http.NewRequestWithContext(ctx, "POST", url, nil)
+		must(t, err)
+		req.URL.Path = "/echo"
+		resp, err := c.Do(req)
+		must(t, err)
+		echo, err := io.ReadAll(resp.Body)
+		must(t, err, resp.Body.Close())
+		peer, _, _ := strings.Cut(after(string(echo), "Peer: "), ":")
+		kept := reused || resp.ProtoMajor == 2 // a client of HTTP/2 is told to make another
+		if resp.StatusCode != 200 || !kept || peer != at ||
+			strings.TrimSpace(after(string(echo), "X-Forwarded-For: ")) != client.eni.Address {
+			t.Errorf("%s on a connection of before (%v): %d\n%s", url, reused, resp.StatusCode, echo)
+		}
+	}
 }
