@@ -13,20 +13,34 @@ import (
 // zone with the most tasks of the service, and in it the instance with the
 // most.
 type order struct {
-	zones, instances map[string]int
-	keys             []func(a, b *task) int // the greater is stopped
+	keys []func(a, b *task) int // the greater is stopped
 }
 
-func newOrder(p *planner, groups ...[]*task) *order {
-	o := &order{zones: map[string]int{}, instances: map[string]int{}}
-	for _, tasks := range groups {
-		for _, t := range tasks {
-			o.zones[t.AvailabilityZone]++
-			o.instances[t.InstanceID]++
+// order counts the live tasks where they are, when it is first asked for: most
+// decisions stop none.
+func (p *planner) order() *order {
+	if p.ordered != nil {
+		return p.ordered
+	}
+	o := &order{}
+	p.ordered = o
+	zones, instances := map[string]*int{}, map[string]*int{}
+	count := func(of map[string]*int, key string) *int {
+		n := of[key]
+		if n == nil {
+			n = new(int)
+			of[key] = n
+		}
+		*n++
+		return n
+	}
+	for _, t := range p.tasks {
+		if t.live && t.state != unhealthy {
+			t.inZone, t.onInstance = count(zones, t.AvailabilityZone), count(instances, t.InstanceID)
 		}
 	}
-	byZone := func(a, b *task) int { return cmp.Compare(o.zones[a.AvailabilityZone], o.zones[b.AvailabilityZone]) }
-	byInstance := func(a, b *task) int { return cmp.Compare(o.instances[a.InstanceID], o.instances[b.InstanceID]) }
+	byZone := func(a, b *task) int { return cmp.Compare(*a.inZone, *b.inZone) }
+	byInstance := func(a, b *task) int { return cmp.Compare(*a.onInstance, *b.onInstance) }
 	strategy := p.service.PlacementStrategy
 	for _, s := range strategy {
 		switch {
@@ -44,7 +58,8 @@ func newOrder(p *planner, groups ...[]*task) *order {
 	return o
 }
 
-// draining ones first, then as the strategy has it, then the youngest.
+// compare has draining ones first, then those that the strategy would have
+// elsewhere, then the youngest.
 func (o *order) compare(a, b *task) int {
 	if a.draining != b.draining {
 		if a.draining {
@@ -73,8 +88,8 @@ func (o *order) most(tasks []*task) int {
 
 // remove takes notice of a task that is to be stopped.
 func (o *order) remove(t *task) {
-	o.zones[t.AvailabilityZone]--
-	o.instances[t.InstanceID]--
+	*t.inZone--
+	*t.onInstance--
 }
 
 // sorted has the tasks to stop first at the beginning, as things are now.
@@ -93,7 +108,7 @@ const (
 // as it should be: a task starts in the emptiest zone, and when it is healthy
 // one stops in the fullest. It returns how many tasks there may be beyond the
 // desired count.
-func (p *planner) rebalance(s sets, o *order) (extra int) {
+func (p *planner) rebalance(s sets) (extra int) {
 	progress := &p.out.Progress
 	if !p.balances() || !progress.Steady || p.primary.RolloutState != model.RolloutCompleted ||
 		len(s.old)+len(s.bad)+len(s.sick) > 0 || len(s.good) < p.desired || len(s.good) > p.desired+1 {
@@ -122,7 +137,7 @@ func (p *planner) rebalance(s sets, o *order) (extra int) {
 					there = append(there, t)
 				}
 			}
-			p.stopHealthy(there, o, 1, p.desired, full)
+			p.stopHealthy(there, 1, p.desired, full)
 		}
 		return 1
 	}

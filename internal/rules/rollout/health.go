@@ -17,11 +17,19 @@ const (
 	unhealthy              // is to be replaced
 )
 
+// Ranks at which it changes what a task is good for.
+var (
+	rankRunning      = model.TaskStatusRank(model.TaskRunning)
+	rankDeactivating = model.TaskStatusRank(model.TaskDeactivating)
+	rankStopping     = model.TaskStatusRank(model.TaskStopping)
+)
+
 // task is one that has not stopped.
 type task struct {
 	*model.Task
 	deployment *model.Deployment // nil: its record is gone
 	state      state
+	rank       int  // of LastStatus
 	live       bool // shall run, and has not begun to end
 	occupying  bool // counts towards the upper bound
 	draining   bool // its instance is to be empty
@@ -29,20 +37,22 @@ type task struct {
 	chosen     bool   // is to be stopped by this decision
 	reason     string // of its stop when it is unhealthy
 	message    string // the event about that
+
+	inZone, onInstance *int // live tasks where it is; see order
 }
 
 func (p *planner) view(t *model.Task) *task {
 	rank := model.TaskStatusRank(t.LastStatus())
 	v := &task{
-		Task: t, deployment: p.byID[t.StartedBy],
-		occupying: rank < model.TaskStatusRank(model.TaskDeactivating),
+		Task: t, deployment: p.byID[t.StartedBy], rank: rank,
+		occupying: rank < rankDeactivating,
 		protected: t.ProtectedUntil != nil && t.ProtectedUntil.After(p.now),
 	}
 	v.live = v.occupying && t.DesiredStatus == model.TaskRunning
 	if i, known := p.in.Instances[t.InstanceID]; known && !i.Active {
 		v.draining = true
 	}
-	if v.live && t.LastStatus() == model.TaskRunning {
+	if v.live && rank == rankRunning {
 		p.assess(v)
 	}
 	return v

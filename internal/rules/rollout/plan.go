@@ -42,6 +42,7 @@ type planner struct {
 	upper     int
 	desired   int // what the service wants; the eligible instances for a DAEMON
 
+	ordered *order          // see order
 	held    bool            // the lower bound keeps a task that should stop
 	wanting bool            // tasks are to be launched, now or when they may be
 	said    map[string]bool // causes that last
@@ -291,7 +292,7 @@ func (p *planner) stop(t *task, reason string) {
 func (p *planner) leave() bool {
 	busy := map[string]bool{}
 	for _, t := range p.tasks {
-		if t.deployment != nil && model.TaskStatusRank(t.LastStatus()) < model.TaskStatusRank(model.TaskStopping) {
+		if t.deployment != nil && t.rank < rankStopping {
 			busy[t.deployment.ID] = true
 		}
 	}

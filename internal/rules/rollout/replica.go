@@ -48,11 +48,10 @@ func (p *planner) bound(desired int) {
 func (p *planner) replicas() {
 	p.bound(p.service.DesiredCount)
 	s := p.divide()
-	order := newOrder(p, s.good, s.old)
 	given := p.primary.RolloutState == model.RolloutFailed // it launches no more tasks
 	extra := 0
 	if !given {
-		extra = p.rebalance(s, order)
+		extra = p.rebalance(s)
 	}
 
 	room := max(0, p.upper-p.occupying)
@@ -76,8 +75,8 @@ func (p *planner) replicas() {
 	starved := may && n < need // launches wait for room
 
 	p.stopUnhealthy(s, starved && n == 0)
-	stopped := p.stopOld(s.old, order, given, starved)
-	p.scaleIn(s.good, order, len(s.good)-p.desired-extra)
+	stopped := p.stopOld(s.old, given, starved)
+	p.scaleIn(s.good, len(s.good)-p.desired-extra)
 	if !starved {
 		room = p.sustain(s, room)
 	}
@@ -118,7 +117,7 @@ func (p *planner) stopUnhealthy(s sets, starved bool) {
 // stopOld stops what the primary deployment replaces. Of tasks that do not
 // serve, as many are kept as the lower bound is short of, unless the primary
 // waits for their room. When the primary is given up, what serves is kept.
-func (p *planner) stopOld(old []*task, order *order, given, starved bool) (stopped int) {
+func (p *planner) stopOld(old []*task, given, starved bool) (stopped int) {
 	floor := p.lower
 	if given {
 		floor = p.desired
@@ -128,7 +127,7 @@ func (p *planner) stopOld(old []*task, order *order, given, starved bool) (stopp
 		keep = max(0, floor-p.healthy)
 	}
 	var serving []*task
-	for _, t := range order.sorted(old) {
+	for _, t := range old {
 		switch {
 		case t.state == healthy:
 			serving = append(serving, t)
@@ -140,11 +139,11 @@ func (p *planner) stopOld(old []*task, order *order, given, starved bool) (stopp
 			stopped++
 		}
 	}
-	return stopped + p.stopHealthy(serving, order, len(serving), floor, "")
+	return stopped + p.stopHealthy(serving, len(serving), floor, "")
 }
 
 // stopHealthy stops up to n of the tasks while more than floor are healthy.
-func (p *planner) stopHealthy(tasks []*task, order *order, n, floor int, zone string) (stopped int) {
+func (p *planner) stopHealthy(tasks []*task, n, floor int, zone string) (stopped int) {
 	free := tasks[:0:0]
 	var guarded *task
 	for _, t := range tasks {
@@ -156,10 +155,10 @@ func (p *planner) stopHealthy(tasks []*task, order *order, n, floor int, zone st
 		free = append(free, t)
 	}
 	for stopped < n && p.healthy > floor && len(free) > 0 && len(p.out.Stops) < batch {
-		i := order.most(free)
+		i := p.order().most(free)
 		p.stop(free[i], ReasonScaling(free[i].StartedBy))
 		p.out.Stops[len(p.out.Stops)-1].Zone = zone
-		order.remove(free[i])
+		p.order().remove(free[i])
 		free = slices.Delete(free, i, i+1)
 		stopped++
 	}
@@ -180,17 +179,17 @@ func (p *planner) spare(t *task) bool {
 
 // scaleIn stops n tasks of the primary deployment: those that do not serve
 // first, then where the most are.
-func (p *planner) scaleIn(good []*task, order *order, n int) {
+func (p *planner) scaleIn(good []*task, n int) {
 	if n <= 0 {
 		return
 	}
 	var serving []*task
-	sorted := order.sorted(good)
+	sorted := p.order().sorted(good)
 	for _, s := range []state{pending, waiting} {
 		for _, t := range sorted {
 			if n > 0 && t.state == s && p.spare(t) {
 				p.stop(t, ReasonScaling(t.StartedBy))
-				order.remove(t)
+				p.order().remove(t)
 				n--
 			}
 		}
@@ -200,7 +199,7 @@ func (p *planner) scaleIn(good []*task, order *order, n int) {
 			serving = append(serving, t)
 		}
 	}
-	p.stopHealthy(serving, order, n, p.lower, "")
+	p.stopHealthy(serving, n, p.lower, "")
 }
 
 // proven tells whether a deployment has once been complete, so that its tasks
