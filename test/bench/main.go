@@ -39,7 +39,7 @@ func main() {
 }
 
 // sections are what can be measured, in the order of the report.
-var sections = []string{"launch", "throughput", "reads", "accept", "idle"}
+var sections = []string{"launch", "throughput", "reads", "accept", "loop", "idle"}
 
 // bench is one run.
 type bench struct {
@@ -98,6 +98,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	}
 	if wants("reads", "accept") {
 		if err := b.controlPlane(ctx, wants); err != nil {
+			return err
+		}
+	}
+	if wants("loop") {
+		if err := b.loop(ctx); err != nil {
 			return err
 		}
 	}

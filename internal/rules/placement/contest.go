@@ -68,6 +68,14 @@ func Orders(strategy []model.PlacementStrategy) []Order {
 	return orders
 }
 
+// In a large fleet what is left is compared in steps only. Deciders that work
+// side by side would otherwise all choose the one instance with the most left,
+// and all but one of them in vain.
+const (
+	largeFleet = 100
+	roomSteps  = 16
+)
+
 // contest holds the instances that can take the next task.
 //
 // What a strategy compares is either shared by many instances and changes with
@@ -206,6 +214,9 @@ func (c *contest) enter(leagues map[string]*league, e *entry, shared bool) {
 // appraise brings up to date what is compared of an instance.
 func (c *contest) appraise(h *host) {
 	h.room = min(share(h.freeCPU-c.request.CPU, h.CPU), share(h.freeMemory-c.request.Memory, h.Memory))
+	if len(c.hosts) > largeFleet {
+		h.room = math.Floor(h.room * roomSteps)
+	}
 }
 
 // lotOf is the instance's lot. Where lots decide they are arrivals of a Poisson
