@@ -16,18 +16,26 @@ func (c *compiler) pool(g *model.NodeTargetGroup) Pool {
 	if port, err := strconv.Atoi(g.HealthCheck.Port); err == nil && port > 0 && port < 65536 {
 		p.checkPort = port
 	}
-	server := c.serverOptions(g)
+	options := c.serverOptions(g)
 	c.section("backend", p.Backend)
 	c.comment(g.ARN)
 	c.balance(g)
 	c.check(g)
-	// Without a port HAProxy would add the listener's to that of a target. States says why there is a host name.
-	template := fmt.Sprintf("server-template s 1-%d %s:1 init-addr last,0.0.0.0", p.Slots, hostName) + server
-	c.line(template + c.checkOptions(g, p.checkPort))
+	c.slots(p, options+c.checkOptions(g, p.checkPort))
 	c.section("backend", p.Open)
 	c.balance(g)
-	c.line(template)
+	c.slots(p, options)
 	return p
+}
+
+// slots writes a pool's places for targets, one by one: of a server-template
+// only the first gets the namespace (HAProxy 2.6 does not copy it), and the
+// others would connect from the host, past the load balancer's own interface.
+func (c *compiler) slots(p Pool, options string) {
+	for n := range p.Slots {
+		// Without a port HAProxy would add the listener's to that of a target. States says why there is a host name.
+		c.line("server", Server(n+1), hostName+":1 init-addr last,0.0.0.0"+options)
+	}
 }
 
 func (c *compiler) isHTTP() bool { return c.lb.LoadBalancer.Type != model.LoadBalancerNetwork }

@@ -88,7 +88,7 @@ func TestCompile_NobodyGetsOut(t *testing.T) {
 	dir := t.TempDir()
 	ours := regexp.MustCompile(`^(#|global$|ring access$|defaults$|(frontend|backend) [A-Za-z0-9-]+$|  (#|acl [a-z0-9-]+ |balance |bind (127\.64\.0\.1:\d+$|unix@)|cookie |default|dynamic-cookie-key |format |` +
 		`http-after-response |http-check |http-error |http-request |http-response |load-server|log |log-format |maxconn |maxlen |mode |noreuseport|option |retries |server next |server agent |server-state-file |` +
-		`server-template |size |ssl-load|stats (socket|timeout) |tcp-request session |timeout |tune\.|use_backend )|$)`)
+		`server |size |ssl-load|stats (socket|timeout) |tcp-request session |timeout |tune\.|use_backend )|$)`)
 	rapid.Check(t, func(t *rapid.T) {
 		lb := balancerGen().Draw(t, "load balancer")
 		c := Compile(lb, site(dir))
