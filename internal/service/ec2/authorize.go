@@ -145,14 +145,14 @@ func (p *Provider) revoke(ctx context.Context, dry *bool, d direction, id, name 
 
 func revokedOut(g *model.SecurityGroup, r model.SecurityGroupRule, egress bool) ec2api.RevokedSecurityGroupRule {
 	return ec2api.RevokedSecurityGroupRule{
-		SecurityGroupRuleId: &r.ID, GroupId: &g.ID, IsEgress: &egress, IpProtocol: &r.Protocol, FromPort: shownPort(r, r.FromPort), ToPort: shownPort(r, r.ToPort),
+		SecurityGroupRuleId: &r.ID, GroupId: &g.ID, IsEgress: &egress, IpProtocol: &r.Protocol, FromPort: shownPort(r.FromPort), ToPort: shownPort(r.ToPort),
 		CidrIpv4: empty(r.CIDR), CidrIpv6: empty(r.CIDRIPv6), ReferencedGroupId: empty(r.GroupID), Description: empty(r.Description),
 	}
 }
 
 // shownPort is -1 where a rule is about no ports: rules of their own show that,
 // permissions leave it out.
-func shownPort(r model.SecurityGroupRule, n *int32) *int32 {
+func shownPort(n *int32) *int32 {
 	if n == nil {
 		return new(int32(-1))
 	}
@@ -162,7 +162,7 @@ func shownPort(r model.SecurityGroupRule, n *int32) *int32 {
 func (p *Provider) ruleOut(g *model.SecurityGroup, r model.SecurityGroupRule, egress bool) ec2api.SecurityGroupRule {
 	out := ec2api.SecurityGroupRule{
 		SecurityGroupRuleId: &r.ID, GroupId: &g.ID, GroupOwnerId: &p.scope.AccountID, IsEgress: &egress, IpProtocol: &r.Protocol,
-		FromPort: shownPort(r, r.FromPort), ToPort: shownPort(r, r.ToPort), CidrIpv4: empty(r.CIDR), CidrIpv6: empty(r.CIDRIPv6),
+		FromPort: shownPort(r.FromPort), ToPort: shownPort(r.ToPort), CidrIpv4: empty(r.CIDR), CidrIpv6: empty(r.CIDRIPv6),
 		Description: empty(r.Description), Tags: tagsOut(r.Tags), SecurityGroupRuleArn: new(p.scope.EC2("security-group-rule", r.ID)),
 	}
 	if r.GroupID != "" {

@@ -125,15 +125,27 @@ func (p *Provider) peer(tx *store.Tx, g *model.SecurityGroup, pair ec2api.UserId
 	return peer.ID, nil
 }
 
-// protocolNames are the protocols that EC2 shows by name.
-var protocolNames = map[string]string{"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "all": allProtocols}
+// protocolName is how EC2 shows a protocol: some numbers by name.
+func protocolName(protocol string) string {
+	switch name := strings.ToLower(protocol); name {
+	case "1":
+		return "icmp"
+	case "6":
+		return "tcp"
+	case "17":
+		return "udp"
+	case "58":
+		return "icmpv6"
+	case "all":
+		return allProtocols
+	default:
+		return name
+	}
+}
 
 // protocolOf checks a protocol with its ports, or with its ICMP type and code.
 func protocolOf(protocol *string, from, to *int32) (model.SecurityGroupRule, error) {
-	name := strings.ToLower(text(protocol))
-	if known, is := protocolNames[name]; is {
-		name = known
-	}
+	name := protocolName(text(protocol))
 	invalid := func(format string, args ...any) (model.SecurityGroupRule, error) {
 		return model.SecurityGroupRule{}, failure("InvalidParameterValue", format, args...)
 	}
