@@ -138,7 +138,11 @@ func (b *balancer) pause(ctx context.Context, doc *model.NodeLoadBalancer, err e
 		b.log.ErrorContext(ctx, "load balancer is not as it should be", keyAttr, b.state.Key, telemetry.Error, err)
 	}
 	if doc != nil {
-		b.report(doc, model.LoadBalancerFailed, err.Error())
+		status := model.LoadBalancerFailed
+		if _, err := servers(ctx, b.admin); err == nil && routing.NeedsProcess(doc) {
+			status = model.LoadBalancerActive // it serves, though not as it should
+		}
+		b.report(doc, status, err.Error())
 	}
 	return b.retry
 }
@@ -195,13 +199,7 @@ func (b *balancer) reconcile(ctx context.Context, wg *sync.WaitGroup, doc *model
 		}
 	}
 	b.probeTargets(ctx, wg, doc, namespaces)
-	if err := b.proxy(ctx, doc, namespaces, freed); err != nil {
-		return err
-	}
-	if err := b.kernel(ctx, doc); err != nil {
-		return err
-	}
-	if err := b.state.write(b.dir); err != nil {
+	if err := errors.Join(b.proxy(ctx, doc, namespaces, freed), b.kernel(ctx, doc), b.state.write(b.dir)); err != nil {
 		return err
 	}
 	b.detachOthers(ctx, doc)

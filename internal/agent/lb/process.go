@@ -77,20 +77,18 @@ func startTime(pid int) int64 {
 	return ticks
 }
 
-// launch starts HAProxy with config and returns when it serves. With predecessors it takes over their sockets, so that
-// no connection is refused in between, and then tells them to end when their connections have ended. The process
-// belongs to nobody: it outlives its starter.
-func (b *balancer) launch(ctx context.Context, config string, predecessors []process) error {
+// launch starts HAProxy with config and returns when it serves. With takeOver it takes the sockets of the process that runs,
+// so that no connection is refused in between; that one is to be told to end then (succeed). The process belongs to
+// nobody: it outlives its starter. If it cannot start, whatever ran before goes on undisturbed.
+func (b *balancer) launch(ctx context.Context, config string, takeOver bool) error {
 	program, err := exec.LookPath("haproxy")
 	if err != nil {
 		return errNoProgram
 	}
-	args := []string{"-D", "-f", config, "-p", filepath.Join(b.dir, "pid")}
-	if len(predecessors) > 0 {
-		args = append(args, "-x", b.admin, "-sf")
-		for _, p := range predecessors {
-			args = append(args, strconv.Itoa(p.pid))
-		}
+	args := []string{"-D", "-f", config}
+	if takeOver {
+		// HAProxy's own way to tell its predecessors, -sf, makes them let go of their sockets when a new one cannot be bound.
+		args = append(args, "-x", b.admin)
 	}
 	output, err := os.CreateTemp(b.dir, "output-")
 	if err != nil {
@@ -126,6 +124,20 @@ func complaint(output string) string {
 		return strings.TrimSpace(output)
 	}
 	return strings.Join(alerts, "; ")
+}
+
+// succeed tells all processes but the newest to end when their connections have ended. Telling them again changes nothing.
+func (b *balancer) succeed() error {
+	running, err := processes(b.dir)
+	if err != nil || len(running) == 0 {
+		return err
+	}
+	for _, p := range running[:len(running)-1] {
+		if err := unix.Kill(p.pid, unix.SIGUSR1); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("signal process %d: %w", p.pid, err)
+		}
+	}
+	return nil
 }
 
 // end ends processes: with grace they finish their connections first, as long as patience allows.

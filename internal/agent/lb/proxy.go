@@ -40,26 +40,24 @@ func (b *balancer) proxy(ctx context.Context, doc *model.NodeLoadBalancer, names
 	if err != nil && !nobodyThere(err) {
 		return err // it is slow, or we are to end: no reason to replace it
 	}
+	var refused error
 	if err != nil || !b.setup.running || !b.sameNamespaces(namespaces) {
-		if err := b.ensureProcess(ctx, err == nil, namespaces); err != nil {
-			return err
+		// If a process with the newest configuration cannot start, the targets of the one that serves are still kept true.
+		refused = b.ensureProcess(ctx, err == nil, namespaces)
+		if all, err = servers(ctx, b.admin); err != nil {
+			return errors.Join(refused, err)
+		}
+	}
+	if commands := b.commands(b.setup.compiled.Pools, all, freed); len(commands) > 0 {
+		if _, err := ask(ctx, b.admin, commands...); err != nil {
+			return errors.Join(refused, err)
 		}
 		if all, err = servers(ctx, b.admin); err != nil {
-			return err
+			return errors.Join(refused, err)
 		}
+		b.commands(b.setup.compiled.Pools, all, nil) // notes what became of it; what is still missing is done at the next look
 	}
-	commands := b.commands(b.setup.compiled.Pools, all, freed)
-	if len(commands) == 0 {
-		return nil
-	}
-	if _, err := ask(ctx, b.admin, commands...); err != nil {
-		return err
-	}
-	if all, err = servers(ctx, b.admin); err != nil {
-		return err
-	}
-	b.commands(b.setup.compiled.Pools, all, nil) // notes what became of it; what is still missing is done at the next look
-	return nil
+	return refused
 }
 
 // nobodyThere reports whether no process listens on its socket.
@@ -122,7 +120,10 @@ func (b *balancer) ensureProcess(ctx context.Context, answers bool, namespaces m
 		// Nothing serves, or it serves in namespaces that are no more: there is nothing to take over.
 		err = b.start(ctx, b.setup.config, running)
 	case running[len(running)-1].config != b.setup.config:
-		err = b.reload(ctx, b.setup.config, running)
+		err = b.reload(ctx, b.setup.config)
+	}
+	if err == nil {
+		err = b.succeed() // also to those that an earlier agent had no time to tell
 	}
 	if err != nil {
 		return err
@@ -174,17 +175,17 @@ func (b *balancer) start(ctx context.Context, config string, running []process) 
 	if err := b.saveStates(); err != nil {
 		return err
 	}
-	return b.launch(ctx, config, nil)
+	return b.launch(ctx, config, false)
 }
 
 // reload replaces the process by one with another configuration. Servers keep their states and sockets are handed over;
 // the old process serves its connections to their end, however long that takes.
-func (b *balancer) reload(ctx context.Context, config string, running []process) error {
+func (b *balancer) reload(ctx context.Context, config string) error {
 	b.log.InfoContext(ctx, "reloading load balancer", keyAttr, b.state.Key)
 	if err := b.saveStates(); err != nil {
 		return err
 	}
-	return b.launch(ctx, config, running)
+	return b.launch(ctx, config, true)
 }
 
 func (b *balancer) statesFile() string { return filepath.Join(b.dir, "servers") }
@@ -241,6 +242,9 @@ func (b *balancer) commands(pools []routing.Pool, all map[serverName]server, fre
 		for slot := range pool.Slots {
 			name := routing.Server(slot + 1)
 			checked, open := serverName{pool.Backend, name}, serverName{pool.Open, name}
+			if _, ok := all[checked]; !ok {
+				continue // the process has an earlier configuration
+			}
 			t := bySlot[slot+1]
 			if t == nil || t.Draining {
 				commands = append(commands, retire(checked, all[checked])...)
