@@ -53,7 +53,12 @@ type cluster struct {
 	// unreported ones were lost before the control plane had heard of them.
 	unreported map[string]bool
 	bounds     boundsWatch
-	server     *server // nil while no control plane runs
+
+	lots   sync.Mutex
+	chance *rand.Rand // for faults of the store
+	calm   bool       // there are none any more
+
+	server *server // nil while no control plane runs
 
 	subnets []string
 	acked   map[string][]string // task ids by client token
@@ -69,7 +74,7 @@ type server struct {
 
 func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
 	c := &cluster{
-		t: t, random: rand.New(rand.NewPCG(seed, 1)), journal: &events{}, kv: memkv.New(10_000),
+		t: t, random: rand.New(rand.NewPCG(seed, 1)), chance: rand.New(rand.NewPCG(seed, 2)), journal: &events{}, kv: memkv.New(10_000),
 		book: &addressBook{owner: map[string]string{}}, truth: &truth{exits: map[string]runtime.Exit{}}, unknowable: map[string]bool{}, unreported: map[string]bool{}, acked: map[string][]string{},
 	}
 	dir := t.TempDir()
@@ -128,7 +133,7 @@ func (c *cluster) dial(ctx context.Context, address string) (net.Conn, error) {
 func (c *cluster) beginServer() {
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(c.journal.handler("server"))
-	s, err := store.Open(c.kv, "/berth/", store.Options{CheckMutation: true}, records.All()...)
+	s, err := store.Open(contested{c.kv, c}, "/berth/", store.Options{CheckMutation: true}, records.All()...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -153,7 +158,7 @@ func (c *cluster) beginServer() {
 			return deployment.New(deployment.Config{
 				Store: s, Launcher: launch.New(launch.Config{Scope: scope, Seed: func() uint64 { return 7 }}),
 				HealthyAfter: deployment.DefaultHealthyAfter, Log: log,
-			}).Run(ctx)
+			}).Run(context.WithValue(ctx, contestedKey{}, true))
 		})
 		g.Go(func() error { <-s.Ready(); sv.watch.run(ctx, s); return nil })
 		g.Go(func() error { <-s.Ready(); c.bounds.run(ctx, s); return nil })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/control/deployment"
+	"berth.dev/berth/internal/data/kv"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -21,6 +22,44 @@ var serviceFamilies = []string{"one", "one", "two", "deaf", "short", "exits", "m
 
 // works tells whether tasks of the family stay.
 func works(family string) bool { return family == "one" || family == "two" || family == "deaf" }
+
+// contested is a kv on which some transactions take their time, so that others
+// come first, and some have an outcome that their writer never hears of. It
+// befalls those whose context says so.
+type contested struct {
+	kv.KV
+	c *cluster
+}
+
+type contestedKey struct{}
+
+// Txn implements kv.KV.
+func (k contested) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
+	if ctx.Value(contestedKey{}) == nil {
+		return k.KV.Txn(ctx, t)
+	}
+	lot := k.c.lot()
+	if lot%3 == 0 {
+		time.Sleep(time.Duration(lot%97) * time.Millisecond)
+	}
+	res, err := k.KV.Txn(ctx, t)
+	if err == nil && lot%16 == 1 {
+		return kv.TxnResult{}, errUnheard
+	}
+	return res, err
+}
+
+var errUnheard = errors.New("the answer was lost")
+
+// lot draws a number for whoever asks, until the script is over.
+func (c *cluster) lot() uint64 {
+	c.lots.Lock()
+	defer c.lots.Unlock()
+	if c.calm {
+		return 2
+	}
+	return c.chance.Uint64()
+}
 
 // actOnService does what a user of services may do.
 func (c *cluster) actOnService() {

@@ -192,6 +192,9 @@ func (c *cluster) stopTask() {
 // heal brings everything back and lets it settle.
 func (c *cluster) heal() {
 	c.journal.add("script heal")
+	c.lots.Lock()
+	c.calm = true
+	c.lots.Unlock()
 	for range 20 {
 		c.tend()
 		time.Sleep(3 * time.Second)
