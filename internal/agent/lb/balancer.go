@@ -325,6 +325,10 @@ func (b *balancer) report(doc *model.NodeLoadBalancer, status, reason string) {
 			if health.State == model.TargetHealthy && !t.Admitted && b.proxied(doc, g) {
 				health = routing.Registered() // it gets requests a moment later
 			}
+			if t.Draining && reason == "" {
+				// All is as it should be, so no new request goes there.
+				health = routing.Health{State: model.TargetDraining}
+			}
 			observed.Targets = append(observed.Targets, model.TargetObserved{Key: key, Registered: t.RegisteredAt, State: health.State,
 				Reason: health.Reason, Description: health.Description})
 		}

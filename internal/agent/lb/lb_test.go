@@ -34,6 +34,13 @@ func TestForwards(t *testing.T) {
 		for range 10 {
 			seen[get(t, l.client(from.path), from.url).body]++
 		}
+		// Every target sees the load balancer's own address, whichever slot it has.
+		for range 4 {
+			echo := get(t, l.client(from.path), from.url+"echo").body
+			if peer, _, _ := strings.Cut(after(echo, "Peer: "), ":"); peer != doc.Interfaces[0].Address {
+				t.Errorf("connection from %s, want the load balancer's interface", peer)
+			}
+		}
 		if len(seen) != 2 || seen["one"] != 5 || seen["two"] != 5 {
 			t.Errorf("from %s: %v, want one and two in turns", from.path, seen)
 		}
@@ -289,7 +296,10 @@ func TestDraining(t *testing.T) {
 	alone := copyOf(doc)
 	alone.TargetGroups[0].Targets = alone.TargetGroups[0].Targets[:1]
 	l.apply(a, alone)
-	l.eventually("503 with nothing but a draining target", func() bool { return get(t, l.client(l.host), publicURL).status == 503 })
+	l.eventually("503 with nothing but a draining target", func() bool {
+		got, err := try(t, l.client(l.host), publicURL) // a request that the other has when it goes is cut off
+		return err == nil && got.status == 503
+	})
 }
 
 // TestAgentDies: HAProxy serves on, checks on, and the next agent goes on with it.
