@@ -146,8 +146,12 @@ func (t *Table[T]) By(r Reader, ix *Index[T], value string) iter.Seq[*T] {
 	slot := t.slot(ix)
 	return func(yield func(*T) bool) {
 		v := t.stable(r)
-		v.index[slot].Ascend(entry[T]{value: value}, func(e entry[T]) bool {
-			return e.value == value && yield(e.row.val)
+		v.index[slot].Ascend(entry{value: value}, func(e entry) bool {
+			if e.value != value {
+				return false
+			}
+			row, _ := v.get(e.key)
+			return yield(row.val)
 		})
 	}
 }
@@ -155,7 +159,7 @@ func (t *Table[T]) By(r Reader, ix *Index[T], value string) iter.Seq[*T] {
 // HasBy tells whether any record has the value in the index.
 func (t *Table[T]) HasBy(r Reader, ix *Index[T], value string) bool {
 	found := false
-	t.in(r).index[t.slot(ix)].Ascend(entry[T]{value: value}, func(e entry[T]) bool {
+	t.in(r).index[t.slot(ix)].Ascend(entry{value: value}, func(e entry) bool {
 		found = e.value == value
 		return false
 	})

@@ -14,7 +14,7 @@ func (t *Table[T]) Values(r Reader, ix *Index[T], prefix string) iter.Seq[string
 		tree := t.stable(r).index[slot]
 		for from := prefix; ; {
 			value, found := "", false
-			tree.Ascend(entry[T]{value: from}, func(e entry[T]) bool {
+			tree.Ascend(entry{value: from}, func(e entry) bool {
 				value, found = e.value, strings.HasPrefix(e.value, prefix)
 				return false
 			})

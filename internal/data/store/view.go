@@ -34,7 +34,7 @@ type view[T any] struct {
 	// Everything else is either read-only (published) or has one owner.
 	mu    sync.Mutex
 	rows  *btree.BTreeG[*row[T]]
-	index []*btree.BTreeG[entry[T]]
+	index []*btree.BTreeG[entry]
 	sums  []*btree.BTreeG[sum]
 }
 
@@ -46,11 +46,11 @@ type row[T any] struct {
 	sum uint64 // checksum, 0 if not kept
 }
 
-// entry is one row under one value of one index.
-type entry[T any] struct {
+// entry is the key of one row under one value of one index. It does not hold the row: most changes of a record leave its
+// values as they are, and then leave the index as it is, which for a table with many indexes is most of the work.
+type entry struct {
 	value string
 	key   string
-	row   *row[T]
 }
 
 func newView[T any](t *Table[T], check bool) *view[T] {
@@ -61,7 +61,7 @@ func newView[T any](t *Table[T], check bool) *view[T] {
 		rows:  btree.NewBTreeGOptions(func(a, b *row[T]) bool { return a.key < b.key }, none),
 	}
 	for range t.indexes {
-		v.index = append(v.index, btree.NewBTreeGOptions(func(a, b entry[T]) bool {
+		v.index = append(v.index, btree.NewBTreeGOptions(func(a, b entry) bool {
 			if a.value != b.value {
 				return a.value < b.value
 			}
@@ -81,7 +81,7 @@ func (v *view[T]) forkView() *view[T] {
 	defer v.mu.Unlock()
 	f := &view[T]{
 		table: v.table, check: v.check, rows: v.rows.Copy(),
-		index: make([]*btree.BTreeG[entry[T]], len(v.index)), sums: make([]*btree.BTreeG[sum], len(v.sums)),
+		index: make([]*btree.BTreeG[entry], len(v.index)), sums: make([]*btree.BTreeG[sum], len(v.sums)),
 	}
 	for i := range v.index {
 		f.index[i] = v.index[i].Copy()
@@ -133,15 +133,19 @@ func (v *view[T]) set(key string, mod int64, rec *T) {
 	}
 	for i, ix := range v.table.indexes {
 		values := ix.values(rec)
+		var before []string
 		if existed {
-			for _, value := range ix.values(old.val) {
-				if !slices.Contains(values, value) {
-					v.index[i].Delete(entry[T]{value: value, key: key})
-				}
+			before = ix.values(old.val)
+		}
+		for _, value := range before {
+			if !slices.Contains(values, value) {
+				v.index[i].Delete(entry{value: value, key: key})
 			}
 		}
 		for _, value := range values {
-			v.index[i].Set(entry[T]{value: value, key: key, row: next})
+			if !slices.Contains(before, value) {
+				v.index[i].Set(entry{value: value, key: key})
+			}
 		}
 	}
 }
@@ -154,7 +158,7 @@ func (v *view[T]) drop(key string) bool {
 	v.retally(old.read(), nil)
 	for i, ix := range v.table.indexes {
 		for _, value := range ix.values(old.val) {
-			v.index[i].Delete(entry[T]{value: value, key: key})
+			v.index[i].Delete(entry{value: value, key: key})
 		}
 	}
 	return true
