@@ -40,7 +40,11 @@ func TestPlan_Completes(t *testing.T) {
 	if len(d.Events) != 0 || changed(in, d, "ecs-svc/2").RolloutState != model.RolloutInProgress {
 		t.Errorf("an old task still serves: %+v", d)
 	}
-	in.Tasks[2].Observed.Status = model.TaskStopping
+	in.Tasks[2].LoadBalancers = []model.ServiceLoadBalancer{{TargetGroupARN: group}} // connections drain
+	if d = rollout.Plan(begun, in); len(d.Events) != 0 || changed(in, d, "ecs-svc/1").Status != model.DeploymentActive {
+		t.Errorf("an old task is still to be drained: %+v", d)
+	}
+	in.Tasks[2].Released, in.Tasks[2].Observed.Status = true, model.TaskStopping
 	d = rollout.Plan(begun, in)
 	want := []string{
 		"(service web) (deployment ecs-svc/2) deployment completed.",
@@ -155,6 +159,22 @@ func TestPlan_CircuitBreaker(t *testing.T) {
 				t.Errorf("then %d failures", again.BreakerFailures)
 			}
 		})
+	}
+}
+
+// A task that failed a health check and then exits is one failure.
+func TestPlan_CountsATaskOnce(t *testing.T) {
+	in := input(3, 100, 200, true)
+	add(t, &in, begun, "1 new.sick", "1 new.exited")
+	in.Tasks[1].ID = in.Tasks[0].ID
+	exited := in.Tasks[1]
+	in.Tasks = in.Tasks[:1]
+	d := rollout.Plan(begun, in)
+	in.Deployments[1] = changed(in, d, "ecs-svc/2")
+	in.Tasks[0] = exited
+	d = rollout.Plan(begun, in)
+	if c := changed(in, d, "ecs-svc/2"); c.BreakerFailures != 1 || len(c.Counted) != 0 || len(d.Settle) != 1 {
+		t.Errorf("%+v", c)
 	}
 }
 

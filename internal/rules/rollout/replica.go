@@ -225,7 +225,7 @@ func (p *planner) sustain(s sets, room int) (left int) {
 			continue
 		}
 		have++
-		if d := t.deployment; d != nil && p.proven(d) && d.RevisionID != p.primary.RevisionID && (before == nil || before.Number < d.Number) {
+		if d := t.deployment; d != nil && p.proven(d) && d.ID != p.primary.ID && (before == nil || before.Number < d.Number) {
 			before = d
 		}
 	}
