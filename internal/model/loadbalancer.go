@@ -127,8 +127,11 @@ type Target struct {
 	RegisteredAt     time.Time `json:"registeredAt"`
 	// TaskID is the task of a service whose target this is.
 	TaskID string `json:"taskId,omitempty"`
-	// DeregisteredAt begins the deregistration delay, DrainedAt ends it.
+	// DeregisteredAt is when the target was told to leave.
 	DeregisteredAt *time.Time `json:"deregisteredAt,omitempty"`
+	// DrainingAt is when the load balancer's node said that new requests go
+	// elsewhere: the deregistration delay begins.
+	DrainingAt *time.Time `json:"drainingAt,omitempty"`
 
 	Health TargetHealth `json:"health"`
 }

@@ -134,7 +134,7 @@ type LoadBalancerObserved struct {
 type TargetObserved struct {
 	Key         string    `json:"key"`
 	Registered  time.Time `json:"registered"` // NodeTarget.RegisteredAt, to tell a target from an earlier one of the same key
-	State       string    `json:"state"`      // initial, healthy or unhealthy
+	State       string    `json:"state"`      // initial, healthy or unhealthy; draining when no new request goes there
 	Reason      string    `json:"reason,omitempty"`
 	Description string    `json:"description,omitempty"`
 }

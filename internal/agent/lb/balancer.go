@@ -111,6 +111,9 @@ func (b *balancer) run(ctx context.Context) {
 		if doc == nil {
 			b.stopProbers()
 			if err = b.remove(ctx); err == nil {
+				if b.state.Key != "" {
+					b.cfg.Report(b.state.Key, model.LoadBalancerObserved{State: model.LoadBalancerDeleted})
+				}
 				return
 			}
 		} else {

@@ -76,7 +76,9 @@ func TestNetworkBalancer(t *testing.T) {
 	}
 	a = l.start()
 	l.apply(a, kept)
-	l.healthy(key, one, two)
+	l.await(key, "one draining, two healthy", func(o model.LoadBalancerObserved) bool {
+		return len(o.Targets) == 2 && o.Targets[0].State == model.TargetDraining && o.Targets[1].State == model.TargetHealthy
+	})
 	two.stop()
 	l.await(key, "unhealthy", func(o model.LoadBalancerObserved) bool {
 		return len(o.Targets) == 2 && o.Targets[1].State == model.TargetUnhealthy && o.Targets[1].Reason == "Target.FailedHealthChecks"

@@ -35,7 +35,7 @@
 //	VPC namespace   berth-router                this package: which interface may leave the VPC for where (SetExits)
 //	                berth-guard                 agent/firewall: security groups of addresses that are not sockets, but
 //	                                            translated here: those of network load balancers; before any translation
-//	                berth-nlb                   agent/lb: translates those addresses to targets (hook prerouting, dstnat)
+//	                berth-nlb-<hash>            agent/lb: translates those addresses to targets (hook prerouting, dstnat)
 //	ENI namespace   berth-guard                 agent/firewall: security groups of the interface
 //
 // A network load balancer cannot be translated in its own ENI's namespace: a target would answer the client by way of the

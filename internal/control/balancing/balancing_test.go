@@ -254,6 +254,35 @@ func TestRun_Drains(t *testing.T) {
 	})
 }
 
+// The delay begins when the node has said that new requests go elsewhere, and
+// without its word, later.
+func TestRun_TheDelayBeginsWhenTheNodeSaysSo(t *testing.T) {
+	run(t, func(p *plane) {
+		has := func(key string) bool { return records.Targets.Has(p.store.Snapshot(), key) }
+		p.node("n1", true)
+		p.serving("1")
+		p.observed("n1", "1", model.LoadBalancerObserved{State: model.LoadBalancerActive})
+		heard, unheard := p.target("g1", "10.0.0.1", true), p.target("g1", "10.0.0.2", true)
+		target, _ := records.Targets.Get(p.store.Snapshot(), heard)
+		time.Sleep(10 * time.Second)
+		p.observed("n1", "1", model.LoadBalancerObserved{State: model.LoadBalancerActive, Targets: []model.TargetObserved{
+			{Key: heard, Registered: target.RegisteredAt, State: model.TargetDraining},
+		}})
+		time.Sleep(300*time.Second - 1)
+		synctest.Wait()
+		p.expect("after the wish, before the delay is over", has(heard), true)
+		time.Sleep(1)
+		synctest.Wait()
+		p.expect("after the delay", has(heard), false)
+		time.Sleep(20*time.Second - 1)
+		synctest.Wait()
+		p.expect("the node may still say so", has(unheard), true)
+		time.Sleep(1)
+		synctest.Wait()
+		p.expect("the node said nothing", has(unheard), false)
+	})
+}
+
 func TestRun_DrainsAtOnceWhenNothingLeadsToIt(t *testing.T) {
 	run(t, func(p *plane) {
 		p.serving("1")

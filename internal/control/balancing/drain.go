@@ -54,8 +54,14 @@ func sameEnd(a, b *model.Target) bool {
 		(a.DeregisteredAt == nil || a.DeregisteredAt.Equal(*b.DeregisteredAt))
 }
 
+// unheardAfter is how long a node may take to say that it sends a target no
+// new requests. One that says nothing for that long may be out of reach, and
+// its load balancer with it.
+const unheardAfter = 30 * time.Second
+
 // drained is when a deregistered target goes: in the past when nothing leads
-// to it.
+// to it. The delay counts from when new requests really go elsewhere, which
+// the node says, and not from the wish: a busy node may need a while.
 func drained(r store.Reader, t *model.Target, used bool) time.Time {
 	g, ok := records.TargetGroups.Get(r, t.TargetGroupID)
 	if !ok || !used || t.DeregisteredAt == nil {
@@ -65,7 +71,24 @@ func drained(r store.Reader, t *model.Target, used bool) time.Time {
 	if err != nil {
 		return *t.DeregisteredAt // the API lets no such value in
 	}
-	return t.DeregisteredAt.Add(time.Duration(seconds) * time.Second)
+	delay := time.Duration(seconds) * time.Second
+	switch {
+	case t.DrainingAt != nil:
+		return t.DrainingAt.Add(delay)
+	case !served(r, t.TargetGroupID):
+		return t.DeregisteredAt.Add(delay)
+	default:
+		return t.DeregisteredAt.Add(delay + unheardAfter)
+	}
+}
+
+// served reports whether a node serves a load balancer that forwards to a
+// target group.
+func served(r store.Reader, groupID string) bool {
+	return slices.ContainsFunc(ofGroup(r, groupID), func(id string) bool {
+		lb, ok := records.LoadBalancers.Get(r, id)
+		return ok && lb.State == model.LoadBalancerActive
+	})
 }
 
 // inUse reports whether a load balancer forwards to a target group.

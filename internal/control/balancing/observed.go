@@ -80,6 +80,10 @@ func (l *Loop) observeTargets(ctx context.Context, snap *store.Snapshot, lb *mod
 			return nil
 		}
 		return records.Targets.Edit(tx, o.Key, func(t *model.Target) error {
+			if o.State == model.TargetDraining {
+				t.DrainingAt = new(tx.Now())
+				return nil
+			}
 			t.Health = model.TargetHealth{State: o.State, Reason: o.Reason, Description: o.Description, ChangedAt: new(tx.Now())}
 			return nil
 		})
@@ -91,6 +95,8 @@ func (l *Loop) observeTargets(ctx context.Context, snap *store.Snapshot, lb *mod
 // same registration, that still lasts.
 func isNews(t *model.Target, o model.TargetObserved) bool {
 	switch o.State {
+	case model.TargetDraining:
+		return t.RegisteredAt.Equal(o.Registered) && t.DeregisteredAt != nil && t.DrainingAt == nil
 	case model.TargetInitial, model.TargetHealthy, model.TargetUnhealthy:
 	default:
 		return false

@@ -111,7 +111,8 @@ func size(q func(string) string) (string, error) {
 }
 
 func fetch(url string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second}
+	// A new connection each time: old ones outlive the rules that let them in.
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	reply, err := client.Get(url)
 	if err != nil {
 		return "", err
