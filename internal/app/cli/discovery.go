@@ -61,6 +61,24 @@ func (d *discovery) name(ctx context.Context, registry string) (string, error) {
 	return d.registries[registry], nil
 }
 
+// ttl is for how long clients may remember the addresses of a service's tasks.
+func (c *clients) ttl(ctx context.Context, s *types.Service) (time.Duration, error) {
+	var longest time.Duration
+	for _, r := range s.ServiceRegistries {
+		out, err := c.names.GetService(ctx, &servicediscovery.GetServiceInput{Id: aws.String(lastPart(aws.ToString(r.RegistryArn)))})
+		if err != nil {
+			return 0, fmt.Errorf("looking for the names of service %s: %w", serviceName(s), explained(err))
+		}
+		if out.Service.DnsConfig == nil {
+			continue
+		}
+		for _, record := range out.Service.DnsConfig.DnsRecords {
+			longest = max(longest, time.Duration(aws.ToInt64(record.TTL))*time.Second)
+		}
+	}
+	return longest, nil
+}
+
 // discoveryName is what --as asks for: a service in a namespace.
 type discoveryName struct{ service, namespace string }
 

@@ -38,6 +38,8 @@ type glimpse struct {
 	groups   map[string]groupSettings
 	defs     definitions
 	draining map[string]time.Time // since when a task was seen draining
+	leaving  map[string]time.Time // since when a task was seen on its way out
+	ttl      time.Duration        // of the service's names
 }
 
 // target is the worst that a load balancer says of a task, and whether any has
@@ -135,17 +137,21 @@ func (g *glimpse) wait(t *types.Task) wait {
 	return g.healthWait(t)
 }
 
-// drainWait is the deregistration delay, which comes before SIGTERM.
+// drainWait is what comes before SIGTERM: the deregistration delay, and the
+// time for which resolvers may remember the task's address.
 func (g *glimpse) drainWait(t *types.Task) wait {
-	one, ok := g.target(t)
-	if !ok {
-		return wait{"its containers to end", -1}
+	id := taskID(t)
+	if one, ok := g.target(t); ok {
+		since, seen := g.draining[id]
+		if one.state != elbtypes.TargetHealthStateEnumDraining || !seen {
+			return wait{"the load balancer to let it go", -1}
+		}
+		return wait{"deregistration delay", g.remaining(since, g.groups[one.group].delay)}
 	}
-	since, seen := g.draining[taskID(t)]
-	if one.state != elbtypes.TargetHealthStateEnumDraining || !seen {
-		return wait{"the load balancer to let it go", -1}
+	if since, seen := g.leaving[id]; seen && g.remaining(since, g.ttl) > 0 {
+		return wait{"resolvers to forget its name", g.remaining(since, g.ttl)}
 	}
-	return wait{"deregistration delay", g.remaining(since, g.groups[one.group].delay)}
+	return wait{"its containers to end", -1}
 }
 
 // stopWait is the time between SIGTERM and SIGKILL.
@@ -231,12 +237,14 @@ type watcher struct {
 	bound    string
 	ended    map[string]types.Task // tasks that cannot change any more, by ARN
 	draining map[string]time.Time
+	leaving  map[string]time.Time
+	ttl      time.Duration
 }
 
 func newWatcher(c *clients, cluster, service string) *watcher {
 	return &watcher{
 		clients: c, cluster: cluster, name: service,
-		defs: definitions{}, ended: map[string]types.Task{}, draining: map[string]time.Time{},
+		defs: definitions{}, ended: map[string]types.Task{}, draining: map[string]time.Time{}, leaving: map[string]time.Time{},
 	}
 }
 
@@ -246,7 +254,7 @@ func (w *watcher) look(ctx context.Context) (*glimpse, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &glimpse{service: *s, defs: w.defs, draining: w.draining}
+	g := &glimpse{service: *s, defs: w.defs, draining: w.draining, leaving: w.leaving}
 	if g.tasks, err = w.tasks(ctx); err != nil {
 		return nil, err
 	}
@@ -256,17 +264,25 @@ func (w *watcher) look(ctx context.Context) (*glimpse, error) {
 	if err := w.settings(ctx, s); err != nil {
 		return nil, err
 	}
-	g.groups, g.at = w.groups, time.Now()
+	g.groups, g.ttl, g.at = w.groups, w.ttl, time.Now()
 	for i := range g.tasks {
 		t := &g.tasks[i]
+		if aws.ToString(t.DesiredStatus) == stopped && aws.ToString(t.LastStatus) != stopped {
+			since(w.leaving, taskID(t), g.at)
+		}
 		if one, ok := g.target(t); ok && one.state == elbtypes.TargetHealthStateEnumDraining {
-			if _, seen := w.draining[taskID(t)]; !seen {
-				w.draining[taskID(t)] = g.at
-			}
+			since(w.draining, taskID(t), g.at)
 		}
 	}
 	g.deployment, err = w.deployment(ctx, s)
 	return g, err
+}
+
+// since remembers when a task was first seen in a state.
+func since(seen map[string]time.Time, task string, at time.Time) {
+	if _, ok := seen[task]; !ok {
+		seen[task] = at
+	}
 }
 
 // deployment describes the service's current deployment, if it has one.
@@ -326,12 +342,15 @@ func (w *watcher) tasks(ctx context.Context) ([]types.Task, error) {
 	return all, nil
 }
 
-// settings reads those of the service's target groups, anew when it has
-// others.
+// settings reads those of the service's target groups and names, anew when it
+// has others.
 func (w *watcher) settings(ctx context.Context, s *types.Service) error {
 	bound := ""
 	for _, l := range s.LoadBalancers {
 		bound += aws.ToString(l.TargetGroupArn) + " "
+	}
+	for _, r := range s.ServiceRegistries {
+		bound += aws.ToString(r.RegistryArn) + " "
 	}
 	if w.groups != nil && bound == w.bound {
 		return nil
@@ -340,7 +359,10 @@ func (w *watcher) settings(ctx context.Context, s *types.Service) error {
 	if err != nil {
 		return err
 	}
-	w.groups, err = w.clients.groupSettings(ctx, b)
+	if w.groups, err = w.clients.groupSettings(ctx, b); err != nil {
+		return err
+	}
+	w.ttl, err = w.clients.ttl(ctx, s)
 	w.bound = bound
 	return err
 }

@@ -37,7 +37,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 func (p *printer) paint(code, text string) string {
-	if !p.colour {
+	if !p.colour || text == "" {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"

@@ -48,11 +48,9 @@ func newRollout(before *glimpse) *rollout {
 	}
 	for i := range before.tasks {
 		t := &before.tasks[i]
-		status := aws.ToString(t.LastStatus)
-		if status == stopped {
-			r.said["known "+taskID(t)] = true
-		}
-		r.said["running "+taskID(t)] = status == running
+		// What has stopped or is about to is not this deployment's doing.
+		r.said["known "+taskID(t)] = aws.ToString(t.DesiredStatus) == stopped
+		r.said["running "+taskID(t)] = t.StartedAt != nil
 		r.said["healthy "+taskID(t)] = before.healthy(t)
 	}
 	for _, e := range before.service.Events {
@@ -225,7 +223,12 @@ func (r *rollout) judgeRollback(g *glimpse) string {
 	return ""
 }
 
+// fail remembers and tells why the deployment failed: in the words of its
+// rollout state, else, when ECS lists it no more, in those of the event.
 func (r *rollout) fail(changes *[]change, g *glimpse, reason string) {
+	if reason == "" {
+		reason = aws.ToString(r.failureEvent())
+	}
 	if reason == "" && g.deployment != nil {
 		reason = aws.ToString(g.deployment.StatusReason)
 	}
@@ -234,6 +237,17 @@ func (r *rollout) fail(changes *[]change, g *glimpse, reason string) {
 	}
 	r.failed = reason
 	*changes = append(*changes, major(false, "Deployment", reason))
+}
+
+// failureEvent is what ECS said when the deployment failed; nil when it has
+// not.
+func (r *rollout) failureEvent() *string {
+	for _, e := range r.heard {
+		if strings.Contains(aws.ToString(e.Message), "(deployment "+r.id+") deployment failed") {
+			return e.Message
+		}
+	}
+	return nil
 }
 
 // rollsBack tells whether a rollback is still to come.
@@ -250,10 +264,5 @@ func (r *rollout) isRollback(g *glimpse, newest *types.Deployment) bool {
 	if strings.Contains(aws.ToString(newest.RolloutStateReason), "rolling back to deploymentId") {
 		return true
 	}
-	for _, e := range r.heard {
-		if strings.Contains(aws.ToString(e.Message), "(deployment "+r.id+") deployment failed") {
-			return true
-		}
-	}
-	return rollsBack(g)
+	return r.failureEvent() != nil || rollsBack(g)
 }

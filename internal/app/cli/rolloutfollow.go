@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,7 @@ type pursuit struct {
 	watcher *watcher
 	rollout *rollout
 	begun   time.Time
+	told    bool // the log of a task that failed
 	// over decides when it has succeeded, instead of the deployment's end.
 	over func(*glimpse) bool
 	// wants is the end that is a success.
@@ -158,16 +160,35 @@ func (u *pursuit) tell(ctx context.Context, changes []change) {
 	}
 }
 
-// tellLogs prints the last lines of a failed task; that there are none is
-// told by `berth why`, which is hinted at in the end.
+// tellLogs prints the last lines of the first task that fails; the others
+// mostly fail alike, and the last one is explained in the end.
 func (u *pursuit) tellLogs(ctx context.Context, t *types.Task) {
-	s, err := u.clients.storyOf(ctx, t)
-	if err != nil {
+	if u.told {
 		return
 	}
-	for _, l := range s.logs[max(0, len(s.logs)-failureLines):] {
+	s, err := u.clients.storyOf(ctx, t)
+	if err != nil {
+		return // the end explains it, or `berth why` does
+	}
+	lines := s.telling()
+	u.told = len(lines) > 0
+	for _, l := range lines[max(0, len(lines)-failureLines):] {
 		u.p.say("     %s %s", u.p.paint("2", l.Source+" |"), strings.TrimRight(l.Message, "\n"))
 	}
+}
+
+// telling are the log lines of the container that explains the task's end, or
+// all when it said nothing.
+func (s *story) telling() []logLine {
+	c := s.culprit()
+	if c == nil {
+		return s.logs
+	}
+	own := slices.DeleteFunc(slices.Clone(s.logs), func(l logLine) bool { return l.Source != aws.ToString(c.Name) })
+	if len(own) == 0 {
+		return s.logs
+	}
+	return own
 }
 
 // conclude says how the rollout ended, prints the data, and decides about the
@@ -252,7 +273,8 @@ func (s *story) brief(p *printer) {
 	}
 	p.say("   Task %s: %s", short(taskID(s.task)), what)
 	p.advise(s.advice())
-	for _, l := range s.logs[max(0, len(s.logs)-whyLines):] {
+	lines := s.telling()
+	for _, l := range lines[max(0, len(lines)-whyLines):] {
 		p.say("     %s %s", p.paint("2", l.Source+" |"), strings.TrimRight(l.Message, "\n"))
 	}
 }

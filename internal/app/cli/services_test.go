@@ -98,7 +98,7 @@ func aGlimpse(s types.Service, tasks []types.Task, targets ...target) *glimpse {
 		defs[*definitionARN(revision)] = definition()
 	}
 	return &glimpse{
-		at: *after(5000), service: s, tasks: tasks, targets: targets, defs: defs, draining: map[string]time.Time{},
+		at: *after(5000), service: s, tasks: tasks, targets: targets, defs: defs, draining: map[string]time.Time{}, leaving: map[string]time.Time{},
 		groups: map[string]groupSettings{groupARN: {name: "my-service", check: "GET /health", interval: 5 * time.Second, passes: 2, delay: 3 * time.Second}},
 	}
 }
@@ -185,6 +185,8 @@ func TestWaits(t *testing.T) {
 	checking.TaskDefinitionArn, checking.HealthStatus = aws.String("checked"), types.HealthStatusUnknown
 	pulling, starting := aTask(25, 2, "ACTIVATING"), aTask(26, 2, "ACTIVATING")
 	pulling.PullStoppedAt = nil
+	named := leaving(aTask(30, 1, "DEACTIVATING"))
+	g.ttl, g.leaving[taskID(&named)] = 10*time.Second, *after(2000)
 	ending := leaving(aTask(27, 1, "STOPPING"))
 	ending.StoppingAt = after(4000)
 	for name, c := range map[string]struct {
@@ -201,6 +203,8 @@ func TestWaits(t *testing.T) {
 		"network":         {aTask(25, 2, "PROVISIONING"), "its network interface"},
 		"pull":            {pulling, "its images"},
 		"start":           {starting, "its containers to start"},
+		"named":           {named, "resolvers to forget its name, 7s left"},
+		"let go":          {leaving(aTask(31, 1, "DEACTIVATING")), "its containers to end"},
 		"SIGTERM":         {ending, "its end after SIGTERM (stopTimeout), 29s left"},
 		"going":           {aTask(28, 1, "DEPROVISIONING"), "its network interface to go"},
 		"gone":            {crashed(aTask(29, 2, "STOPPED")), ""},
