@@ -22,7 +22,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // patience is how long anything may take before a test says that it does not happen. It is no measure of anything.
@@ -61,6 +65,8 @@ type berth struct {
 
 	ecs  *ecs.Client
 	ec2  *ec2.Client
+	elb  *elasticloadbalancingv2.Client
+	sd   *servicediscovery.Client
 	logs *cloudwatchlogs.Client
 	sts  *sts.Client
 }
@@ -195,7 +201,18 @@ func (b *berth) connect(ctx context.Context) error {
 		return err
 	}
 	b.ecs, b.ec2, b.logs, b.sts = ecs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), sts.NewFromConfig(cfg)
+	b.elb, b.sd = elasticloadbalancingv2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg, plainHost)
 	return nil
+}
+
+// plainHost keeps the client from putting "data-" before the host, which is an address here.
+func plainHost(o *servicediscovery.Options) {
+	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("plainHost",
+			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+				return next.HandleInitialize(smithyhttp.DisableEndpointHostPrefix(ctx, true), in)
+			}), middleware.Before)
+	})
 }
 
 // berth runs another command of the binary on this Berth and returns what it prints.

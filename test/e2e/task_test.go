@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
@@ -77,9 +78,10 @@ type task struct {
 	group        string // of its logs
 }
 
-// network is what RunTask needs to know for awsvpc: all subnets of the default VPC.
+// network is what RunTask needs to know for awsvpc: all subnets of the default VPC, and the group that lets everything in, so
+// that tests reach their tasks.
 func (b *berth) network(ctx context.Context) (*types.NetworkConfiguration, error) {
-	out, err := b.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
+	out, err := b.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{{Name: aws.String("default-for-az"), Values: []string{"true"}}}})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +89,14 @@ func (b *berth) network(ctx context.Context) (*types.NetworkConfiguration, error
 	for _, s := range out.Subnets {
 		subnets = append(subnets, *s.SubnetId)
 	}
-	return &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: subnets}}, nil
+	open, err := b.ec2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"berth-open"}}}})
+	if err != nil {
+		return nil, err
+	}
+	if len(open.SecurityGroups) != 1 {
+		return nil, fmt.Errorf("%d groups are named berth-open", len(open.SecurityGroups))
+	}
+	return &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: subnets, SecurityGroups: []string{*open.SecurityGroups[0].GroupId}}}, nil
 }
 
 // request registers a definition and returns what runs a task of it.

@@ -47,6 +47,11 @@ func (Interfaces) Document(r store.Reader, instanceID, id string) (any, bool) {
 		out.Egress = waysOut(r, s).reach(n.PublicAddress != "")
 		out.Internet = len(out.Egress) > 0
 	}
+	if n.Owner == model.InterfaceOfLoadBalancer {
+		// Targets may be hosts and whatever else a VPC is connected with; the
+		// route table says nothing about those here.
+		out.Egress, out.Internet = []string{"0.0.0.0/0"}, true
+	}
 	return out, true
 }
 

@@ -1,0 +1,183 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+)
+
+// runIn runs a task of a definition with security groups of the test's choice.
+func (b *berth) runIn(t *testing.T, def *ecs.RegisterTaskDefinitionInput, change func(*ecs.RunTaskInput)) *task {
+	t.Helper()
+	in := b.request(t, def)
+	change(in)
+	out := must(b.ecs.RunTask(t.Context(), in))(t)
+	if len(out.Tasks) != 1 {
+		t.Fatalf("RunTask: failures %+v", out.Failures)
+	}
+	k := b.taskOf(out.Tasks[0])
+	t.Cleanup(func() {
+		b.ecs.StopTask(context.WithoutCancel(t.Context()), &ecs.StopTaskInput{Task: &k.arn}) //nolint:errcheck,gosec // purge is what cleans up
+	})
+	return k
+}
+
+// What security groups say is what packets do: references to groups, changes of rules, and connections that outlive them.
+func TestSecurityGroupsDecideOverPackets(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	ctx := t.Context()
+	vpc := must(b.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{}))(t).Vpcs[0].VpcId
+	clients, servers := b.securityGroup(t, vpc, "clients"), b.securityGroup(t, vpc, "servers")
+	everyone := ec2types.IpPermission{IpProtocol: aws.String("-1"), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}
+	b.admit(t, clients, everyone) // so that the test reaches the client
+	from := ec2types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(8080), ToPort: aws.Int32(8080), UserIdGroupPairs: []ec2types.UserIdGroupPair{{GroupId: &clients}}}
+
+	in := func(group string) func(*ecs.RunTaskInput) {
+		return func(in *ecs.RunTaskInput) {
+			in.NetworkConfiguration.AwsvpcConfiguration.SecurityGroups = []string{group}
+		}
+	}
+	client := b.runIn(t, fargate(container("client", "answer", "8080", "0")), in(clients))
+	server := b.runIn(t, fargate(container("server", "answer", "8080", "0")), in(servers))
+	for _, k := range []*task{client, server} {
+		k.awaitStatus(t, "RUNNING")
+	}
+	client.hears(t, 8080, "/")
+	fetch := func() error {
+		_, err := client.ask(ctx, 8080, "/fetch", "url", fmt.Sprintf("http://%s:8080/", server.address))
+		return err
+	}
+	if fetch() == nil {
+		t.Error("a group without rules let a packet in")
+	}
+	b.admit(t, servers, from)
+	eventually(t, "the rule's effect", fetch)
+
+	// The host is not in the group.
+	direct, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := server.ask(direct, 8080, "/"); err == nil {
+		t.Error("a packet of nobody's group came in")
+	}
+	must(b.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &servers, IpPermissions: []ec2types.IpPermission{from}}))(t)
+	eventually(t, "the end of the rule", func() error {
+		if fetch() == nil {
+			return errors.New("it still answers")
+		}
+		return nil
+	})
+}
+
+// A public address leads from the host to its task.
+func TestPublicAddressLeadsToTheTask(t *testing.T) {
+	t.Parallel()
+	k := shared.runIn(t, fargate(container("app", "answer", "8080", "0")), func(in *ecs.RunTaskInput) {
+		in.NetworkConfiguration.AwsvpcConfiguration.AssignPublicIp = types.AssignPublicIpEnabled
+	})
+	k.awaitStatus(t, "RUNNING")
+	out := must(shared.ec2.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{k.eni}}))(t)
+	if a := out.NetworkInterfaces[0].Association; a == nil || aws.ToString(a.PublicIp) == "" {
+		t.Fatalf("no public address: %+v", out.NetworkInterfaces[0])
+	} else {
+		answersAt(t, *a.PublicIp, 8080)
+	}
+}
+
+// answersAt waits for the probe's page.
+func answersAt(t *testing.T, host string, port int32) {
+	t.Helper()
+	eventually(t, "the page", func() error {
+		client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		reply, err := client.Get(fmt.Sprintf("http://%s:%d/", host, port)) //nolint:noctx // the client has a timeout
+		if err != nil {
+			return err
+		}
+		defer reply.Body.Close() //nolint:errcheck // nothing of it is needed
+		if reply.StatusCode != http.StatusOK {
+			return errors.New(reply.Status)
+		}
+		return nil
+	})
+}
+
+// modeled is a definition of another network mode.
+func modeled(mode types.NetworkMode, port, hostPort int32) *ecs.RegisterTaskDefinitionInput {
+	def := onInstance(with(container("app", "answer", fmt.Sprint(port), "0"), func(c *types.ContainerDefinition) {
+		if mode != types.NetworkModeNone {
+			c.PortMappings = []types.PortMapping{{ContainerPort: &port, HostPort: &hostPort}}
+		}
+	}))
+	def.NetworkMode = mode
+	return def
+}
+
+// In bridge mode a container is reached by a port of the host: any free one, or the one that was asked for, which then
+// nobody else gets.
+func TestBridgeMode(t *testing.T) {
+	t.Parallel()
+	k := shared.runIn(t, modeled(types.NetworkModeBridge, 8080, 0), func(in *ecs.RunTaskInput) { in.NetworkConfiguration = nil })
+	described := k.awaitStatus(t, "RUNNING")
+	if len(described.Containers[0].NetworkBindings) != 1 {
+		t.Fatalf("bindings %+v", described.Containers[0].NetworkBindings)
+	}
+	binding := described.Containers[0].NetworkBindings[0]
+	if *binding.ContainerPort != 8080 || *binding.BindIP != "0.0.0.0" || *binding.HostPort < 1024 {
+		t.Errorf("binding %+v", binding)
+	}
+	answersAt(t, "127.0.0.1", *binding.HostPort)
+
+	static := freePort(t)
+	def := modeled(types.NetworkModeBridge, 8080, static)
+	first := shared.runIn(t, def, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = nil })
+	first.awaitStatus(t, "RUNNING")
+	answersAt(t, "127.0.0.1", static)
+	in := shared.request(t, def)
+	in.NetworkConfiguration = nil
+	second := must(shared.ecs.RunTask(t.Context(), in))(t)
+	if len(second.Tasks) != 0 || len(second.Failures) != 1 || *second.Failures[0].Reason != "RESOURCE:PORTS" {
+		t.Errorf("a second task with the port: %+v", second)
+	}
+}
+
+// In host mode a container listens on the host itself.
+func TestHostMode(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	k := shared.runIn(t, modeled(types.NetworkModeHost, port, port), func(in *ecs.RunTaskInput) { in.NetworkConfiguration = nil })
+	k.awaitStatus(t, "RUNNING")
+	answersAt(t, "127.0.0.1", port)
+}
+
+// Without a network a container has nothing but itself.
+func TestNoneMode(t *testing.T) {
+	t.Parallel()
+	def := modeled(types.NetworkModeNone, 8080, 0)
+	def.ContainerDefinitions[0].Command = []string{"sleep"}
+	k := shared.runIn(t, def, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = nil })
+	described := k.awaitStatus(t, "RUNNING")
+	if len(described.Attachments) != 0 || len(described.Containers[0].NetworkInterfaces) != 0 {
+		t.Errorf("it has %+v and %+v", described.Attachments, described.Containers[0].NetworkInterfaces)
+	}
+}
+
+// freePort is one of the host that nobody has and that a task with a mapping may have.
+func freePort(t *testing.T) int32 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()                            //nolint:errcheck // only its number is of interest
+	return int32(l.Addr().(*net.TCPAddr).Port) //nolint:gosec // a port
+}
