@@ -146,7 +146,8 @@ func TestLoadBalancerServesOnWithoutTheAgent(t *testing.T) {
 
 	// One of the two dies. Until the checks have noticed, requests to it may fail; afterwards none does.
 	victim := s.otherThan(t, ws)
-	for _, pid := range must(pidsIn(b, victim.eni))(t) {
+	for _, process := range must(pidsIn(b, victim.eni))(t) {
+		pid, _, _ := strings.Cut(process, "@")
 		n := must(strconv.Atoi(pid))(t)
 		if err := syscall.Kill(n, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Fatal(err) // one that ended with another is no matter

@@ -226,8 +226,9 @@ func (r *Runtime) newTask(ctx context.Context, c record) error {
 	return err
 }
 
-// createPatience is for how long containerd is asked to make a process; it takes up to 10 seconds to undo a call.
-const createPatience = 15 * time.Second
+// createPatience is for how long containerd is asked to make a process; it takes up to 10 seconds to
+// undo a call, and longer on a busy host.
+const createPatience = 40 * time.Second
 
 // hangPatience is for how long one call may take. A shim that hangs over the death of the agent that asked for it never
 // answers; one that works needs a tenth of a second.
