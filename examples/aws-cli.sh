@@ -15,6 +15,8 @@ cd "$(dirname "$0")"
 cluster=${CLUSTER:-my-cluster}
 service=my-service
 namespace=my-apps.local
+alb=my-alb
+group=my-targets
 # Outputs are read by this script, not by a pager.
 export AWS_PAGER=''
 
@@ -30,15 +32,15 @@ get() {
 
 vpc() { get 'Vpcs[0].VpcId' ec2 describe-vpcs --filters Name=is-default,Values=true; }
 
-group() { get 'SecurityGroups[0].GroupId' ec2 describe-security-groups --filters "Name=vpc-id,Values=$(vpc)" "Name=group-name,Values=$1"; }
+security_group() { get 'SecurityGroups[0].GroupId' ec2 describe-security-groups --filters "Name=vpc-id,Values=$(vpc)" "Name=group-name,Values=$1"; }
 
-balancer() { get 'LoadBalancers[0].LoadBalancerArn' elbv2 describe-load-balancers --names "$service" 2>/dev/null || true; }
+balancer() { get 'LoadBalancers[0].LoadBalancerArn' elbv2 describe-load-balancers --names "$alb" 2>/dev/null || true; }
 
-target_group() { get 'TargetGroups[0].TargetGroupArn' elbv2 describe-target-groups --names "$service" 2>/dev/null || true; }
+target_group() { get 'TargetGroups[0].TargetGroupArn' elbv2 describe-target-groups --names "$group" 2>/dev/null || true; }
 
 namespace_id() { get "Namespaces[?Name=='$namespace'].Id | [0]" servicediscovery list-namespaces; }
 
-registry_id() { get "Services[?Name=='$service'].Id | [0]" servicediscovery list-services --filters "Name=NAMESPACE_ID,Values=$1"; }
+registry() { get "Services[?Name=='$service'].$2 | [0]" servicediscovery list-services --filters "Name=NAMESPACE_ID,Values=$1"; }
 
 # finished OPERATION waits until a Cloud Map operation has ended.
 finished() {
@@ -67,8 +69,8 @@ up() {
 	say "Load balancer, target group and listener"
 	read -r -a subnets <<<"$(aws ec2 describe-subnets --filters "Name=vpc-id,Values=$vpc" Name=default-for-az,Values=true --query 'Subnets[].SubnetId' --output text)"
 	local balancer targets
-	balancer=$(aws elbv2 create-load-balancer --name "$service" --subnets "${subnets[@]}" --security-groups "$public" --query 'LoadBalancers[0].LoadBalancerArn' --output text)
-	targets=$(aws elbv2 create-target-group --name "$service" --protocol HTTP --port 3000 --vpc-id "$vpc" --target-type ip \
+	balancer=$(aws elbv2 create-load-balancer --name "$alb" --subnets "${subnets[@]}" --security-groups "$public" --query 'LoadBalancers[0].LoadBalancerArn' --output text)
+	targets=$(aws elbv2 create-target-group --name "$group" --protocol HTTP --port 3000 --vpc-id "$vpc" --target-type ip \
 		--health-check-path /health --health-check-interval-seconds 5 --health-check-timeout-seconds 2 --healthy-threshold-count 2 \
 		--query 'TargetGroups[0].TargetGroupArn' --output text)
 	aws elbv2 modify-target-group-attributes --target-group-arn "$targets" --attributes Key=deregistration_delay.timeout_seconds,Value=5 >/dev/null
@@ -77,13 +79,18 @@ up() {
 	aws elbv2 wait load-balancer-available --load-balancer-arns "$balancer"
 
 	say "Name: $service.$namespace"
-	local operation space registry
-	operation=$(aws servicediscovery create-private-dns-namespace --name "$namespace" --vpc "$vpc" --query OperationId --output text)
-	finished "$operation"
+	local space registry
 	space=$(namespace_id)
-	registry=$(aws servicediscovery create-service --name "$service" --namespace-id "$space" \
-		--dns-config 'RoutingPolicy=MULTIVALUE,DnsRecords=[{Type=A,TTL=10}]' --health-check-custom-config FailureThreshold=1 \
-		--query Service.Arn --output text)
+	if [ -z "$space" ]; then # the demo may have made it
+		finished "$(aws servicediscovery create-private-dns-namespace --name "$namespace" --vpc "$vpc" --query OperationId --output text)"
+		space=$(namespace_id)
+	fi
+	registry=$(registry "$space" Arn)
+	if [ -z "$registry" ]; then
+		registry=$(aws servicediscovery create-service --name "$service" --namespace-id "$space" \
+			--dns-config 'RoutingPolicy=MULTIVALUE,DnsRecords=[{Type=A,TTL=10}]' --health-check-custom-config FailureThreshold=1 \
+			--query Service.Arn --output text)
+	fi
 	echo "$registry"
 
 	say "Service: three tasks"
@@ -103,8 +110,8 @@ show() {
 	say "URL"
 	# Berth's load balancers have an address on this host; AWS's are found by their names.
 	local address
-	address=$(get 'LoadBalancers[0].AvailabilityZones[0].LoadBalancerAddresses[0].IpAddress' elbv2 describe-load-balancers --names "$service")
-	[ -n "$address" ] || address=$(get 'LoadBalancers[0].DNSName' elbv2 describe-load-balancers --names "$service")
+	address=$(get 'LoadBalancers[0].AvailabilityZones[0].LoadBalancerAddresses[0].IpAddress' elbv2 describe-load-balancers --names "$alb")
+	[ -n "$address" ] || address=$(get 'LoadBalancers[0].DNSName' elbv2 describe-load-balancers --names "$alb")
 	echo "http://$address/"
 }
 
@@ -120,25 +127,27 @@ update() {
 
 # down deletes what is there, in the order in which one thing needs another.
 down() {
-	local arn space registry id name
+	local arn space registry id name definition=''
 	say "Service and cluster"
 	if [ "$(get 'services[0].status' ecs describe-services --cluster "$cluster" --services "$service" 2>/dev/null || true)" = ACTIVE ]; then
+		definition=$(get 'services[0].taskDefinition' ecs describe-services --cluster "$cluster" --services "$service")
 		aws ecs delete-service --cluster "$cluster" --service "$service" --force --query service.status --output text
 		aws ecs wait services-inactive --cluster "$cluster" --services "$service"
 	fi
 	if [ "$(get 'clusters[0].status' ecs describe-clusters --clusters "$cluster")" = ACTIVE ]; then
 		aws ecs delete-cluster --cluster "$cluster" --query cluster.status --output text
 	fi
-	for arn in $(aws ecs list-task-definitions --family-prefix my-app --query 'taskDefinitionArns[]' --output text); do
-		aws ecs deregister-task-definition --task-definition "$arn" --query taskDefinition.status --output text
-	done
+	[ -z "$definition" ] || aws ecs deregister-task-definition --task-definition "$definition" --query taskDefinition.status --output text
 
 	say "Name"
 	space=$(namespace_id)
 	if [ -n "$space" ]; then
-		registry=$(registry_id "$space")
-		[ -z "$registry" ] || aws servicediscovery delete-service --id "$registry"
-		finished "$(aws servicediscovery delete-namespace --id "$space" --query OperationId --output text)"
+		registry=$(registry "$space" Id)
+		if [ -z "$registry" ] || aws servicediscovery delete-service --id "$registry"; then
+			finished "$(aws servicediscovery delete-namespace --id "$space" --query OperationId --output text)"
+		else
+			echo "the name stays: another service is found under it"
+		fi
 	fi
 
 	say "Load balancer"
@@ -152,7 +161,7 @@ down() {
 
 	say "Security groups"
 	for name in my-tasks my-alb; do # my-tasks refers to my-alb
-		id=$(group "$name")
+		id=$(security_group "$name")
 		[ -z "$id" ] || aws ec2 delete-security-group --group-id "$id"
 	done
 }
