@@ -25,7 +25,7 @@ func TestRun_StartsAndReplaces(t *testing.T) {
 			t.Error(diff)
 		}
 
-		w.fewest, w.most = 1<<30, 0
+		w.measure()
 		w.redeploy("two")
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
@@ -36,9 +36,7 @@ func TestRun_StartsAndReplaces(t *testing.T) {
 		}, w.events()[3:]); diff != "" {
 			t.Error(diff)
 		}
-		if w.fewest < 3 || w.most > 6 {
-			t.Errorf("between %d and %d tasks ran", w.fewest, w.most)
-		}
+		w.within(3, 6)
 	})
 }
 
@@ -74,15 +72,13 @@ func TestRun_RollsBack(t *testing.T) {
 				})
 				time.Sleep(5 * time.Second)
 				before := w.events()
-				w.fewest = 1 << 30
+				w.measure()
 				w.redeploy(family)
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
 				w.expect("tasks", w.tasks(), map[string]int{"one RUNNING": 3})
 				w.expect("deployments", w.deployments(), []string{"1 INACTIVE COMPLETED", "2 INACTIVE FAILED", "3 PRIMARY COMPLETED"})
-				if w.fewest < 3 {
-					t.Errorf("%d tasks ran", w.fewest)
-				}
+				w.within(3, 6)
 				events := w.events()[len(before):]
 				order := []string{"has started 3 tasks", "(deployment ecs-svc/2) deployment failed: tasks failed to start.", "rolling back to deployment ecs-svc/1.", "deployment completed.", "has reached a steady state."}
 				at := 0
@@ -133,13 +129,11 @@ func TestRun_ManyTasks(t *testing.T) {
 		w.service("one", 130, nil)
 		time.Sleep(5 * time.Second)
 		w.expect("tasks", w.tasks(), map[string]int{"one RUNNING": 130})
-		w.fewest, w.most = 1<<30, 0
+		w.measure()
 		w.redeploy("two")
 		time.Sleep(10 * time.Second)
 		w.expect("tasks", w.tasks(), map[string]int{"two RUNNING": 130})
-		if w.fewest < 130 || w.most > 260 {
-			t.Errorf("between %d and %d tasks ran", w.fewest, w.most)
-		}
+		w.within(130, 260)
 		w.edit(func(s *model.Service) { s.DesiredCount = 7 })
 		time.Sleep(5 * time.Second)
 		w.expect("tasks", w.tasks(), map[string]int{"two RUNNING": 7})
@@ -194,16 +188,14 @@ func TestRun_AfterARestart(t *testing.T) {
 			w.instance("i", 1<<20, nil)
 			w.service("one", 3, nil)
 			time.Sleep(5 * time.Second)
-			w.fewest, w.most = 1<<30, 0
+			w.measure()
 			w.redeploy("two")
 			time.Sleep(after)
 			w.stop()
 			w.begin()
 			time.Sleep(5 * time.Second)
 			w.expect("tasks", w.tasks(), map[string]int{"two RUNNING": 3})
-			if w.fewest < 3 || w.most > 6 {
-				t.Errorf("after %s: between %d and %d tasks ran", after, w.fewest, w.most)
-			}
+			w.within(3, 6)
 		})
 	}
 }

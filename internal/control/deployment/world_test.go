@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,15 +31,33 @@ type world struct {
 	kv    kv.KV
 	store *store.Store
 	stop  func()
-	// maxima seen while it ran, by what is counted.
-	fewest, most int
+
+	mu           sync.Mutex
+	fewest, most int // running tasks, and all that run or are about to
+}
+
+// measure begins to watch the bounds anew.
+func (w *world) measure() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fewest, w.most = 1<<30, 0
+}
+
+// within expects that the bounds were kept since.
+func (w *world) within(lower, upper int) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fewest < lower || w.most > upper {
+		w.t.Errorf("between %d and %d tasks ran", w.fewest, w.most)
+	}
 }
 
 // run plays fn in a bubble.
 func run(t *testing.T, fn func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, kv: memkv.New(10_000), fewest: 1 << 30}
+		w := &world{t: t, kv: memkv.New(10_000)}
 		w.begin()
 		w.update(func(tx *store.Tx) error {
 			records.Clusters.Put(tx, &model.Cluster{Name: "c", ARN: "arn:c", Status: model.ClusterActive})
@@ -189,6 +208,8 @@ func (w *world) count(r store.Reader) {
 			all++
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.fewest, w.most = min(w.fewest, running), max(w.most, all)
 }
 
