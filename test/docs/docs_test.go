@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -19,37 +18,6 @@ func read(t *testing.T, elem ...string) string {
 		t.Fatal(err)
 	}
 	return string(data)
-}
-
-// COMPATIBILITY.md lists the operations that are generated, service by service.
-func TestCompatibility_ListsWhatIsServed(t *testing.T) {
-	sections := map[string]string{}
-	for section := range strings.SplitSeq(read(t, "docs", "COMPATIBILITY.md"), "\n## ") {
-		title, body, _ := strings.Cut(section, "\n")
-		sections[title] = body
-	}
-	operation := regexp.MustCompile(`[A-Z][A-Za-z]+`)
-	for title, scope := range map[string]string{
-		"Amazon ECS (awsJson 1.1)": "ecs", "Amazon EC2 (EC2 query)": "ec2",
-		"Amazon CloudWatch Logs (awsJson 1.1)": "logs", "AWS STS (AWS query)": "sts",
-	} {
-		var served, listed []string
-		for line := range strings.Lines(read(t, "tools", "apigen", "scope", scope+".txt")) {
-			if name, _, _ := strings.Cut(strings.TrimSpace(line), " "); operation.FindString(name) == name && name != "" {
-				served = append(served, name)
-			}
-		}
-		for line := range strings.Lines(sections[title]) {
-			if cells := strings.Split(line, "|"); len(cells) == 4 && cells[2] != " operations " {
-				listed = append(listed, operation.FindAllString(cells[2], -1)...)
-			}
-		}
-		slices.Sort(served)
-		slices.Sort(listed)
-		if len(served) == 0 || !slices.Equal(served, listed) {
-			t.Errorf("%s: served %v, listed %v", title, served, listed)
-		}
-	}
 }
 
 // Every direct dependency has a line that says what for.
