@@ -42,6 +42,16 @@ namespace_id() { get "Namespaces[?Name=='$namespace'].Id | [0]" servicediscovery
 
 registry() { get "Services[?Name=='$service'].$2 | [0]" servicediscovery list-services --filters "Name=NAMESPACE_ID,Values=$1"; }
 
+# eventually COMMAND… tries for a minute: the interfaces of a load balancer go
+# a little later than itself.
+eventually() {
+	local end=$((SECONDS + 60))
+	until "$@" 2>/dev/null; do
+		[ "$SECONDS" -lt "$end" ] || { "$@"; return; }
+		sleep 1
+	done
+}
+
 # finished OPERATION waits until a Cloud Map operation has ended.
 finished() {
 	local status=PENDING
@@ -127,12 +137,15 @@ update() {
 
 # down deletes what is there, in the order in which one thing needs another.
 down() {
-	local arn space registry id name definition=''
+	local arn space registry id name definition='' tasks
 	say "Service and cluster"
 	if [ "$(get 'services[0].status' ecs describe-services --cluster "$cluster" --services "$service" 2>/dev/null || true)" = ACTIVE ]; then
 		definition=$(get 'services[0].taskDefinition' ecs describe-services --cluster "$cluster" --services "$service")
 		aws ecs delete-service --cluster "$cluster" --service "$service" --force --query service.status --output text
 		aws ecs wait services-inactive --cluster "$cluster" --services "$service"
+		# A service is INACTIVE when its last task is told to stop; a cluster waits for its end.
+		read -r -a tasks <<<"$(aws ecs list-tasks --cluster "$cluster" --desired-status STOPPED --query 'taskArns[]' --output text)"
+		[ "${#tasks[@]}" = 0 ] || aws ecs wait tasks-stopped --cluster "$cluster" --tasks "${tasks[@]}"
 	fi
 	if [ "$(get 'clusters[0].status' ecs describe-clusters --clusters "$cluster")" = ACTIVE ]; then
 		aws ecs delete-cluster --cluster "$cluster" --query cluster.status --output text
@@ -162,7 +175,7 @@ down() {
 	say "Security groups"
 	for name in my-tasks my-alb; do # my-tasks refers to my-alb
 		id=$(security_group "$name")
-		[ -z "$id" ] || aws ec2 delete-security-group --group-id "$id"
+		[ -z "$id" ] || eventually aws ec2 delete-security-group --group-id "$id" --query Return --output text
 	done
 }
 
