@@ -85,26 +85,37 @@ func (b *bench) oneLoop(ctx context.Context, hosts, size, wanted int) (took time
 	})
 	reported := make(chan struct{}, wanted)
 	g.Go(func() error { return reportAll(ctx, s, reported) })
-
+	// The loop begins with a look at every service; what comes after those
+	// that were there finds it at rest.
+	if err := want(ctx, s, scope, "warm", loopServices, reported); err != nil {
+		return 0, err
+	}
 	begun := time.Now()
+	err = want(ctx, s, scope, "new", wanted, reported)
+	return time.Since(begun), err
+}
+
+// want makes services that want so many tasks in all, and waits until these
+// are reported.
+func want(ctx context.Context, s *store.Store, scope arn.Scope, name string, tasks int, reported <-chan struct{}) error {
 	services := make([]int, loopServices)
 	for i := range services {
 		services[i] = i
 	}
 	if _, err := store.Batch(ctx, s, services, func(tx *store.Tx, n int) error {
-		putService(tx, scope, fmt.Sprint("new", n), wanted/loopServices, model.RolloutInProgress)
+		putService(tx, scope, fmt.Sprint(name, n), tasks/loopServices, model.RolloutInProgress)
 		return nil
 	}); err != nil {
-		return 0, err
+		return err
 	}
-	for range wanted {
+	for range tasks {
 		select {
 		case <-reported:
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return ctx.Err()
 		}
 	}
-	return time.Since(begun), nil
+	return nil
 }
 
 // furnish makes hosts and what tasks need, and services with size tasks that

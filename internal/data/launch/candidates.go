@@ -108,18 +108,22 @@ func (p *plan) held(r store.Reader, all bool) func(instanceID string) store.Amou
 
 func (p *plan) nodes(r store.Reader) []*model.Instance {
 	var nodes []*model.Instance
-	switch {
-	case len(p.InstanceIDs) > 0:
+	if len(p.InstanceIDs) > 0 {
 		for _, id := range p.InstanceIDs {
 			if i, found := records.Instances.Get(r, id); found {
 				nodes = append(nodes, i)
 			}
 		}
 		return nodes
-	case p.LaunchType == model.LaunchEC2:
-		return slices.AppendSeq(nodes, records.Instances.By(r, records.InstancesByCluster, p.Cluster.Name))
 	}
-	return slices.AppendSeq(make([]*model.Instance, 0, records.Instances.Len(r)), records.Instances.All(r))
+	// Walking over all is cheaper than the index, which names most of them.
+	nodes = make([]*model.Instance, 0, records.Instances.Len(r))
+	for i := range records.Instances.All(r) {
+		if p.LaunchType != model.LaunchEC2 || i.ClusterName == p.Cluster.Name {
+			nodes = append(nodes, i)
+		}
+	}
+	return nodes
 }
 
 func instance(i *model.Instance, held store.Amounts) placement.Instance {
