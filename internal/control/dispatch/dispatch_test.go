@@ -17,6 +17,7 @@ import (
 	"berth.dev/berth/internal/control/dispatch"
 	"berth.dev/berth/internal/control/nodeca"
 	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/nodeapi"
 )
@@ -137,6 +138,10 @@ func TestSession_ReportsOfOthersTasks(t *testing.T) {
 func TestSession_AStoppedTaskGivesItsAddressBack(t *testing.T) {
 	bubble(t, func(t *testing.T, p *plane) {
 		p.place("1", nodeA)
+		p.update(func(tx *store.Tx) error {
+			records.PublicAddresses.Put(tx, &model.PublicAddress{Address: "127.64.0.1", ENIID: "eni-1"})
+			return records.NetworkInterfaces.Edit(tx, "eni-1", func(n *model.NetworkInterface) error { n.PublicAddress = "127.64.0.1"; return nil })
+		})
 		n := p.connect(nodeA)
 		n.report("1", model.TaskObserved{Seq: 1, Status: model.TaskDeprovisioning, StopCode: model.StopEssentialContainerExited, StoppedReason: "why"})
 		if !p.hasInterface("1") {
@@ -145,6 +150,9 @@ func TestSession_AStoppedTaskGivesItsAddressBack(t *testing.T) {
 		n.report("1", model.TaskObserved{Seq: 2, Status: model.TaskStopped, StopCode: model.StopEssentialContainerExited, StoppedReason: "why"})
 		if p.hasInterface("1") {
 			t.Error("its interface stays for ever")
+		}
+		if records.PublicAddresses.Len(p.store.Snapshot()) > 0 {
+			t.Error("its public address stays for ever")
 		}
 		if tk := p.task("1"); tk.StopCode != model.StopEssentialContainerExited || tk.StoppedReason != "why" || tk.DesiredStatus != model.TaskStopped {
 			t.Errorf("got %+v", tk)

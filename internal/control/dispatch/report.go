@@ -108,7 +108,7 @@ func observe(tx *store.Tx, instanceID, taskID string, o model.TaskObserved) erro
 	return nil
 }
 
-// release frees a stopped task's interface and its address.
+// release frees a stopped task's interface and its addresses.
 func release(tx *store.Tx, eniID string) {
 	eni, ok := records.NetworkInterfaces.Get(tx, eniID)
 	if !ok {
@@ -116,4 +116,7 @@ func release(tx *store.Tx, eniID string) {
 	}
 	records.NetworkInterfaces.Delete(tx, eniID)
 	records.AddressClaims.Delete(tx, model.AddressClaimKey(eni.SubnetID, eni.Address))
+	if public, ok := records.PublicAddresses.Get(tx, eni.PublicAddress); ok && public.AllocationID == "" {
+		records.PublicAddresses.Delete(tx, eni.PublicAddress)
+	}
 }

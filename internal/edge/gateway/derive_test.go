@@ -58,7 +58,12 @@ func (d *deriver) derive(s *smithy.Schema, path string) *value {
 		d.above = d.above[:len(d.above)-1]
 	case smithy.KindList:
 		for i := range d.count(s) {
-			v.elems = append(v.elems, d.derive(s.Elem.Target, fmt.Sprintf("%s[%d]", path, i)))
+			elem := d.derive(s.Elem.Target, fmt.Sprintf("%s[%d]", path, i))
+			if members := s.Elem.Target.Members; len(members) > 0 && len(elem.fields) == 0 {
+				// Nor can an element that has nothing.
+				elem.fields = append(elem.fields, &field{member: members[0], value: d.derive(members[0].Target, elem.path+"."+members[0].Name)})
+			}
+			v.elems = append(v.elems, elem)
 		}
 	case smithy.KindMap:
 		for i := range d.count(s) {
@@ -89,6 +94,9 @@ const timestamp = int64(1581968848)
 // count is how many elements a list or map gets: enough, but few.
 func (d *deriver) count(s *smithy.Schema) int {
 	n := int(s.Bounds.Min)
+	if s.Kind == smithy.KindList {
+		n = max(n, 1) // an empty list cannot be said in a query
+	}
 	if d.full {
 		n = max(n, 2)
 	}

@@ -230,6 +230,8 @@ func convert(t *rapid.T, from, to any) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A document, which the SDK has an interface for and a drawn one is always empty.
+	b = bytes.ReplaceAll(b, []byte(`"HookDetails":{}`), []byte(`"HookDetails":null`))
 	if err := json.Unmarshal(b, to); err != nil {
 		t.Fatalf("%v: %s", err, b)
 	}
