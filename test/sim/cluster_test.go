@@ -25,6 +25,7 @@ import (
 	"berth.dev/berth/internal/control/dispatch"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/nodeca"
+	"berth.dev/berth/internal/control/registration"
 	"berth.dev/berth/internal/data/kv/memkv"
 	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/records"
@@ -160,6 +161,11 @@ func (c *cluster) beginServer() {
 				HealthyAfter: deployment.DefaultHealthyAfter, Log: log,
 			}).Run(context.WithValue(ctx, contestedKey{}, true))
 		})
+		g.Go(func() error {
+			<-s.Ready()
+			return registration.New(registration.Config{Store: s, Scope: scope, Log: log}).Run(ctx)
+		})
+		g.Go(func() error { <-s.Ready(); balance(ctx, s); return nil })
 		g.Go(func() error { <-s.Ready(); sv.watch.run(ctx, s); return nil })
 		g.Go(func() error { <-s.Ready(); c.bounds.run(ctx, s); return nil })
 		stop := context.AfterFunc(ctx, grpcServer.Stop)
@@ -176,6 +182,9 @@ func (c *cluster) beginServer() {
 			c.t.Fatal(err)
 		}
 		c.register()
+		if _, err := s.Update(ctx, func(tx *store.Tx) error { putBalancer(tx); return nil }); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 	c.subnets = nil
 	for subnet := range records.Subnets.All(s.Snapshot()) {
@@ -204,6 +213,9 @@ func (c *cluster) register() {
 		for _, on := range after {
 			d.DependsOn = append(d.DependsOn, ecsapi.ContainerDependency{ContainerName: ptr(on), Condition: ecsapi.ContainerCondition("COMPLETE")})
 		}
+		if name == "app" {
+			d.PortMappings = []ecsapi.PortMapping{{ContainerPort: ptr(int32(80))}}
+		}
 		return d
 	}
 	for family, containers := range map[string][]ecsapi.ContainerDefinition{
@@ -212,7 +224,8 @@ func (c *cluster) register() {
 		"short":   {def("short", true), def("side", false)},
 		"deaf":    {def("deaf", true)},
 		"exits":   {def("exits", true)},
-		"missing": {{Name: ptr("app"), Image: ptr("missing:1"), Essential: ptr(true)}},
+		"unready": {def("app", true)},
+		"missing": {{Name: ptr("app"), Image: ptr("missing:1"), Essential: ptr(true), PortMappings: []ecsapi.PortMapping{{ContainerPort: ptr(int32(80))}}}},
 	} {
 		_, err := c.server.ecs.RegisterTaskDefinition(c.t.Context(), &ecsapi.RegisterTaskDefinitionInput{
 			Family: ptr(family), NetworkMode: ecsapi.NetworkMode("awsvpc"),

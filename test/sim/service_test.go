@@ -17,8 +17,20 @@ import (
 )
 
 // The definitions that services are given. Tasks of "missing" cannot be
-// started, those of "exits" end at once and those of "short" after a while.
-var serviceFamilies = []string{"one", "one", "two", "deaf", "short", "exits", "missing"}
+// started, those of "exits" end at once and those of "short" after a while;
+// those of "unready" run and fail the load balancer's health check.
+var (
+	serviceFamilies  = []string{"one", "one", "two", "deaf", "short", "exits", "missing"}
+	balancedFamilies = []string{"one", "one", "two", "missing", "unready"} // with the container that is balanced
+)
+
+func (c *cluster) pickFamily(balanced bool) string {
+	families := serviceFamilies
+	if balanced {
+		families = balancedFamilies
+	}
+	return families[c.random.IntN(len(families))]
+}
 
 // works tells whether tasks of the family stay.
 func works(family string) bool { return family == "one" || family == "two" || family == "deaf" }
@@ -73,7 +85,7 @@ func (c *cluster) actOnService() {
 		c.createService(name)
 	case s.Status == model.ServiceDraining:
 	case k < 4:
-		c.updateService(name, &ecsapi.UpdateServiceInput{TaskDefinition: ptr(serviceFamilies[c.random.IntN(len(serviceFamilies))])})
+		c.updateService(name, &ecsapi.UpdateServiceInput{TaskDefinition: ptr(c.pickFamily(len(s.Revision.LoadBalancers) > 0))})
 	case k < 6:
 		c.updateService(name, &ecsapi.UpdateServiceInput{DesiredCount: ptr(int32(c.random.IntN(4)))})
 	case k < 7:
@@ -109,11 +121,17 @@ func (c *cluster) configuration() *ecsapi.DeploymentConfiguration {
 }
 
 func (c *cluster) createService(name string) {
-	family := serviceFamilies[c.random.IntN(len(serviceFamilies))]
+	balanced := c.random.IntN(2) == 0
+	family := c.pickFamily(balanced)
 	desired := c.random.IntN(4)
 	c.journal.add("script CreateService %s of %s, %d tasks", name, family, desired)
+	var balancers []ecsapi.LoadBalancer
+	if balanced {
+		balancers = []ecsapi.LoadBalancer{{TargetGroupArn: ptr(groupARN), ContainerName: ptr("app"), ContainerPort: ptr(int32(80))}}
+	}
 	_, err := c.server.ecs.CreateService(c.t.Context(), &ecsapi.CreateServiceInput{
-		ServiceName: ptr(name), TaskDefinition: ptr(family), DesiredCount: ptr(int32(desired)), //nolint:gosec // small
+		LoadBalancers: balancers,
+		ServiceName:   ptr(name), TaskDefinition: ptr(family), DesiredCount: ptr(int32(desired)), //nolint:gosec // small
 		LaunchType: ecsapi.LaunchType("FARGATE"), DeploymentConfiguration: c.configuration(),
 		NetworkConfiguration: &ecsapi.NetworkConfiguration{AwsvpcConfiguration: &ecsapi.AwsVpcConfiguration{Subnets: c.subnets}},
 	})
@@ -295,6 +313,7 @@ func (w *boundsWatch) run(ctx context.Context, s *store.Store) {
 		for _, change := range changes {
 			if t, ok := records.Tasks.Get(snap, change.Key); ok && change.Table == records.Tasks.Name() && t.ServiceID != "" {
 				touched[t.ServiceID] = true
+				w.checkReleased(snap, t)
 			}
 		}
 		for id := range touched {
@@ -321,12 +340,17 @@ func (w *boundsWatch) look(before, after *store.Snapshot, id string) {
 		if model.TaskStatusRank(t.LastStatus()) < model.TaskStatusRank(model.TaskDeactivating) {
 			occupying++
 		}
-		switch {
-		case counts(t):
+		switch now := time.Now(); {
+		case counts(after, t, now):
 			healthyNow++
-		case existed && counts(old) && t.StopCode == model.StopServiceSchedulerInitiated:
-			stopped++
-		case existed && counts(old):
+		case !existed:
+		case t.DesiredStatus == model.TaskStopped && t.StopCode == model.StopServiceSchedulerInitiated:
+			// A task that came to be healthy while its end was being written is
+			// not a healthy one that was stopped.
+			if counts(before, old, *t.StopDecidedAt) {
+				stopped++
+			}
+		case counts(before, old, now):
 			lost++
 		}
 	}
@@ -346,8 +370,110 @@ func (w *boundsWatch) look(before, after *store.Snapshot, id string) {
 	}
 }
 
-// counts tells whether a task counts towards the lower bound.
-func counts(t *model.Task) bool {
-	return t.DesiredStatus == model.TaskRunning && t.LastStatus() == model.TaskRunning && t.Observed.StartedAt != nil &&
-		time.Since(*t.Observed.StartedAt) >= deployment.DefaultHealthyAfter
+// counts tells whether a task has counted towards the lower bound since at.
+func counts(r store.Reader, t *model.Task, at time.Time) bool {
+	if t.DesiredStatus != model.TaskRunning || t.LastStatus() != model.TaskRunning || t.Observed.StartedAt == nil {
+		return false
+	}
+	if len(t.LoadBalancers) == 0 {
+		return at.Sub(*t.Observed.StartedAt) >= deployment.DefaultHealthyAfter
+	}
+	for target := range records.Targets.By(r, records.TargetsByTask, t.ID) {
+		return target.DeregisteredAt == nil && target.Health.State == model.TargetHealthy && !target.Health.ChangedAt.After(at)
+	}
+	return false
+}
+
+// The target group of all services that have one.
+const (
+	groupID  = "targetgroup/web/0123456789abcdef"
+	groupARN = "arn:aws:elasticloadbalancing:us-east-1:123456789012:" + groupID
+
+	checkTakes = 700 * time.Millisecond
+	drainTakes = 3 * time.Second
+)
+
+// putBalancer makes the target group, and what makes it one of a load
+// balancer.
+func putBalancer(tx *store.Tx) {
+	vpc := ""
+	for v := range records.VPCs.All(tx) {
+		vpc = v.ID
+	}
+	records.TargetGroups.Put(tx, &model.TargetGroup{ID: groupID, ARN: groupARN, Name: "web", Protocol: "HTTP", Port: 80, TargetType: "ip", VPCID: vpc})
+	records.Listeners.Put(tx, &model.Listener{ID: "listener/app/web/1/2", LoadBalancerID: "app/web/1", DefaultActions: []model.BalancerAction{
+		{Type: "forward", TargetGroups: []model.WeightedTarget{{TargetGroupARN: groupARN, Weight: 1}}},
+	}})
+}
+
+// balance does what a load balancer does: it finds out how healthy targets
+// are, and lets connections end of those that are taken out.
+func balance(ctx context.Context, s *store.Store) {
+	watch := s.Watch(ctx, records.Targets)
+	for t := range records.Targets.All(watch.Snapshot()) {
+		attend(ctx, s, t)
+	}
+	for {
+		snap, changes, err := watch.Next(ctx)
+		if err != nil {
+			return
+		}
+		for _, change := range changes {
+			if t, ok := records.Targets.Get(snap, change.Key); ok {
+				attend(ctx, s, t)
+			}
+		}
+	}
+}
+
+// attend sets a target's state, or deletes it, when it is time for that.
+func attend(ctx context.Context, s *store.Store, seen *model.Target) {
+	same := func(tx *store.Tx) (*model.Target, bool) {
+		t, ok := records.Targets.Get(tx, seen.Key())
+		return t, ok && t.RegisteredAt.Equal(seen.RegisteredAt) && (t.DeregisteredAt == nil) == (seen.DeregisteredAt == nil)
+	}
+	after, do := checkTakes, func(tx *store.Tx) error {
+		t, ok := same(tx)
+		if !ok {
+			return nil
+		}
+		task, ok := records.Tasks.Get(tx, t.TaskID)
+		state := model.TargetUnhealthy
+		if ok && !task.Stopped() && task.Family != "unready" {
+			state = model.TargetHealthy
+		}
+		return records.Targets.Edit(tx, t.Key(), func(t *model.Target) error {
+			t.Health = model.TargetHealth{State: state, Description: "Health checks failed", ChangedAt: new(tx.Now())}
+			return nil
+		})
+	}
+	switch {
+	case seen.DeregisteredAt != nil:
+		after, do = drainTakes, func(tx *store.Tx) error {
+			if _, ok := same(tx); ok {
+				records.Targets.Delete(tx, seen.Key())
+			}
+			return nil
+		}
+	case seen.Health.State == model.TargetHealthy || seen.Health.State == model.TargetUnhealthy:
+		return
+	}
+	time.AfterFunc(after, func() {
+		if ctx.Err() == nil {
+			_, _ = s.Update(ctx, do) // it fails only when the server dies
+		}
+	})
+}
+
+// checkReleased: no node was told to end a task that a load balancer still led
+// to.
+func (w *boundsWatch) checkReleased(r store.Reader, t *model.Task) {
+	if !t.Released || t.Observed.Status == model.TaskStopped {
+		return
+	}
+	for target := range records.Targets.By(r, records.TargetsByTask, t.ID) {
+		w.mu.Lock()
+		w.bad = append(w.bad, fmt.Sprintf("%s task %s may be ended while it is target %s", time.Now().Format("04:05.000"), t.ID, target.Key()))
+		w.mu.Unlock()
+	}
 }
