@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/rules/routing"
 )
 
 const publicURL = "http://" + publicAddress + ":80/"
@@ -467,4 +468,18 @@ func TestRefusedConfiguration(t *testing.T) {
 		got, err := try(t, l.client(l.host), "http://"+publicAddress+":81/")
 		return err == nil && got.body == "one"
 	})
+}
+
+// A slot's last check may be that of the target which it had before: it says nothing of one that is new.
+func TestAdmit_BelievesNoOldCheck(t *testing.T) {
+	fresh := &target{Slot: 1, Address: "10.0.0.1", Port: 80, Health: routing.Registered()}
+	slot := server{endpoint: fresh.endpoint(), check: "L7OK", code: 200, status: "DOWN"}
+	if commands := admit(serverName{"a", "s1"}, slot, fresh); len(commands) > 0 || fresh.Health.State != model.TargetInitial {
+		t.Errorf("with an old passed check it is %+v, and HAProxy is told %q", fresh.Health, commands)
+	}
+	slot.status = "UP"
+	admit(serverName{"a", "s1"}, slot, fresh)
+	if fresh.Health.State != model.TargetHealthy || !fresh.Admitted {
+		t.Errorf("HAProxy has it up, and it is %+v", fresh)
+	}
 }

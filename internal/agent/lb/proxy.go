@@ -296,10 +296,8 @@ func admit(n serverName, s server, t *target) []string {
 		t.Health = routing.Health{State: model.TargetHealthy}
 	case t.Health.State == model.TargetHealthy && !t.Admitted:
 		return []string{set(n, "health up")} // the agent has seen it pass its first check
-	case t.Health.State == model.TargetInitial && known && verdict.Passed:
-		t.Health = routing.Health{State: model.TargetHealthy}
-		return []string{set(n, "health up")}
 	case t.Health.State == model.TargetInitial:
+		// The agent's own check says how it is: the slot's last result may still be that of the target it had before.
 	case known && !verdict.Passed:
 		t.Health = routing.Health{State: model.TargetUnhealthy, Reason: verdict.Reason, Description: verdict.Description}
 	case t.Health.State == model.TargetHealthy:
