@@ -29,6 +29,7 @@ type berth struct {
 	instance instance.Instance
 	listen   string
 	cmd      *exec.Cmd
+	aws      aws.Config
 	ecs      *ecs.Client
 	subnets  []string
 	startup  time.Duration // of the last start
@@ -157,7 +158,7 @@ func (w *berth) prepare(ctx context.Context, archive string) error {
 	if err != nil {
 		return err
 	}
-	w.ecs = ecs.NewFromConfig(cfg)
+	w.aws, w.ecs = cfg, ecs.NewFromConfig(cfg)
 	if w.subnets, err = subnetIDs(ctx, cfg); err != nil {
 		return err
 	}
@@ -180,6 +181,7 @@ func register(ctx context.Context, client *ecs.Client) error {
 	for _, family := range []string{silentFamily, loggedFamily} {
 		app := types.ContainerDefinition{
 			Name: aws.String("app"), Image: aws.String(imageName), Command: []string{"sleep"}, Essential: aws.Bool(true), StopTimeout: aws.Int32(2),
+			PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(80)}},
 		}
 		if family == loggedFamily {
 			app.LogConfiguration = &types.LogConfiguration{LogDriver: types.LogDriverAwslogs, Options: map[string]string{

@@ -39,7 +39,7 @@ func main() {
 }
 
 // sections are what can be measured, in the order of the report.
-var sections = []string{"launch", "throughput", "reads", "accept", "loop", "idle"}
+var sections = []string{"launch", "throughput", "service", "alb", "reads", "accept", "loop", "idle"}
 
 // bench is one run.
 type bench struct {
@@ -91,13 +91,18 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(wanted, name) })
 	}
 	begun, load := time.Now(), loadAverage()
-	if wants("launch", "throughput", "idle") {
+	if wants("launch", "throughput", "service", "idle") {
 		if err := b.wholeBerth(ctx, wants); err != nil {
 			return err
 		}
 	}
 	if wants("reads", "accept") {
 		if err := b.controlPlane(ctx, wants); err != nil {
+			return err
+		}
+	}
+	if wants("alb") {
+		if err := b.alb(ctx); err != nil {
 			return err
 		}
 	}
@@ -124,7 +129,7 @@ func (b *bench) wholeBerth(ctx context.Context, wants func(...string) bool) (err
 			return err
 		}
 	}
-	if !wants("launch", "throughput") {
+	if !wants("launch", "throughput", "service") {
 		return nil
 	}
 	if err := berth.prepare(ctx, b.archive); err != nil {
@@ -147,7 +152,12 @@ func (b *bench) wholeBerth(ctx context.Context, wants func(...string) bool) (err
 		}
 	}
 	if wants("throughput") {
-		return b.throughput(ctx, berth, bare, docker)
+		if err := b.throughput(ctx, berth, bare, docker); err != nil {
+			return err
+		}
+	}
+	if wants("service") {
+		return b.service(ctx, berth, docker)
 	}
 	return nil
 }
