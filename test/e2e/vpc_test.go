@@ -14,6 +14,8 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
 // runIn runs a task of a definition with security groups of the test's choice.
@@ -180,4 +182,36 @@ func freePort(t *testing.T) int32 {
 	}
 	defer l.Close()                            //nolint:errcheck // only its number is of interest
 	return int32(l.Addr().(*net.TCPAddr).Port) //nolint:gosec // a port
+}
+
+// A service in bridge mode is reached through its host's ports: its targets are container instances.
+func TestBridgeServiceBehindALoadBalancer(t *testing.T) {
+	t.Parallel()
+	b := shared
+	s := b.balance(t)
+	ctx := t.Context()
+	vpc := must(b.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{{Name: aws.String("is-default"), Values: []string{"true"}}}}))(t).Vpcs[0].VpcId
+	name := s.name + "-i"
+	s.group = *must(b.elb.CreateTargetGroup(ctx, &elasticloadbalancingv2.CreateTargetGroupInput{
+		Name: aws.String(name[max(0, len(name)-32):]), Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(sitePort), VpcId: vpc, TargetType: elbtypes.TargetTypeEnumInstance,
+		HealthCheckIntervalSeconds: aws.Int32(5), HealthCheckTimeoutSeconds: aws.Int32(2),
+	}))(t).TargetGroups[0].TargetGroupArn
+	must(b.elb.ModifyListener(ctx, &elasticloadbalancingv2.ModifyListenerInput{
+		ListenerArn: &s.listener, DefaultActions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: &s.group}},
+	}))(t)
+	def := modeled(types.NetworkModeBridge, sitePort, 0)
+	definition := *must(b.ecs.RegisterTaskDefinition(ctx, def))(t).TaskDefinition.TaskDefinitionArn
+	s.create(t, definition, 2, func(in *ecs.CreateServiceInput) {
+		in.LaunchType, in.NetworkConfiguration = types.LaunchTypeEc2, nil
+	})
+	s.completed(t)
+	eventually(t, "an answer", func() error {
+		client := &http.Client{Timeout: 5 * time.Second}
+		_, err := fetchVersion(client, s.url)
+		return err
+	})
+	health := must(b.elb.DescribeTargetHealth(ctx, &elasticloadbalancingv2.DescribeTargetHealthInput{TargetGroupArn: &s.group}))(t).TargetHealthDescriptions
+	if len(health) != 2 || *health[0].Target.Id != *health[1].Target.Id || *health[0].Target.Port == *health[1].Target.Port {
+		t.Errorf("targets %+v", health)
+	}
 }
