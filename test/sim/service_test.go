@@ -331,19 +331,22 @@ func (w *boundsWatch) look(before, after *store.Snapshot, id string) {
 	if !ok || was == nil || is.Status != model.ServiceActive || was.Status != model.ServiceActive {
 		return
 	}
-	started, stopped, lost, healthyNow, occupying := 0, 0, 0, 0, 0
-	for t := range records.Tasks.By(after, records.TasksByService, id) {
-		old, existed := records.Tasks.Get(before, t.ID)
-		if !existed {
+	started, stopped, lost, healthyNow, occupying, now := 0, 0, 0, 0, 0, time.Now()
+	for t := range records.Tasks.By(after, records.OpenTasksByService, id) {
+		if !records.Tasks.Has(before, t.ID) {
 			started++
 		}
 		if model.TaskStatusRank(t.LastStatus()) < model.TaskStatusRank(model.TaskDeactivating) {
 			occupying++
 		}
-		switch now := time.Now(); {
-		case counts(after, t, now):
+		if counts(after, t, now) {
 			healthyNow++
-		case !existed:
+		}
+	}
+	for old := range records.Tasks.By(before, records.OpenTasksByService, id) {
+		t, ok := records.Tasks.Get(after, old.ID)
+		switch {
+		case !ok || counts(after, t, now):
 		case t.DesiredStatus == model.TaskStopped && t.StopCode == model.StopServiceSchedulerInitiated:
 			// A task that came to be healthy while its end was being written is
 			// not a healthy one that was stopped.
