@@ -174,6 +174,9 @@ resource "aws_ecs_task_definition" "app" {
   requires_compatibilities = ["FARGATE"]
   cpu                      = 256
   memory                   = 512
+  # Fargate demands a role of a task that writes to awslogs. Berth has no IAM
+  # yet, so it need not exist.
+  execution_role_arn = "arn:aws:iam::123456789012:role/ecsTaskExecutionRole"
   container_definitions = jsonencode([
     {
       name         = "app"

@@ -109,7 +109,7 @@ func protocolOf(g *model.TargetGroup, version *string) error {
 	switch g.Protocol {
 	case "HTTP", "HTTPS":
 		g.ProtocolVersion = "HTTP1"
-		if version != nil {
+		if version != nil && *version != "" { // Terraform says nothing with an empty one
 			g.ProtocolVersion = *version
 		}
 		if !slices.Contains([]string{"HTTP1", "HTTP2", "GRPC"}, g.ProtocolVersion) {
