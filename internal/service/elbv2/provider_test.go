@@ -120,7 +120,7 @@ func TestTargetGroupDefaults(t *testing.T) {
 		want check
 	}{
 		{"http", func(*elbv2api.CreateTargetGroupInput) {}, check{"HTTP", "traffic-port", "/", "200", 30, 5, 5, 2, "HTTP1"}},
-		{"as Terraform says it", func(in *elbv2api.CreateTargetGroupInput) { in.ProtocolVersion = new("") }, check{"HTTP", "traffic-port", "/", "200", 30, 5, 5, 2, "HTTP1"}},
+		{"as-terraform-says-it", func(in *elbv2api.CreateTargetGroupInput) { in.ProtocolVersion = new("") }, check{"HTTP", "traffic-port", "/", "200", 30, 5, 5, 2, "HTTP1"}},
 		{"https", func(in *elbv2api.CreateTargetGroupInput) { in.Protocol = "HTTPS" }, check{"HTTP", "traffic-port", "/", "200", 30, 5, 5, 2, "HTTP1"}},
 		{"grpc", func(in *elbv2api.CreateTargetGroupInput) { in.ProtocolVersion = new("GRPC") }, check{"HTTP", "traffic-port", "/AWS.ALB/healthcheck", "grpc 12", 30, 5, 5, 2, "GRPC"}},
 		{"tcp", tcp, check{"TCP", "traffic-port", "", "", 30, 10, 5, 2, ""}},
