@@ -39,7 +39,7 @@ func main() {
 }
 
 // sections are what can be measured, in the order of the report.
-var sections = []string{"launch", "throughput", "service", "alb", "reads", "accept", "loop", "idle"}
+var sections = []string{"launch", "throughput", "service", "dns", "alb", "reads", "accept", "loop", "idle"}
 
 // bench is one run.
 type bench struct {
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(wanted, name) })
 	}
 	begun, load := time.Now(), loadAverage()
-	if wants("launch", "throughput", "service", "idle") {
+	if wants("launch", "throughput", "service", "dns", "idle") {
 		if err := b.wholeBerth(ctx, wants); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (b *bench) wholeBerth(ctx context.Context, wants func(...string) bool) (err
 			return err
 		}
 	}
-	if !wants("launch", "throughput", "service") {
+	if !wants("launch", "throughput", "service", "dns") {
 		return nil
 	}
 	if err := berth.prepare(ctx, b.archive); err != nil {
@@ -157,7 +157,12 @@ func (b *bench) wholeBerth(ctx context.Context, wants func(...string) bool) (err
 		}
 	}
 	if wants("service") {
-		return b.service(ctx, berth, docker)
+		if err := b.service(ctx, berth, docker); err != nil {
+			return err
+		}
+	}
+	if wants("dns") {
+		return b.dns(ctx, berth)
 	}
 	return nil
 }
