@@ -217,6 +217,7 @@ func (c *cluster) checkService(id string, must bool) {
 	primary, family := c.primary(id), c.family(id)
 	_, blocked := s.Progress.Said["blocked"]
 	switch {
+	case c.full(id): // standalone tasks have the room, and nobody ends them
 	case blocked && !must: // by percentages that allow nothing, which AWS leaves to the user
 	case must || works(family) && primary.RolloutState != model.RolloutFailed:
 		c.t.Errorf("service %s (%s) does not come to what it should be: %s", s.Name, id, problem)
@@ -227,6 +228,21 @@ func (c *cluster) checkService(id string, must bool) {
 		family != "short" && primary.RollbackOf == "":
 		c.t.Errorf("service %s (%s): the circuit breaker does not end %s, which has %d failures", s.Name, id, primary.ID, primary.BreakerFailures)
 	}
+}
+
+// full reports whether the newest thing that hindered the service was that the
+// nodes have no room.
+func (c *cluster) full(id string) bool {
+	full := false
+	for e := range records.ServiceEvents.Prefix(c.server.store.Snapshot(), id+"/") {
+		switch {
+		case strings.Contains(e.Message, "Capacity is unavailable"):
+			full = true
+		case strings.Contains(e.Message, "has reached a steady state"), strings.Contains(e.Message, "unable to place a task"):
+			full = false
+		}
+	}
+	return full
 }
 
 type deploymentOf struct {
