@@ -2,17 +2,6 @@ package model
 
 import "time"
 
-// AccessKey lets a principal sign requests.
-type AccessKey struct {
-	ID           string    `json:"accessKeyId"`
-	Secret       string    `json:"secretAccessKey"`
-	PrincipalARN string    `json:"principalArn"`
-	CreatedAt    time.Time `json:"createdAt"`
-}
-
-// Key identifies the access key in the store.
-func (k *AccessKey) Key() string { return k.ID }
-
 // AccountSetting is an ECS account setting of one principal; the root
 // principal's value is the account's default.
 type AccountSetting struct {

@@ -14,6 +14,7 @@ const (
 	DocumentSecurityGroup = "securitygroup" // NodeSecurityGroup by group id
 	DocumentLoadBalancer  = "loadbalancer"  // NodeLoadBalancer by load balancer id
 	DocumentZone          = "zone"          // NodeZone by namespace id, or by whose name it is
+	DocumentSecrets       = "secrets"       // NodeSecrets by task id
 )
 
 // Kinds of what a node reports besides its tasks.
@@ -137,4 +138,12 @@ type TargetObserved struct {
 	State       string    `json:"state"`      // initial, healthy or unhealthy; draining when no new request goes there
 	Reason      string    `json:"reason,omitempty"`
 	Description string    `json:"description,omitempty"`
+}
+
+// NodeSecrets tells a node that the secrets of a task that has them as files
+// are other than before: it fetches them again.
+type NodeSecrets struct {
+	// Versions has, by the name of a secret or parameter, the version that
+	// counts now.
+	Versions map[string]string `json:"versions"`
 }

@@ -26,7 +26,7 @@ func ensureRootKey(ctx context.Context, s *store.Store, scope arn.Scope) (*model
 			}
 		}
 		root = &model.AccessKey{
-			ID: ident.AccessKeyID(), Secret: ident.SecretAccessKey(),
+			ID: ident.AccessKeyID(), Clear: ident.SecretAccessKey(),
 			PrincipalARN: scope.Root(), CreatedAt: tx.Now(),
 		}
 		records.AccessKeys.Put(tx, root)
@@ -41,7 +41,7 @@ func ensureRootKey(ctx context.Context, s *store.Store, scope arn.Scope) (*model
 // writeCredentials writes a shared credentials file with one profile, default,
 // readable by its owner alone. The file is there whole or not at all.
 func writeCredentials(file string, key *model.AccessKey) error {
-	return atomicfile.WriteSecret(file, fmt.Appendf(nil, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", key.ID, key.Secret))
+	return atomicfile.WriteSecret(file, fmt.Appendf(nil, "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", key.ID, key.Clear))
 }
 
 // credentials finds the secret of an access key for the gateway.
@@ -58,5 +58,5 @@ func (c credentials) Credentials(_ context.Context, accessKeyID string) (sigv4.C
 		return sigv4.Credential{}, caller.Identity{}, fault.New(fault.NotFound, "access key %s", accessKeyID)
 	}
 	who := caller.Identity{AccountID: c.scope.AccountID, ARN: key.PrincipalARN, UserID: c.scope.AccountID}
-	return sigv4.Credential{SecretAccessKey: key.Secret}, who, nil
+	return sigv4.Credential{SecretAccessKey: key.Clear}, who, nil
 }

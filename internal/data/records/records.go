@@ -407,7 +407,6 @@ func VPCNode(vpcID, instanceID string) string { return vpcID + "|" + instanceID 
 
 // Accounts.
 var (
-	AccessKeys      = store.NewTable("accesskeys", (*model.AccessKey).Key)
 	AccountSettings = store.NewTable("accountsettings", (*model.AccountSetting).Key)
 )
 
@@ -424,6 +423,7 @@ func All() []store.AnyTable {
 		Namespaces, DiscoveryServices, DiscoveryInstances, DiscoveryOperations,
 		VPCs, Subnets, SecurityGroups, NetworkInterfaces, AddressClaims,
 		RouteTables, InternetGateways, NATGateways, PublicAddresses,
-		AccessKeys, AccountSettings,
+		Users, Groups, Roles, Policies, InstanceProfiles, OIDCProviders, AccessKeys, JoinTokens, AccountSettings,
+		KMSKeys, KMSAliases, Secrets, SecretVersions, Parameters, ParameterVersions,
 	}
 }

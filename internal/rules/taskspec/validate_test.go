@@ -130,7 +130,7 @@ var refusals = []refusal{
 	{"environment name", ec2, func(_ def, c container) { c.Environment = []model.KeyValuePair{{Value: "x"}} }, false},
 	{"secret shadows environment", ec2, func(_ def, c container) {
 		c.Environment = []model.KeyValuePair{{Name: "FOO"}}
-		c.Secrets = []model.Secret{{Name: "FOO", ValueFrom: "x"}}
+		c.Secrets = []model.SecretReference{{Name: "FOO", ValueFrom: "x"}}
 	}, true},
 	{"start timeout", ec2, func(_ def, c container) { c.StartTimeout = new(int32(-1)) }, false},
 	{"stop timeout on Fargate", fargate, func(_ def, c container) { c.StopTimeout = new(int32(121)) }, false},
@@ -240,13 +240,13 @@ var refusals = []refusal{
 	{"Fargate awslogs without role", fargate, func(d def, c container) { d.ExecutionRoleARN, c.LogConfiguration = "", awslogs(nil) }, true},
 	{"Fargate log driver", fargate, func(_ def, c container) { c.LogConfiguration = &model.LogConfiguration{LogDriver: "syslog"} }, false},
 	{"Fargate secrets without role", fargate, func(d def, c container) {
-		d.ExecutionRoleARN, c.Secrets = "", []model.Secret{{Name: "A", ValueFrom: "b"}}
+		d.ExecutionRoleARN, c.Secrets = "", []model.SecretReference{{Name: "A", ValueFrom: "b"}}
 	}, true},
 
-	{"unsupported secrets", fargate, func(_ def, c container) { c.Secrets = []model.Secret{{Name: "A", ValueFrom: "b"}} }, false},
+	{"unsupported secrets", fargate, func(_ def, c container) { c.Secrets = []model.SecretReference{{Name: "A", ValueFrom: "b"}} }, false},
 	{"unsupported secret options", ec2, func(_ def, c container) {
 		c.LogConfiguration = awslogs(nil)
-		c.LogConfiguration.SecretOptions = []model.Secret{{Name: "A", ValueFrom: "b"}}
+		c.LogConfiguration.SecretOptions = []model.SecretReference{{Name: "A", ValueFrom: "b"}}
 	}, false},
 	{"unsupported environment files", ec2, func(_ def, c container) { c.EnvironmentFiles = []model.EnvironmentFile{{Type: "s3", Value: "v"}} }, false},
 	{"unsupported firelens", ec2, func(_ def, c container) { c.FirelensConfiguration = &model.FirelensConfiguration{Type: "fluentbit"} }, false},

@@ -85,8 +85,8 @@ func environmentFileIn(f ecsapi.EnvironmentFile) model.EnvironmentFile {
 	return model.EnvironmentFile{Value: value(f.Value), Type: string(f.Type)}
 }
 
-func secretIn(s ecsapi.Secret) model.Secret {
-	return model.Secret{Name: value(s.Name), ValueFrom: value(s.ValueFrom)}
+func secretIn(s ecsapi.Secret) model.SecretReference {
+	return model.SecretReference{Name: value(s.Name), ValueFrom: value(s.ValueFrom)}
 }
 
 func resourceRequirementIn(r ecsapi.ResourceRequirement) model.ResourceRequirement {

@@ -917,18 +917,525 @@ func (x *ReportAck) GetSeq() uint64 {
 	return 0
 }
 
-type EnsureLogStreamRequest struct {
+type TaskCredentialsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
-	CreateGroup   bool                   `protobuf:"varint,3,opt,name=create_group,json=createGroup,proto3" json:"create_group,omitempty"`
+	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskCredentialsRequest) Reset() {
+	*x = TaskCredentialsRequest{}
+	mi := &file_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskCredentialsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskCredentialsRequest) ProtoMessage() {}
+
+func (x *TaskCredentialsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskCredentialsRequest.ProtoReflect.Descriptor instead.
+func (*TaskCredentialsRequest) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TaskCredentialsRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+type TaskCredentialsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why there are none, in AWS's words, such as that the role cannot be
+	// assumed. Then the rest is empty.
+	Refusal         string `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	RoleArn         string `protobuf:"bytes,2,opt,name=role_arn,json=roleArn,proto3" json:"role_arn,omitempty"`
+	AccessKeyId     string `protobuf:"bytes,3,opt,name=access_key_id,json=accessKeyId,proto3" json:"access_key_id,omitempty"`
+	SecretAccessKey string `protobuf:"bytes,4,opt,name=secret_access_key,json=secretAccessKey,proto3" json:"secret_access_key,omitempty"`
+	SessionToken    string `protobuf:"bytes,5,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
+	ExpiresMs       int64  `protobuf:"varint,6,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"` // Unix time
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *TaskCredentialsResponse) Reset() {
+	*x = TaskCredentialsResponse{}
+	mi := &file_node_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskCredentialsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskCredentialsResponse) ProtoMessage() {}
+
+func (x *TaskCredentialsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskCredentialsResponse.ProtoReflect.Descriptor instead.
+func (*TaskCredentialsResponse) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TaskCredentialsResponse) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+func (x *TaskCredentialsResponse) GetRoleArn() string {
+	if x != nil {
+		return x.RoleArn
+	}
+	return ""
+}
+
+func (x *TaskCredentialsResponse) GetAccessKeyId() string {
+	if x != nil {
+		return x.AccessKeyId
+	}
+	return ""
+}
+
+func (x *TaskCredentialsResponse) GetSecretAccessKey() string {
+	if x != nil {
+		return x.SecretAccessKey
+	}
+	return ""
+}
+
+func (x *TaskCredentialsResponse) GetSessionToken() string {
+	if x != nil {
+		return x.SessionToken
+	}
+	return ""
+}
+
+func (x *TaskCredentialsResponse) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+type TaskSecretsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskSecretsRequest) Reset() {
+	*x = TaskSecretsRequest{}
+	mi := &file_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskSecretsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskSecretsRequest) ProtoMessage() {}
+
+func (x *TaskSecretsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskSecretsRequest.ProtoReflect.Descriptor instead.
+func (*TaskSecretsRequest) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TaskSecretsRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+type TaskSecretsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the task cannot start, as the user reads it in stoppedReason.
+	Refusal       string              `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Containers    []*ContainerSecrets `protobuf:"bytes,2,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskSecretsResponse) Reset() {
+	*x = TaskSecretsResponse{}
+	mi := &file_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskSecretsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskSecretsResponse) ProtoMessage() {}
+
+func (x *TaskSecretsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskSecretsResponse.ProtoReflect.Descriptor instead.
+func (*TaskSecretsResponse) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TaskSecretsResponse) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+func (x *TaskSecretsResponse) GetContainers() []*ContainerSecrets {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+type ContainerSecrets struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                                                 // of the container
+	Environment      []*NamedSecret         `protobuf:"bytes,2,rep,name=environment,proto3" json:"environment,omitempty"`                                   // `secrets`, in the definition's order
+	LogOptions       []*NamedSecret         `protobuf:"bytes,3,rep,name=log_options,json=logOptions,proto3" json:"log_options,omitempty"`                   // `secretOptions`
+	RegistryUsername string                 `protobuf:"bytes,4,opt,name=registry_username,json=registryUsername,proto3" json:"registry_username,omitempty"` // `repositoryCredentials`
+	RegistryPassword string                 `protobuf:"bytes,5,opt,name=registry_password,json=registryPassword,proto3" json:"registry_password,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ContainerSecrets) Reset() {
+	*x = ContainerSecrets{}
+	mi := &file_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerSecrets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerSecrets) ProtoMessage() {}
+
+func (x *ContainerSecrets) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerSecrets.ProtoReflect.Descriptor instead.
+func (*ContainerSecrets) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ContainerSecrets) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContainerSecrets) GetEnvironment() []*NamedSecret {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *ContainerSecrets) GetLogOptions() []*NamedSecret {
+	if x != nil {
+		return x.LogOptions
+	}
+	return nil
+}
+
+func (x *ContainerSecrets) GetRegistryUsername() string {
+	if x != nil {
+		return x.RegistryUsername
+	}
+	return ""
+}
+
+func (x *ContainerSecrets) GetRegistryPassword() string {
+	if x != nil {
+		return x.RegistryPassword
+	}
+	return ""
+}
+
+type NamedSecret struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NamedSecret) Reset() {
+	*x = NamedSecret{}
+	mi := &file_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamedSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamedSecret) ProtoMessage() {}
+
+func (x *NamedSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamedSecret.ProtoReflect.Descriptor instead.
+func (*NamedSecret) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NamedSecret) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NamedSecret) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type AuthorizePullRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	Container     string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizePullRequest) Reset() {
+	*x = AuthorizePullRequest{}
+	mi := &file_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizePullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizePullRequest) ProtoMessage() {}
+
+func (x *AuthorizePullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizePullRequest.ProtoReflect.Descriptor instead.
+func (*AuthorizePullRequest) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AuthorizePullRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *AuthorizePullRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+type AuthorizePullResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Refusal       string                 `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizePullResponse) Reset() {
+	*x = AuthorizePullResponse{}
+	mi := &file_node_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizePullResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizePullResponse) ProtoMessage() {}
+
+func (x *AuthorizePullResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizePullResponse.ProtoReflect.Descriptor instead.
+func (*AuthorizePullResponse) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AuthorizePullResponse) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+type Chunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunk) Reset() {
+	*x = Chunk{}
+	mi := &file_node_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunk) ProtoMessage() {}
+
+func (x *Chunk) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
+func (*Chunk) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Chunk) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *Chunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type EnsureLogStreamRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Group       string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Stream      string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	CreateGroup bool                   `protobuf:"varint,3,opt,name=create_group,json=createGroup,proto3" json:"create_group,omitempty"`
+	// The container whose output it is to get. A node makes streams for its own
+	// tasks only, as their definitions say.
+	TaskId        string `protobuf:"bytes,4,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	Container     string `protobuf:"bytes,5,opt,name=container,proto3" json:"container,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EnsureLogStreamRequest) Reset() {
 	*x = EnsureLogStreamRequest{}
-	mi := &file_node_proto_msgTypes[13]
+	mi := &file_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1447,7 @@ func (x *EnsureLogStreamRequest) String() string {
 func (*EnsureLogStreamRequest) ProtoMessage() {}
 
 func (x *EnsureLogStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[13]
+	mi := &file_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1460,7 @@ func (x *EnsureLogStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureLogStreamRequest.ProtoReflect.Descriptor instead.
 func (*EnsureLogStreamRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{13}
+	return file_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EnsureLogStreamRequest) GetGroup() string {
@@ -977,6 +1484,20 @@ func (x *EnsureLogStreamRequest) GetCreateGroup() bool {
 	return false
 }
 
+func (x *EnsureLogStreamRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *EnsureLogStreamRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
 type EnsureLogStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// AWS's error code and message when the stream cannot be had, such as
@@ -988,7 +1509,7 @@ type EnsureLogStreamResponse struct {
 
 func (x *EnsureLogStreamResponse) Reset() {
 	*x = EnsureLogStreamResponse{}
-	mi := &file_node_proto_msgTypes[14]
+	mi := &file_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1521,7 @@ func (x *EnsureLogStreamResponse) String() string {
 func (*EnsureLogStreamResponse) ProtoMessage() {}
 
 func (x *EnsureLogStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[14]
+	mi := &file_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1534,7 @@ func (x *EnsureLogStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureLogStreamResponse.ProtoReflect.Descriptor instead.
 func (*EnsureLogStreamResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{14}
+	return file_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EnsureLogStreamResponse) GetRefusal() string {
@@ -1029,13 +1550,15 @@ type DeliverLogsRequest struct {
 	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
 	Source        string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"` // who delivers: one container's output
 	Events        []*LogEvent            `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
+	TaskId        string                 `protobuf:"bytes,5,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	Container     string                 `protobuf:"bytes,6,opt,name=container,proto3" json:"container,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeliverLogsRequest) Reset() {
 	*x = DeliverLogsRequest{}
-	mi := &file_node_proto_msgTypes[15]
+	mi := &file_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1570,7 @@ func (x *DeliverLogsRequest) String() string {
 func (*DeliverLogsRequest) ProtoMessage() {}
 
 func (x *DeliverLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[15]
+	mi := &file_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1583,7 @@ func (x *DeliverLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverLogsRequest.ProtoReflect.Descriptor instead.
 func (*DeliverLogsRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{15}
+	return file_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeliverLogsRequest) GetGroup() string {
@@ -1091,6 +1614,20 @@ func (x *DeliverLogsRequest) GetEvents() []*LogEvent {
 	return nil
 }
 
+func (x *DeliverLogsRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *DeliverLogsRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
 type LogEvent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // grows by at least one from event to event of a source
@@ -1102,7 +1639,7 @@ type LogEvent struct {
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_node_proto_msgTypes[16]
+	mi := &file_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1651,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[16]
+	mi := &file_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1664,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{16}
+	return file_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LogEvent) GetSeq() uint64 {
@@ -1162,7 +1699,7 @@ type DeliverLogsResponse struct {
 
 func (x *DeliverLogsResponse) Reset() {
 	*x = DeliverLogsResponse{}
-	mi := &file_node_proto_msgTypes[17]
+	mi := &file_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1711,7 @@ func (x *DeliverLogsResponse) String() string {
 func (*DeliverLogsResponse) ProtoMessage() {}
 
 func (x *DeliverLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[17]
+	mi := &file_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1724,7 @@ func (x *DeliverLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverLogsResponse.ProtoReflect.Descriptor instead.
 func (*DeliverLogsResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{17}
+	return file_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeliverLogsResponse) GetRefusal() string {
@@ -1268,27 +1805,70 @@ const file_node_proto_rawDesc = "" +
 	"\x04body\x18\x03 \x01(\fR\x04body\"6\n" +
 	"\tReportAck\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq\"i\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"1\n" +
+	"\x16TaskCredentialsRequest\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\"\xe2\x01\n" +
+	"\x17TaskCredentialsResponse\x12\x18\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\x12\x19\n" +
+	"\brole_arn\x18\x02 \x01(\tR\aroleArn\x12\"\n" +
+	"\raccess_key_id\x18\x03 \x01(\tR\vaccessKeyId\x12*\n" +
+	"\x11secret_access_key\x18\x04 \x01(\tR\x0fsecretAccessKey\x12#\n" +
+	"\rsession_token\x18\x05 \x01(\tR\fsessionToken\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x06 \x01(\x03R\texpiresMs\"-\n" +
+	"\x12TaskSecretsRequest\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\"p\n" +
+	"\x13TaskSecretsResponse\x12\x18\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\x12?\n" +
+	"\n" +
+	"containers\x18\x02 \x03(\v2\x1f.berth.node.v1.ContainerSecretsR\n" +
+	"containers\"\xfb\x01\n" +
+	"\x10ContainerSecrets\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
+	"\venvironment\x18\x02 \x03(\v2\x1a.berth.node.v1.NamedSecretR\venvironment\x12;\n" +
+	"\vlog_options\x18\x03 \x03(\v2\x1a.berth.node.v1.NamedSecretR\n" +
+	"logOptions\x12+\n" +
+	"\x11registry_username\x18\x04 \x01(\tR\x10registryUsername\x12+\n" +
+	"\x11registry_password\x18\x05 \x01(\tR\x10registryPassword\"7\n" +
+	"\vNamedSecret\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"M\n" +
+	"\x14AuthorizePullRequest\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"1\n" +
+	"\x15AuthorizePullResponse\x12\x18\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\"4\n" +
+	"\x05Chunk\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\xa0\x01\n" +
 	"\x16EnsureLogStreamRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12!\n" +
-	"\fcreate_group\x18\x03 \x01(\bR\vcreateGroup\"3\n" +
+	"\fcreate_group\x18\x03 \x01(\bR\vcreateGroup\x12\x17\n" +
+	"\atask_id\x18\x04 \x01(\tR\x06taskId\x12\x1c\n" +
+	"\tcontainer\x18\x05 \x01(\tR\tcontainer\"3\n" +
 	"\x17EnsureLogStreamResponse\x12\x18\n" +
-	"\arefusal\x18\x01 \x01(\tR\arefusal\"\x8b\x01\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\"\xc2\x01\n" +
 	"\x12DeliverLogsRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12/\n" +
-	"\x06events\x18\x04 \x03(\v2\x17.berth.node.v1.LogEventR\x06events\"Y\n" +
+	"\x06events\x18\x04 \x03(\v2\x17.berth.node.v1.LogEventR\x06events\x12\x17\n" +
+	"\atask_id\x18\x05 \x01(\tR\x06taskId\x12\x1c\n" +
+	"\tcontainer\x18\x06 \x01(\tR\tcontainer\"Y\n" +
 	"\bLogEvent\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12!\n" +
 	"\ftimestamp_ms\x18\x02 \x01(\x03R\vtimestampMs\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\"/\n" +
 	"\x13DeliverLogsResponse\x12\x18\n" +
-	"\arefusal\x18\x01 \x01(\tR\arefusal2\xc8\x02\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal2\x97\x05\n" +
 	"\x04Node\x12?\n" +
 	"\x04Join\x12\x1a.berth.node.v1.JoinRequest\x1a\x1b.berth.node.v1.JoinResponse\x12G\n" +
 	"\aSession\x12\x1a.berth.node.v1.NodeMessage\x1a\x1c.berth.node.v1.ServerMessage(\x010\x01\x12`\n" +
+	"\x0fTaskCredentials\x12%.berth.node.v1.TaskCredentialsRequest\x1a&.berth.node.v1.TaskCredentialsResponse\x12T\n" +
+	"\vTaskSecrets\x12!.berth.node.v1.TaskSecretsRequest\x1a\".berth.node.v1.TaskSecretsResponse\x12Z\n" +
+	"\rAuthorizePull\x12#.berth.node.v1.AuthorizePullRequest\x1a$.berth.node.v1.AuthorizePullResponse\x129\n" +
+	"\aDialAPI\x12\x14.berth.node.v1.Chunk\x1a\x14.berth.node.v1.Chunk(\x010\x01\x12`\n" +
 	"\x0fEnsureLogStream\x12%.berth.node.v1.EnsureLogStreamRequest\x1a&.berth.node.v1.EnsureLogStreamResponse\x12T\n" +
 	"\vDeliverLogs\x12!.berth.node.v1.DeliverLogsRequest\x1a\".berth.node.v1.DeliverLogsResponseB/Z-berth.dev/berth/internal/wire/nodeapi;nodeapib\x06proto3"
 
@@ -1304,7 +1884,7 @@ func file_node_proto_rawDescGZIP() []byte {
 	return file_node_proto_rawDescData
 }
 
-var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_node_proto_goTypes = []any{
 	(*JoinRequest)(nil),             // 0: berth.node.v1.JoinRequest
 	(*JoinResponse)(nil),            // 1: berth.node.v1.JoinResponse
@@ -1319,38 +1899,58 @@ var file_node_proto_goTypes = []any{
 	(*Documents)(nil),               // 10: berth.node.v1.Documents
 	(*Document)(nil),                // 11: berth.node.v1.Document
 	(*ReportAck)(nil),               // 12: berth.node.v1.ReportAck
-	(*EnsureLogStreamRequest)(nil),  // 13: berth.node.v1.EnsureLogStreamRequest
-	(*EnsureLogStreamResponse)(nil), // 14: berth.node.v1.EnsureLogStreamResponse
-	(*DeliverLogsRequest)(nil),      // 15: berth.node.v1.DeliverLogsRequest
-	(*LogEvent)(nil),                // 16: berth.node.v1.LogEvent
-	(*DeliverLogsResponse)(nil),     // 17: berth.node.v1.DeliverLogsResponse
-	nil,                             // 18: berth.node.v1.Hello.AttributesEntry
+	(*TaskCredentialsRequest)(nil),  // 13: berth.node.v1.TaskCredentialsRequest
+	(*TaskCredentialsResponse)(nil), // 14: berth.node.v1.TaskCredentialsResponse
+	(*TaskSecretsRequest)(nil),      // 15: berth.node.v1.TaskSecretsRequest
+	(*TaskSecretsResponse)(nil),     // 16: berth.node.v1.TaskSecretsResponse
+	(*ContainerSecrets)(nil),        // 17: berth.node.v1.ContainerSecrets
+	(*NamedSecret)(nil),             // 18: berth.node.v1.NamedSecret
+	(*AuthorizePullRequest)(nil),    // 19: berth.node.v1.AuthorizePullRequest
+	(*AuthorizePullResponse)(nil),   // 20: berth.node.v1.AuthorizePullResponse
+	(*Chunk)(nil),                   // 21: berth.node.v1.Chunk
+	(*EnsureLogStreamRequest)(nil),  // 22: berth.node.v1.EnsureLogStreamRequest
+	(*EnsureLogStreamResponse)(nil), // 23: berth.node.v1.EnsureLogStreamResponse
+	(*DeliverLogsRequest)(nil),      // 24: berth.node.v1.DeliverLogsRequest
+	(*LogEvent)(nil),                // 25: berth.node.v1.LogEvent
+	(*DeliverLogsResponse)(nil),     // 26: berth.node.v1.DeliverLogsResponse
+	nil,                             // 27: berth.node.v1.Hello.AttributesEntry
 }
 var file_node_proto_depIdxs = []int32{
 	4,  // 0: berth.node.v1.NodeMessage.hello:type_name -> berth.node.v1.Hello
 	5,  // 1: berth.node.v1.NodeMessage.report:type_name -> berth.node.v1.TaskReport
 	3,  // 2: berth.node.v1.NodeMessage.observation:type_name -> berth.node.v1.Observation
-	18, // 3: berth.node.v1.Hello.attributes:type_name -> berth.node.v1.Hello.AttributesEntry
+	27, // 3: berth.node.v1.Hello.attributes:type_name -> berth.node.v1.Hello.AttributesEntry
 	7,  // 4: berth.node.v1.ServerMessage.welcome:type_name -> berth.node.v1.Welcome
 	8,  // 5: berth.node.v1.ServerMessage.assignments:type_name -> berth.node.v1.Assignments
 	12, // 6: berth.node.v1.ServerMessage.ack:type_name -> berth.node.v1.ReportAck
 	10, // 7: berth.node.v1.ServerMessage.documents:type_name -> berth.node.v1.Documents
 	9,  // 8: berth.node.v1.Assignments.assignments:type_name -> berth.node.v1.Assignment
 	11, // 9: berth.node.v1.Documents.documents:type_name -> berth.node.v1.Document
-	16, // 10: berth.node.v1.DeliverLogsRequest.events:type_name -> berth.node.v1.LogEvent
-	0,  // 11: berth.node.v1.Node.Join:input_type -> berth.node.v1.JoinRequest
-	2,  // 12: berth.node.v1.Node.Session:input_type -> berth.node.v1.NodeMessage
-	13, // 13: berth.node.v1.Node.EnsureLogStream:input_type -> berth.node.v1.EnsureLogStreamRequest
-	15, // 14: berth.node.v1.Node.DeliverLogs:input_type -> berth.node.v1.DeliverLogsRequest
-	1,  // 15: berth.node.v1.Node.Join:output_type -> berth.node.v1.JoinResponse
-	6,  // 16: berth.node.v1.Node.Session:output_type -> berth.node.v1.ServerMessage
-	14, // 17: berth.node.v1.Node.EnsureLogStream:output_type -> berth.node.v1.EnsureLogStreamResponse
-	17, // 18: berth.node.v1.Node.DeliverLogs:output_type -> berth.node.v1.DeliverLogsResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	17, // 10: berth.node.v1.TaskSecretsResponse.containers:type_name -> berth.node.v1.ContainerSecrets
+	18, // 11: berth.node.v1.ContainerSecrets.environment:type_name -> berth.node.v1.NamedSecret
+	18, // 12: berth.node.v1.ContainerSecrets.log_options:type_name -> berth.node.v1.NamedSecret
+	25, // 13: berth.node.v1.DeliverLogsRequest.events:type_name -> berth.node.v1.LogEvent
+	0,  // 14: berth.node.v1.Node.Join:input_type -> berth.node.v1.JoinRequest
+	2,  // 15: berth.node.v1.Node.Session:input_type -> berth.node.v1.NodeMessage
+	13, // 16: berth.node.v1.Node.TaskCredentials:input_type -> berth.node.v1.TaskCredentialsRequest
+	15, // 17: berth.node.v1.Node.TaskSecrets:input_type -> berth.node.v1.TaskSecretsRequest
+	19, // 18: berth.node.v1.Node.AuthorizePull:input_type -> berth.node.v1.AuthorizePullRequest
+	21, // 19: berth.node.v1.Node.DialAPI:input_type -> berth.node.v1.Chunk
+	22, // 20: berth.node.v1.Node.EnsureLogStream:input_type -> berth.node.v1.EnsureLogStreamRequest
+	24, // 21: berth.node.v1.Node.DeliverLogs:input_type -> berth.node.v1.DeliverLogsRequest
+	1,  // 22: berth.node.v1.Node.Join:output_type -> berth.node.v1.JoinResponse
+	6,  // 23: berth.node.v1.Node.Session:output_type -> berth.node.v1.ServerMessage
+	14, // 24: berth.node.v1.Node.TaskCredentials:output_type -> berth.node.v1.TaskCredentialsResponse
+	16, // 25: berth.node.v1.Node.TaskSecrets:output_type -> berth.node.v1.TaskSecretsResponse
+	20, // 26: berth.node.v1.Node.AuthorizePull:output_type -> berth.node.v1.AuthorizePullResponse
+	21, // 27: berth.node.v1.Node.DialAPI:output_type -> berth.node.v1.Chunk
+	23, // 28: berth.node.v1.Node.EnsureLogStream:output_type -> berth.node.v1.EnsureLogStreamResponse
+	26, // 29: berth.node.v1.Node.DeliverLogs:output_type -> berth.node.v1.DeliverLogsResponse
+	22, // [22:30] is the sub-list for method output_type
+	14, // [14:22] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_node_proto_init() }
@@ -1375,7 +1975,7 @@ func file_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_proto_rawDesc), len(file_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,10 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Node_Join_FullMethodName            = "/berth.node.v1.Node/Join"
 	Node_Session_FullMethodName         = "/berth.node.v1.Node/Session"
+	Node_TaskCredentials_FullMethodName = "/berth.node.v1.Node/TaskCredentials"
+	Node_TaskSecrets_FullMethodName     = "/berth.node.v1.Node/TaskSecrets"
+	Node_AuthorizePull_FullMethodName   = "/berth.node.v1.Node/AuthorizePull"
+	Node_DialAPI_FullMethodName         = "/berth.node.v1.Node/DialAPI"
 	Node_EnsureLogStream_FullMethodName = "/berth.node.v1.Node/EnsureLogStream"
 	Node_DeliverLogs_FullMethodName     = "/berth.node.v1.Node/DeliverLogs"
 )
@@ -46,6 +50,16 @@ type NodeClient interface {
 	// Session carries assignments down and reports up. A node has one at a
 	// time: a newer session ends the older.
 	Session(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[NodeMessage, ServerMessage], error)
+	// TaskCredentials gives the credentials of a task's role.
+	TaskCredentials(ctx context.Context, in *TaskCredentialsRequest, opts ...grpc.CallOption) (*TaskCredentialsResponse, error)
+	// TaskSecrets gives what the execution role fetches for a task before its
+	// containers start: secrets, options of log drivers, registry logins.
+	TaskSecrets(ctx context.Context, in *TaskSecretsRequest, opts ...grpc.CallOption) (*TaskSecretsResponse, error)
+	// AuthorizePull says whether the execution role may pull a container's image.
+	AuthorizePull(ctx context.Context, in *AuthorizePullRequest, opts ...grpc.CallOption) (*AuthorizePullResponse, error)
+	// DialAPI is a connection from inside a task to the AWS API. The first
+	// message of the node names the task and has no data.
+	DialAPI(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Chunk, Chunk], error)
 	// EnsureLogStream makes the log stream of a container.
 	EnsureLogStream(ctx context.Context, in *EnsureLogStreamRequest, opts ...grpc.CallOption) (*EnsureLogStreamResponse, error)
 	// DeliverLogs stores events. It is answered when they are durable; events
@@ -84,6 +98,49 @@ func (c *nodeClient) Session(ctx context.Context, opts ...grpc.CallOption) (grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_SessionClient = grpc.BidiStreamingClient[NodeMessage, ServerMessage]
 
+func (c *nodeClient) TaskCredentials(ctx context.Context, in *TaskCredentialsRequest, opts ...grpc.CallOption) (*TaskCredentialsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TaskCredentialsResponse)
+	err := c.cc.Invoke(ctx, Node_TaskCredentials_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) TaskSecrets(ctx context.Context, in *TaskSecretsRequest, opts ...grpc.CallOption) (*TaskSecretsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TaskSecretsResponse)
+	err := c.cc.Invoke(ctx, Node_TaskSecrets_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) AuthorizePull(ctx context.Context, in *AuthorizePullRequest, opts ...grpc.CallOption) (*AuthorizePullResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuthorizePullResponse)
+	err := c.cc.Invoke(ctx, Node_AuthorizePull_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeClient) DialAPI(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Chunk, Chunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[1], Node_DialAPI_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Chunk, Chunk]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_DialAPIClient = grpc.BidiStreamingClient[Chunk, Chunk]
+
 func (c *nodeClient) EnsureLogStream(ctx context.Context, in *EnsureLogStreamRequest, opts ...grpc.CallOption) (*EnsureLogStreamResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EnsureLogStreamResponse)
@@ -114,6 +171,16 @@ type NodeServer interface {
 	// Session carries assignments down and reports up. A node has one at a
 	// time: a newer session ends the older.
 	Session(grpc.BidiStreamingServer[NodeMessage, ServerMessage]) error
+	// TaskCredentials gives the credentials of a task's role.
+	TaskCredentials(context.Context, *TaskCredentialsRequest) (*TaskCredentialsResponse, error)
+	// TaskSecrets gives what the execution role fetches for a task before its
+	// containers start: secrets, options of log drivers, registry logins.
+	TaskSecrets(context.Context, *TaskSecretsRequest) (*TaskSecretsResponse, error)
+	// AuthorizePull says whether the execution role may pull a container's image.
+	AuthorizePull(context.Context, *AuthorizePullRequest) (*AuthorizePullResponse, error)
+	// DialAPI is a connection from inside a task to the AWS API. The first
+	// message of the node names the task and has no data.
+	DialAPI(grpc.BidiStreamingServer[Chunk, Chunk]) error
 	// EnsureLogStream makes the log stream of a container.
 	EnsureLogStream(context.Context, *EnsureLogStreamRequest) (*EnsureLogStreamResponse, error)
 	// DeliverLogs stores events. It is answered when they are durable; events
@@ -134,6 +201,18 @@ func (UnimplementedNodeServer) Join(context.Context, *JoinRequest) (*JoinRespons
 }
 func (UnimplementedNodeServer) Session(grpc.BidiStreamingServer[NodeMessage, ServerMessage]) error {
 	return status.Error(codes.Unimplemented, "method Session not implemented")
+}
+func (UnimplementedNodeServer) TaskCredentials(context.Context, *TaskCredentialsRequest) (*TaskCredentialsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TaskCredentials not implemented")
+}
+func (UnimplementedNodeServer) TaskSecrets(context.Context, *TaskSecretsRequest) (*TaskSecretsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TaskSecrets not implemented")
+}
+func (UnimplementedNodeServer) AuthorizePull(context.Context, *AuthorizePullRequest) (*AuthorizePullResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AuthorizePull not implemented")
+}
+func (UnimplementedNodeServer) DialAPI(grpc.BidiStreamingServer[Chunk, Chunk]) error {
+	return status.Error(codes.Unimplemented, "method DialAPI not implemented")
 }
 func (UnimplementedNodeServer) EnsureLogStream(context.Context, *EnsureLogStreamRequest) (*EnsureLogStreamResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureLogStream not implemented")
@@ -187,6 +266,67 @@ func _Node_Session_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_SessionServer = grpc.BidiStreamingServer[NodeMessage, ServerMessage]
 
+func _Node_TaskCredentials_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TaskCredentialsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).TaskCredentials(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_TaskCredentials_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).TaskCredentials(ctx, req.(*TaskCredentialsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_TaskSecrets_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TaskSecretsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).TaskSecrets(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_TaskSecrets_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).TaskSecrets(ctx, req.(*TaskSecretsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_AuthorizePull_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuthorizePullRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServer).AuthorizePull(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Node_AuthorizePull_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServer).AuthorizePull(ctx, req.(*AuthorizePullRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Node_DialAPI_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServer).DialAPI(&grpc.GenericServerStream[Chunk, Chunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_DialAPIServer = grpc.BidiStreamingServer[Chunk, Chunk]
+
 func _Node_EnsureLogStream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EnsureLogStreamRequest)
 	if err := dec(in); err != nil {
@@ -235,6 +375,18 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Node_Join_Handler,
 		},
 		{
+			MethodName: "TaskCredentials",
+			Handler:    _Node_TaskCredentials_Handler,
+		},
+		{
+			MethodName: "TaskSecrets",
+			Handler:    _Node_TaskSecrets_Handler,
+		},
+		{
+			MethodName: "AuthorizePull",
+			Handler:    _Node_AuthorizePull_Handler,
+		},
+		{
 			MethodName: "EnsureLogStream",
 			Handler:    _Node_EnsureLogStream_Handler,
 		},
@@ -247,6 +399,12 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Session",
 			Handler:       _Node_Session_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "DialAPI",
+			Handler:       _Node_DialAPI_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

@@ -1,0 +1,2 @@
+// Package sessions issues temporary credentials and reads them back.
+package sessions
