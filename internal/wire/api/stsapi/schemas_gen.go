@@ -4,6 +4,123 @@ package stsapi
 
 import "berth.dev/berth/internal/wire/smithy"
 
+var schemaAssumeRoleRequest = &smithy.Schema{
+	Name: "AssumeRoleRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "RoleArn", Target: schemaArnType, Required: true},
+		{Name: "RoleSessionName", Index: 1, Target: schemaRoleSessionNameType, Required: true},
+		{Name: "PolicyArns", Index: 2, Target: schemaPolicyDescriptorListType},
+		{Name: "Policy", Index: 3, Target: schemaUnrestrictedSessionPolicyDocumentType},
+		{Name: "DurationSeconds", Index: 4, Target: schemaRoleDurationSecondsType},
+		{Name: "Tags", Index: 5, Target: schemaTagListType},
+		{Name: "TransitiveTagKeys", Index: 6, Target: schemaTagKeyListType},
+		{Name: "ExternalId", Index: 7, Target: schemaExternalIdType},
+		{Name: "SerialNumber", Index: 8, Target: schemaSerialNumberType},
+		{Name: "TokenCode", Index: 9, Target: schemaTokenCodeType},
+		{Name: "SourceIdentity", Index: 10, Target: schemaSourceIdentityType},
+		{Name: "ProvidedContexts", Index: 11, Target: schemaProvidedContextsListType},
+	},
+}
+
+var schemaAssumeRoleResponse = &smithy.Schema{
+	Name: "AssumeRoleResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Credentials", Target: schemaCredentials},
+		{Name: "AssumedRoleUser", Index: 1, Target: schemaAssumedRoleUser},
+		{Name: "PackedPolicySize", Index: 2, Target: schemaNonNegativeIntegerType},
+		{Name: "SourceIdentity", Index: 3, Target: schemaSourceIdentityType},
+	},
+}
+
+var schemaAssumeRoleWithWebIdentityRequest = &smithy.Schema{
+	Name: "AssumeRoleWithWebIdentityRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "RoleArn", Target: schemaArnType, Required: true},
+		{Name: "RoleSessionName", Index: 1, Target: schemaRoleSessionNameType, Required: true},
+		{Name: "WebIdentityToken", Index: 2, Target: schemaClientTokenType, Required: true},
+		{Name: "ProviderId", Index: 3, Target: schemaUrlType},
+		{Name: "PolicyArns", Index: 4, Target: schemaPolicyDescriptorListType},
+		{Name: "Policy", Index: 5, Target: schemaSessionPolicyDocumentType},
+		{Name: "DurationSeconds", Index: 6, Target: schemaRoleDurationSecondsType},
+	},
+}
+
+var schemaAssumeRoleWithWebIdentityResponse = &smithy.Schema{
+	Name: "AssumeRoleWithWebIdentityResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Credentials", Target: schemaCredentials},
+		{Name: "SubjectFromWebIdentityToken", Index: 1, Target: schemaWebIdentitySubjectType},
+		{Name: "AssumedRoleUser", Index: 2, Target: schemaAssumedRoleUser},
+		{Name: "PackedPolicySize", Index: 3, Target: schemaNonNegativeIntegerType},
+		{Name: "Provider", Index: 4, Target: schemaIssuer},
+		{Name: "Audience", Index: 5, Target: schemaAudience},
+		{Name: "SourceIdentity", Index: 6, Target: schemaSourceIdentityType},
+	},
+}
+
+var schemaAssumedRoleUser = &smithy.Schema{
+	Name: "AssumedRoleUser",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AssumedRoleId", Target: schemaAssumedRoleIdType, Required: true},
+		{Name: "Arn", Index: 1, Target: schemaArnType, Required: true},
+	},
+}
+
+var schemaAudience = &smithy.Schema{
+	Name: "Audience",
+	Kind: smithy.KindString,
+}
+
+var schemaCredentials = &smithy.Schema{
+	Name: "Credentials",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AccessKeyId", Target: schemaAccessKeyIdType, Required: true},
+		{Name: "SecretAccessKey", Index: 1, Target: schemaAccessKeySecretType, Required: true},
+		{Name: "SessionToken", Index: 2, Target: schemaTokenType, Required: true},
+		{Name: "Expiration", Index: 3, Target: schemaDateType, Required: true},
+	},
+}
+
+var schemaExpiredTokenException = &smithy.Schema{
+	Name:  "ExpiredTokenException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "ExpiredTokenException", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaExpiredIdentityTokenMessage},
+	},
+}
+
+var schemaFederatedUser = &smithy.Schema{
+	Name: "FederatedUser",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "FederatedUserId", Target: schemaFederatedIdType, Required: true},
+		{Name: "Arn", Index: 1, Target: schemaArnType, Required: true},
+	},
+}
+
+var schemaGetAccessKeyInfoRequest = &smithy.Schema{
+	Name: "GetAccessKeyInfoRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AccessKeyId", Target: schemaAccessKeyIdType, Required: true},
+	},
+}
+
+var schemaGetAccessKeyInfoResponse = &smithy.Schema{
+	Name: "GetAccessKeyInfoResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Account", Target: schemaAccountType},
+	},
+}
+
 var schemaGetCallerIdentityRequest = &smithy.Schema{
 	Name: "GetCallerIdentityRequest",
 	Kind: smithy.KindStructure,
@@ -19,6 +136,151 @@ var schemaGetCallerIdentityResponse = &smithy.Schema{
 	},
 }
 
+var schemaGetFederationTokenRequest = &smithy.Schema{
+	Name: "GetFederationTokenRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Name", Target: schemaUserNameType, Required: true},
+		{Name: "Policy", Index: 1, Target: schemaSessionPolicyDocumentType},
+		{Name: "PolicyArns", Index: 2, Target: schemaPolicyDescriptorListType},
+		{Name: "DurationSeconds", Index: 3, Target: schemaDurationSecondsType},
+		{Name: "Tags", Index: 4, Target: schemaTagListType},
+	},
+}
+
+var schemaGetFederationTokenResponse = &smithy.Schema{
+	Name: "GetFederationTokenResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Credentials", Target: schemaCredentials},
+		{Name: "FederatedUser", Index: 1, Target: schemaFederatedUser},
+		{Name: "PackedPolicySize", Index: 2, Target: schemaNonNegativeIntegerType},
+	},
+}
+
+var schemaGetSessionTokenRequest = &smithy.Schema{
+	Name: "GetSessionTokenRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DurationSeconds", Target: schemaDurationSecondsType},
+		{Name: "SerialNumber", Index: 1, Target: schemaSerialNumberType},
+		{Name: "TokenCode", Index: 2, Target: schemaTokenCodeType},
+	},
+}
+
+var schemaGetSessionTokenResponse = &smithy.Schema{
+	Name: "GetSessionTokenResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Credentials", Target: schemaCredentials},
+	},
+}
+
+var schemaIDPCommunicationErrorException = &smithy.Schema{
+	Name:  "IDPCommunicationErrorException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "IDPCommunicationError", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaIdpCommunicationErrorMessage},
+	},
+}
+
+var schemaIDPRejectedClaimException = &smithy.Schema{
+	Name:  "IDPRejectedClaimException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "IDPRejectedClaim", Status: 403, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaIdpRejectedClaimMessage},
+	},
+}
+
+var schemaInvalidIdentityTokenException = &smithy.Schema{
+	Name:  "InvalidIdentityTokenException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "InvalidIdentityToken", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaInvalidIdentityTokenMessage},
+	},
+}
+
+var schemaIssuer = &smithy.Schema{
+	Name: "Issuer",
+	Kind: smithy.KindString,
+}
+
+var schemaMalformedPolicyDocumentException = &smithy.Schema{
+	Name:  "MalformedPolicyDocumentException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "MalformedPolicyDocument", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaMalformedPolicyDocumentMessage},
+	},
+}
+
+var schemaPackedPolicyTooLargeException = &smithy.Schema{
+	Name:  "PackedPolicyTooLargeException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "PackedPolicyTooLarge", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaPackedPolicyTooLargeMessage},
+	},
+}
+
+var schemaPolicyDescriptorType = &smithy.Schema{
+	Name: "PolicyDescriptorType",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "arn", Target: schemaArnType},
+	},
+}
+
+var schemaProvidedContext = &smithy.Schema{
+	Name: "ProvidedContext",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "ProviderArn", Target: schemaArnType},
+		{Name: "ContextAssertion", Index: 1, Target: schemaContextAssertionType},
+	},
+}
+
+var schemaProvidedContextsListType = &smithy.Schema{
+	Name:   "ProvidedContextsListType",
+	Kind:   smithy.KindList,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 5},
+	Elem:   &smithy.Member{Name: "member", Target: schemaProvidedContext},
+}
+
+var schemaRegionDisabledException = &smithy.Schema{
+	Name:  "RegionDisabledException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "RegionDisabledException", Status: 403, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaRegionDisabledMessage},
+	},
+}
+
+var schemaTag = &smithy.Schema{
+	Name: "Tag",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Key", Target: schemaTagKeyType, Required: true},
+		{Name: "Value", Index: 1, Target: schemaTagValueType, Required: true},
+	},
+}
+
+var schemaAccessKeyIdType = &smithy.Schema{
+	Name:    "accessKeyIdType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 16, HasMax: true, Max: 128},
+}
+
+var schemaAccessKeySecretType = &smithy.Schema{
+	Name:      "accessKeySecretType",
+	Kind:      smithy.KindString,
+	Sensitive: true,
+}
+
 var schemaAccountType = &smithy.Schema{
 	Name: "accountType",
 	Kind: smithy.KindString,
@@ -31,7 +293,199 @@ var schemaArnType = &smithy.Schema{
 	Bounds:  smithy.Bounds{HasMin: true, Min: 20, HasMax: true, Max: 2048},
 }
 
+var schemaAssumedRoleIdType = &smithy.Schema{
+	Name:    "assumedRoleIdType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w+=,.@:-]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 2, HasMax: true, Max: 193},
+}
+
+var schemaClientTokenType = &smithy.Schema{
+	Name:      "clientTokenType",
+	Kind:      smithy.KindString,
+	Sensitive: true,
+	Bounds:    smithy.Bounds{HasMin: true, Min: 4, HasMax: true, Max: 20000},
+}
+
+var schemaContextAssertionType = &smithy.Schema{
+	Name:   "contextAssertionType",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 4, HasMax: true, Max: 2048},
+}
+
+var schemaDateType = &smithy.Schema{
+	Name: "dateType",
+	Kind: smithy.KindTimestamp,
+}
+
+var schemaDurationSecondsType = &smithy.Schema{
+	Name:   "durationSecondsType",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 900, HasMax: true, Max: 129600},
+}
+
+var schemaExpiredIdentityTokenMessage = &smithy.Schema{
+	Name: "expiredIdentityTokenMessage",
+	Kind: smithy.KindString,
+}
+
+var schemaExternalIdType = &smithy.Schema{
+	Name:    "externalIdType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w+=,.@:\/-]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 2, HasMax: true, Max: 1224},
+}
+
+var schemaFederatedIdType = &smithy.Schema{
+	Name:    "federatedIdType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w+=,.@\:-]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 2, HasMax: true, Max: 193},
+}
+
+var schemaIdpCommunicationErrorMessage = &smithy.Schema{
+	Name: "idpCommunicationErrorMessage",
+	Kind: smithy.KindString,
+}
+
+var schemaIdpRejectedClaimMessage = &smithy.Schema{
+	Name: "idpRejectedClaimMessage",
+	Kind: smithy.KindString,
+}
+
+var schemaInvalidIdentityTokenMessage = &smithy.Schema{
+	Name: "invalidIdentityTokenMessage",
+	Kind: smithy.KindString,
+}
+
+var schemaMalformedPolicyDocumentMessage = &smithy.Schema{
+	Name: "malformedPolicyDocumentMessage",
+	Kind: smithy.KindString,
+}
+
+var schemaNonNegativeIntegerType = &smithy.Schema{
+	Name:   "nonNegativeIntegerType",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 0},
+}
+
+var schemaPackedPolicyTooLargeMessage = &smithy.Schema{
+	Name: "packedPolicyTooLargeMessage",
+	Kind: smithy.KindString,
+}
+
+var schemaPolicyDescriptorListType = &smithy.Schema{
+	Name: "policyDescriptorListType",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaPolicyDescriptorType},
+}
+
+var schemaRegionDisabledMessage = &smithy.Schema{
+	Name: "regionDisabledMessage",
+	Kind: smithy.KindString,
+}
+
+var schemaRoleDurationSecondsType = &smithy.Schema{
+	Name:   "roleDurationSecondsType",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 900, HasMax: true, Max: 43200},
+}
+
+var schemaRoleSessionNameType = &smithy.Schema{
+	Name:    "roleSessionNameType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w+=,.@-]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 2, HasMax: true, Max: 64},
+}
+
+var schemaSerialNumberType = &smithy.Schema{
+	Name:    "serialNumberType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w+=/:,.@-]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 9, HasMax: true, Max: 256},
+}
+
+var schemaSessionPolicyDocumentType = &smithy.Schema{
+	Name:    "sessionPolicyDocumentType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, RE2: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 2048},
+}
+
+var schemaSourceIdentityType = &smithy.Schema{
+	Name:    "sourceIdentityType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w+=,.@-]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 2, HasMax: true, Max: 64},
+}
+
+var schemaTagKeyListType = &smithy.Schema{
+	Name:   "tagKeyListType",
+	Kind:   smithy.KindList,
+	Bounds: smithy.Bounds{HasMax: true, Max: 50},
+	Elem:   &smithy.Member{Name: "member", Target: schemaTagKeyType},
+}
+
+var schemaTagKeyType = &smithy.Schema{
+	Name:    "tagKeyType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]+`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 128},
+}
+
+var schemaTagListType = &smithy.Schema{
+	Name:   "tagListType",
+	Kind:   smithy.KindList,
+	Bounds: smithy.Bounds{HasMax: true, Max: 50},
+	Elem:   &smithy.Member{Name: "member", Target: schemaTag},
+}
+
+var schemaTagValueType = &smithy.Schema{
+	Name:    "tagValueType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 0, HasMax: true, Max: 256},
+}
+
+var schemaTokenCodeType = &smithy.Schema{
+	Name:    "tokenCodeType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\d]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 6, HasMax: true, Max: 6},
+}
+
+var schemaTokenType = &smithy.Schema{
+	Name: "tokenType",
+	Kind: smithy.KindString,
+}
+
+var schemaUnrestrictedSessionPolicyDocumentType = &smithy.Schema{
+	Name:    "unrestrictedSessionPolicyDocumentType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\u0009\u000A\u000D\u0020-\u00FF]+`, RE2: `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 1},
+}
+
+var schemaUrlType = &smithy.Schema{
+	Name:   "urlType",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 4, HasMax: true, Max: 2048},
+}
+
 var schemaUserIdType = &smithy.Schema{
 	Name: "userIdType",
 	Kind: smithy.KindString,
+}
+
+var schemaUserNameType = &smithy.Schema{
+	Name:    "userNameType",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `[\w+=,.@-]*`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 2, HasMax: true, Max: 32},
+}
+
+var schemaWebIdentitySubjectType = &smithy.Schema{
+	Name:   "webIdentitySubjectType",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 6, HasMax: true, Max: 255},
 }

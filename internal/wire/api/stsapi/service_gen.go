@@ -12,7 +12,12 @@ import (
 // smithy.Validate. Errors that clients may see are smithy.APIError; any other is
 // an internal failure.
 type Service interface {
+	AssumeRole(ctx context.Context, in *AssumeRoleInput) (*AssumeRoleOutput, error)
+	AssumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWithWebIdentityInput) (*AssumeRoleWithWebIdentityOutput, error)
+	GetAccessKeyInfo(ctx context.Context, in *GetAccessKeyInfoInput) (*GetAccessKeyInfoOutput, error)
 	GetCallerIdentity(ctx context.Context, in *GetCallerIdentityInput) (*GetCallerIdentityOutput, error)
+	GetFederationToken(ctx context.Context, in *GetFederationTokenInput) (*GetFederationTokenOutput, error)
+	GetSessionToken(ctx context.Context, in *GetSessionTokenInput) (*GetSessionTokenOutput, error)
 }
 
 // Unimplemented answers every operation with smithy.NotImplemented. Providers
@@ -21,9 +26,34 @@ type Unimplemented struct{}
 
 var _ Service = Unimplemented{}
 
+// AssumeRole implements Service.
+func (Unimplemented) AssumeRole(context.Context, *AssumeRoleInput) (*AssumeRoleOutput, error) {
+	return nil, smithy.NotImplemented("sts", "AssumeRole")
+}
+
+// AssumeRoleWithWebIdentity implements Service.
+func (Unimplemented) AssumeRoleWithWebIdentity(context.Context, *AssumeRoleWithWebIdentityInput) (*AssumeRoleWithWebIdentityOutput, error) {
+	return nil, smithy.NotImplemented("sts", "AssumeRoleWithWebIdentity")
+}
+
+// GetAccessKeyInfo implements Service.
+func (Unimplemented) GetAccessKeyInfo(context.Context, *GetAccessKeyInfoInput) (*GetAccessKeyInfoOutput, error) {
+	return nil, smithy.NotImplemented("sts", "GetAccessKeyInfo")
+}
+
 // GetCallerIdentity implements Service.
 func (Unimplemented) GetCallerIdentity(context.Context, *GetCallerIdentityInput) (*GetCallerIdentityOutput, error) {
 	return nil, smithy.NotImplemented("sts", "GetCallerIdentity")
+}
+
+// GetFederationToken implements Service.
+func (Unimplemented) GetFederationToken(context.Context, *GetFederationTokenInput) (*GetFederationTokenOutput, error) {
+	return nil, smithy.NotImplemented("sts", "GetFederationToken")
+}
+
+// GetSessionToken implements Service.
+func (Unimplemented) GetSessionToken(context.Context, *GetSessionTokenInput) (*GetSessionTokenOutput, error) {
+	return nil, smithy.NotImplemented("sts", "GetSessionToken")
 }
 
 // API is the operation table.
@@ -38,6 +68,38 @@ var API = &smithy.Service{
 	Codes:          smithy.Codes{Malformed: "MalformedInput", Violation: "ValidationError", Missing: "ValidationError", Wording: smithy.WordingCoral},
 	Operations: []*smithy.Operation{
 		{
+			Name:          "AssumeRole",
+			Input:         schemaAssumeRoleRequest,
+			Output:        schemaAssumeRoleResponse,
+			NewInput:      func() smithy.Shape { return new(AssumeRoleInput) },
+			NewOutput:     func() smithy.Shape { return new(AssumeRoleOutput) },
+			Invoke:        smithy.Bind(Service.AssumeRole),
+			Errors:        []*smithy.Schema{schemaExpiredTokenException, schemaMalformedPolicyDocumentException, schemaPackedPolicyTooLargeException, schemaRegionDisabledException},
+			ResultWrapper: "AssumeRoleResult",
+			Codes:         smithy.Codes{Malformed: "MalformedInput", Violation: "ValidationError", Missing: "ValidationError", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:          "AssumeRoleWithWebIdentity",
+			Input:         schemaAssumeRoleWithWebIdentityRequest,
+			Output:        schemaAssumeRoleWithWebIdentityResponse,
+			NewInput:      func() smithy.Shape { return new(AssumeRoleWithWebIdentityInput) },
+			NewOutput:     func() smithy.Shape { return new(AssumeRoleWithWebIdentityOutput) },
+			Invoke:        smithy.Bind(Service.AssumeRoleWithWebIdentity),
+			Errors:        []*smithy.Schema{schemaExpiredTokenException, schemaIDPCommunicationErrorException, schemaIDPRejectedClaimException, schemaInvalidIdentityTokenException, schemaMalformedPolicyDocumentException, schemaPackedPolicyTooLargeException, schemaRegionDisabledException},
+			ResultWrapper: "AssumeRoleWithWebIdentityResult",
+			Codes:         smithy.Codes{Malformed: "MalformedInput", Violation: "ValidationError", Missing: "ValidationError", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:          "GetAccessKeyInfo",
+			Input:         schemaGetAccessKeyInfoRequest,
+			Output:        schemaGetAccessKeyInfoResponse,
+			NewInput:      func() smithy.Shape { return new(GetAccessKeyInfoInput) },
+			NewOutput:     func() smithy.Shape { return new(GetAccessKeyInfoOutput) },
+			Invoke:        smithy.Bind(Service.GetAccessKeyInfo),
+			ResultWrapper: "GetAccessKeyInfoResult",
+			Codes:         smithy.Codes{Malformed: "MalformedInput", Violation: "ValidationError", Missing: "ValidationError", Wording: smithy.WordingCoral},
+		},
+		{
 			Name:          "GetCallerIdentity",
 			Input:         schemaGetCallerIdentityRequest,
 			Output:        schemaGetCallerIdentityResponse,
@@ -45,6 +107,28 @@ var API = &smithy.Service{
 			NewOutput:     func() smithy.Shape { return new(GetCallerIdentityOutput) },
 			Invoke:        smithy.Bind(Service.GetCallerIdentity),
 			ResultWrapper: "GetCallerIdentityResult",
+			Codes:         smithy.Codes{Malformed: "MalformedInput", Violation: "ValidationError", Missing: "ValidationError", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:          "GetFederationToken",
+			Input:         schemaGetFederationTokenRequest,
+			Output:        schemaGetFederationTokenResponse,
+			NewInput:      func() smithy.Shape { return new(GetFederationTokenInput) },
+			NewOutput:     func() smithy.Shape { return new(GetFederationTokenOutput) },
+			Invoke:        smithy.Bind(Service.GetFederationToken),
+			Errors:        []*smithy.Schema{schemaMalformedPolicyDocumentException, schemaPackedPolicyTooLargeException, schemaRegionDisabledException},
+			ResultWrapper: "GetFederationTokenResult",
+			Codes:         smithy.Codes{Malformed: "MalformedInput", Violation: "ValidationError", Missing: "ValidationError", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:          "GetSessionToken",
+			Input:         schemaGetSessionTokenRequest,
+			Output:        schemaGetSessionTokenResponse,
+			NewInput:      func() smithy.Shape { return new(GetSessionTokenInput) },
+			NewOutput:     func() smithy.Shape { return new(GetSessionTokenOutput) },
+			Invoke:        smithy.Bind(Service.GetSessionToken),
+			Errors:        []*smithy.Schema{schemaRegionDisabledException},
+			ResultWrapper: "GetSessionTokenResult",
 			Codes:         smithy.Codes{Malformed: "MalformedInput", Violation: "ValidationError", Missing: "ValidationError", Wording: smithy.WordingCoral},
 		},
 	},

@@ -3,8 +3,363 @@
 package stsapi
 
 import (
+	"time"
+
 	"berth.dev/berth/internal/wire/smithy"
 )
+
+// AssumeRoleInput is the input of AssumeRole.
+type AssumeRoleInput struct {
+	RoleArn           *string // required
+	RoleSessionName   *string // required
+	PolicyArns        []PolicyDescriptorType
+	Policy            *string
+	DurationSeconds   *int32
+	Tags              []Tag
+	TransitiveTagKeys []string
+	ExternalId        *string
+	SerialNumber      *string
+	TokenCode         *string
+	SourceIdentity    *string
+	ProvidedContexts  []ProvidedContext
+}
+
+// Schema implements smithy.Shape.
+func (*AssumeRoleInput) Schema() *smithy.Schema { return schemaAssumeRoleRequest }
+
+// Serialize implements smithy.Shape.
+func (v *AssumeRoleInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssumeRoleRequest.Members
+	smithy.WritePtr(s, m[0], v.RoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.RoleSessionName, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.PolicyArns, smithy.WriteStruct[PolicyDescriptorType])
+	smithy.WritePtr(s, m[3], v.Policy, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.DurationSeconds, smithy.WriteInt32)
+	smithy.WriteList(s, m[5], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WriteList(s, m[6], v.TransitiveTagKeys, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.ExternalId, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.SerialNumber, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.TokenCode, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.SourceIdentity, smithy.WriteString)
+	smithy.WriteList(s, m[11], v.ProvidedContexts, smithy.WriteStruct[ProvidedContext])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssumeRoleInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssumeRoleRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.RoleSessionName, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.PolicyArns, smithy.ReadStruct[PolicyDescriptorType])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Policy, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.DurationSeconds, smithy.ReadInt32)
+		case 5:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 6:
+			return smithy.ReadList(d, m, &v.TransitiveTagKeys, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.ExternalId, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.SerialNumber, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.TokenCode, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.SourceIdentity, smithy.ReadString)
+		case 11:
+			return smithy.ReadList(d, m, &v.ProvidedContexts, smithy.ReadStruct[ProvidedContext])
+		}
+		return nil
+	})
+}
+
+// AssumeRoleOutput is the output of AssumeRole.
+type AssumeRoleOutput struct {
+	Credentials      *Credentials
+	AssumedRoleUser  *AssumedRoleUser
+	PackedPolicySize *int32
+	SourceIdentity   *string
+}
+
+// Schema implements smithy.Shape.
+func (*AssumeRoleOutput) Schema() *smithy.Schema { return schemaAssumeRoleResponse }
+
+// Serialize implements smithy.Shape.
+func (v *AssumeRoleOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssumeRoleResponse.Members
+	smithy.WritePtr(s, m[0], v.Credentials, smithy.WriteStruct[Credentials])
+	smithy.WritePtr(s, m[1], v.AssumedRoleUser, smithy.WriteStruct[AssumedRoleUser])
+	smithy.WritePtr(s, m[2], v.PackedPolicySize, smithy.WriteInt32)
+	smithy.WritePtr(s, m[3], v.SourceIdentity, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssumeRoleOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssumeRoleResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Credentials, smithy.ReadStruct[Credentials])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AssumedRoleUser, smithy.ReadStruct[AssumedRoleUser])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PackedPolicySize, smithy.ReadInt32)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.SourceIdentity, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AssumeRoleWithWebIdentityInput is the input of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityInput struct {
+	RoleArn          *string // required
+	RoleSessionName  *string // required
+	WebIdentityToken *string // required
+	ProviderId       *string
+	PolicyArns       []PolicyDescriptorType
+	Policy           *string
+	DurationSeconds  *int32
+}
+
+// Schema implements smithy.Shape.
+func (*AssumeRoleWithWebIdentityInput) Schema() *smithy.Schema {
+	return schemaAssumeRoleWithWebIdentityRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *AssumeRoleWithWebIdentityInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssumeRoleWithWebIdentityRequest.Members
+	smithy.WritePtr(s, m[0], v.RoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.RoleSessionName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.WebIdentityToken, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.ProviderId, smithy.WriteString)
+	smithy.WriteList(s, m[4], v.PolicyArns, smithy.WriteStruct[PolicyDescriptorType])
+	smithy.WritePtr(s, m[5], v.Policy, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.DurationSeconds, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssumeRoleWithWebIdentityInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssumeRoleWithWebIdentityRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.RoleArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.RoleSessionName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.WebIdentityToken, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.ProviderId, smithy.ReadString)
+		case 4:
+			return smithy.ReadList(d, m, &v.PolicyArns, smithy.ReadStruct[PolicyDescriptorType])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.Policy, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.DurationSeconds, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// AssumeRoleWithWebIdentityOutput is the output of AssumeRoleWithWebIdentity.
+type AssumeRoleWithWebIdentityOutput struct {
+	Credentials                 *Credentials
+	SubjectFromWebIdentityToken *string
+	AssumedRoleUser             *AssumedRoleUser
+	PackedPolicySize            *int32
+	Provider                    *string
+	Audience                    *string
+	SourceIdentity              *string
+}
+
+// Schema implements smithy.Shape.
+func (*AssumeRoleWithWebIdentityOutput) Schema() *smithy.Schema {
+	return schemaAssumeRoleWithWebIdentityResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *AssumeRoleWithWebIdentityOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssumeRoleWithWebIdentityResponse.Members
+	smithy.WritePtr(s, m[0], v.Credentials, smithy.WriteStruct[Credentials])
+	smithy.WritePtr(s, m[1], v.SubjectFromWebIdentityToken, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.AssumedRoleUser, smithy.WriteStruct[AssumedRoleUser])
+	smithy.WritePtr(s, m[3], v.PackedPolicySize, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.Provider, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.Audience, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.SourceIdentity, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssumeRoleWithWebIdentityOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssumeRoleWithWebIdentityResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Credentials, smithy.ReadStruct[Credentials])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.SubjectFromWebIdentityToken, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.AssumedRoleUser, smithy.ReadStruct[AssumedRoleUser])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.PackedPolicySize, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Provider, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.Audience, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.SourceIdentity, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// AssumedRoleUser is the model's AssumedRoleUser.
+type AssumedRoleUser struct {
+	AssumedRoleId *string // required
+	Arn           *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*AssumedRoleUser) Schema() *smithy.Schema { return schemaAssumedRoleUser }
+
+// Serialize implements smithy.Shape.
+func (v *AssumedRoleUser) Serialize(s smithy.ShapeSerializer) {
+	m := schemaAssumedRoleUser.Members
+	smithy.WritePtr(s, m[0], v.AssumedRoleId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Arn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *AssumedRoleUser) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaAssumedRoleUser, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AssumedRoleId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// Credentials is the model's Credentials.
+type Credentials struct {
+	AccessKeyId     *string    // required
+	SecretAccessKey *string    // required
+	SessionToken    *string    // required
+	Expiration      *time.Time // required
+}
+
+// Schema implements smithy.Shape.
+func (*Credentials) Schema() *smithy.Schema { return schemaCredentials }
+
+// Serialize implements smithy.Shape.
+func (v *Credentials) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCredentials.Members
+	smithy.WritePtr(s, m[0], v.AccessKeyId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.SecretAccessKey, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.SessionToken, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Expiration, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Credentials) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCredentials, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AccessKeyId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.SecretAccessKey, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.SessionToken, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Expiration, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
+// FederatedUser is the model's FederatedUser.
+type FederatedUser struct {
+	FederatedUserId *string // required
+	Arn             *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*FederatedUser) Schema() *smithy.Schema { return schemaFederatedUser }
+
+// Serialize implements smithy.Shape.
+func (v *FederatedUser) Serialize(s smithy.ShapeSerializer) {
+	m := schemaFederatedUser.Members
+	smithy.WritePtr(s, m[0], v.FederatedUserId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Arn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *FederatedUser) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaFederatedUser, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.FederatedUserId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// GetAccessKeyInfoInput is the input of GetAccessKeyInfo.
+type GetAccessKeyInfoInput struct {
+	AccessKeyId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*GetAccessKeyInfoInput) Schema() *smithy.Schema { return schemaGetAccessKeyInfoRequest }
+
+// Serialize implements smithy.Shape.
+func (v *GetAccessKeyInfoInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetAccessKeyInfoRequest.Members
+	smithy.WritePtr(s, m[0], v.AccessKeyId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetAccessKeyInfoInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetAccessKeyInfoRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AccessKeyId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// GetAccessKeyInfoOutput is the output of GetAccessKeyInfo.
+type GetAccessKeyInfoOutput struct {
+	Account *string
+}
+
+// Schema implements smithy.Shape.
+func (*GetAccessKeyInfoOutput) Schema() *smithy.Schema { return schemaGetAccessKeyInfoResponse }
+
+// Serialize implements smithy.Shape.
+func (v *GetAccessKeyInfoOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetAccessKeyInfoResponse.Members
+	smithy.WritePtr(s, m[0], v.Account, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetAccessKeyInfoOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetAccessKeyInfoResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Account, smithy.ReadString)
+		}
+		return nil
+	})
+}
 
 // GetCallerIdentityInput is the input of GetCallerIdentity.
 type GetCallerIdentityInput struct {
@@ -49,6 +404,221 @@ func (v *GetCallerIdentityOutput) Deserialize(d smithy.ShapeDeserializer) error 
 			return smithy.ReadPtr(d, m, &v.Account, smithy.ReadString)
 		case 2:
 			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// GetFederationTokenInput is the input of GetFederationToken.
+type GetFederationTokenInput struct {
+	Name            *string // required
+	Policy          *string
+	PolicyArns      []PolicyDescriptorType
+	DurationSeconds *int32
+	Tags            []Tag
+}
+
+// Schema implements smithy.Shape.
+func (*GetFederationTokenInput) Schema() *smithy.Schema { return schemaGetFederationTokenRequest }
+
+// Serialize implements smithy.Shape.
+func (v *GetFederationTokenInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetFederationTokenRequest.Members
+	smithy.WritePtr(s, m[0], v.Name, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Policy, smithy.WriteString)
+	smithy.WriteList(s, m[2], v.PolicyArns, smithy.WriteStruct[PolicyDescriptorType])
+	smithy.WritePtr(s, m[3], v.DurationSeconds, smithy.WriteInt32)
+	smithy.WriteList(s, m[4], v.Tags, smithy.WriteStruct[Tag])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetFederationTokenInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetFederationTokenRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Name, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Policy, smithy.ReadString)
+		case 2:
+			return smithy.ReadList(d, m, &v.PolicyArns, smithy.ReadStruct[PolicyDescriptorType])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.DurationSeconds, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		}
+		return nil
+	})
+}
+
+// GetFederationTokenOutput is the output of GetFederationToken.
+type GetFederationTokenOutput struct {
+	Credentials      *Credentials
+	FederatedUser    *FederatedUser
+	PackedPolicySize *int32
+}
+
+// Schema implements smithy.Shape.
+func (*GetFederationTokenOutput) Schema() *smithy.Schema { return schemaGetFederationTokenResponse }
+
+// Serialize implements smithy.Shape.
+func (v *GetFederationTokenOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetFederationTokenResponse.Members
+	smithy.WritePtr(s, m[0], v.Credentials, smithy.WriteStruct[Credentials])
+	smithy.WritePtr(s, m[1], v.FederatedUser, smithy.WriteStruct[FederatedUser])
+	smithy.WritePtr(s, m[2], v.PackedPolicySize, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetFederationTokenOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetFederationTokenResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Credentials, smithy.ReadStruct[Credentials])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.FederatedUser, smithy.ReadStruct[FederatedUser])
+		case 2:
+			return smithy.ReadPtr(d, m, &v.PackedPolicySize, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// GetSessionTokenInput is the input of GetSessionToken.
+type GetSessionTokenInput struct {
+	DurationSeconds *int32
+	SerialNumber    *string
+	TokenCode       *string
+}
+
+// Schema implements smithy.Shape.
+func (*GetSessionTokenInput) Schema() *smithy.Schema { return schemaGetSessionTokenRequest }
+
+// Serialize implements smithy.Shape.
+func (v *GetSessionTokenInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetSessionTokenRequest.Members
+	smithy.WritePtr(s, m[0], v.DurationSeconds, smithy.WriteInt32)
+	smithy.WritePtr(s, m[1], v.SerialNumber, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TokenCode, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetSessionTokenInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetSessionTokenRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DurationSeconds, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.SerialNumber, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TokenCode, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// GetSessionTokenOutput is the output of GetSessionToken.
+type GetSessionTokenOutput struct {
+	Credentials *Credentials
+}
+
+// Schema implements smithy.Shape.
+func (*GetSessionTokenOutput) Schema() *smithy.Schema { return schemaGetSessionTokenResponse }
+
+// Serialize implements smithy.Shape.
+func (v *GetSessionTokenOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetSessionTokenResponse.Members
+	smithy.WritePtr(s, m[0], v.Credentials, smithy.WriteStruct[Credentials])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetSessionTokenOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetSessionTokenResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Credentials, smithy.ReadStruct[Credentials])
+		}
+		return nil
+	})
+}
+
+// PolicyDescriptorType is the model's PolicyDescriptorType.
+type PolicyDescriptorType struct {
+	Arn *string
+}
+
+// Schema implements smithy.Shape.
+func (*PolicyDescriptorType) Schema() *smithy.Schema { return schemaPolicyDescriptorType }
+
+// Serialize implements smithy.Shape.
+func (v *PolicyDescriptorType) Serialize(s smithy.ShapeSerializer) {
+	m := schemaPolicyDescriptorType.Members
+	smithy.WritePtr(s, m[0], v.Arn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *PolicyDescriptorType) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaPolicyDescriptorType, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Arn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ProvidedContext is the model's ProvidedContext.
+type ProvidedContext struct {
+	ProviderArn      *string
+	ContextAssertion *string
+}
+
+// Schema implements smithy.Shape.
+func (*ProvidedContext) Schema() *smithy.Schema { return schemaProvidedContext }
+
+// Serialize implements smithy.Shape.
+func (v *ProvidedContext) Serialize(s smithy.ShapeSerializer) {
+	m := schemaProvidedContext.Members
+	smithy.WritePtr(s, m[0], v.ProviderArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ContextAssertion, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ProvidedContext) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaProvidedContext, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ProviderArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ContextAssertion, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// Tag is the model's Tag.
+type Tag struct {
+	Key   *string // required
+	Value *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*Tag) Schema() *smithy.Schema { return schemaTag }
+
+// Serialize implements smithy.Shape.
+func (v *Tag) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTag.Members
+	smithy.WritePtr(s, m[0], v.Key, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Value, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Tag) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTag, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Key, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
 		}
 		return nil
 	})
