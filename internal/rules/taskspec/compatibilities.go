@@ -67,6 +67,14 @@ func requireOfContainer(def *model.TaskDefinition, c *model.ContainerDefinition,
 		add(logs.LogDriver == "awslogs" && def.ExecutionRoleARN != "", newCapability+"execution-role-awslogs")
 		api(logs.LogDriver == "awslogs", "1.19")
 	}
+	asm, ssm := needsOf(c.Secrets)
+	add(asm, newCapability+"secrets.asm.environment-variables")
+	add(ssm, newCapability+"secrets.ssm.environment-variables")
+	if logs := c.LogConfiguration; logs != nil {
+		asm, ssm = needsOf(logs.SecretOptions)
+		add(asm, newCapability+"secrets.asm.bootstrap.log-driver")
+		add(ssm, newCapability+"secrets.ssm.bootstrap.log-driver")
+	}
 	add(isTrue(c.Privileged), oldCapability+"privileged-container")
 	add(isECR(c.Image), oldCapability+"ecr-auth")
 	add(isECR(c.Image) && def.ExecutionRoleARN != "", newCapability+"execution-role-ecr-pull")

@@ -32,8 +32,9 @@ func validateContainer(def *model.TaskDefinition, c *model.ContainerDefinition) 
 		return err
 	}
 	for _, check := range [...]func(*model.TaskDefinition, *model.ContainerDefinition) error{
-		validateContainerNetwork, validateEnvironment, validateTimes, validateHealthCheck,
-		validateRestartPolicy, validateLinux, validateUlimits, validateLogs, validateMounts,
+		validateRegistryLogin, validateContainerNetwork, validateEnvironment, validateSecrets, validateTimes,
+		validateHealthCheck, validateRestartPolicy, validateLinux, validateUlimits, validateLogs, validateSecretOptions,
+		validateMounts, validateLabels,
 	} {
 		if err := check(def, c); err != nil {
 			return err
@@ -64,9 +65,6 @@ func validateImage(c *model.ContainerDefinition) error {
 	name, _, _ := strings.Cut(c.Image, "@")
 	if len(name) > maxImageLength || !imagePattern.MatchString(c.Image) {
 		return client("Container.image contains invalid characters.")
-	}
-	if r := c.RepositoryCredentials; r != nil && r.CredentialsParameter == "" {
-		return client("repositoryCredentials.credentialsParameter should not be null or empty for container '%s'.", c.Name)
 	}
 	return nil
 }
@@ -136,21 +134,10 @@ func validateContainerNetwork(def *model.TaskDefinition, c *model.ContainerDefin
 func isTrue(b *bool) bool { return b != nil && *b }
 
 func validateEnvironment(_ *model.TaskDefinition, c *model.ContainerDefinition) error {
-	names := map[string]bool{}
 	for _, e := range c.Environment {
 		if e.Name == "" {
 			return client("Environment variable name should not be null or empty for container '%s'.", c.Name)
 		}
-		names[e.Name] = true
-	}
-	for _, s := range c.Secrets {
-		if s.Name == "" || s.ValueFrom == "" {
-			return client("A secret of container '%s' needs a name and a valueFrom.", c.Name)
-		}
-		if names[s.Name] {
-			return client("The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '%s'.", s.Name)
-		}
-		names[s.Name] = true
 	}
 	for _, f := range c.EnvironmentFiles {
 		if f.Type != "s3" {

@@ -36,11 +36,6 @@ func validateLogs(def *model.TaskDefinition, c *model.ContainerDefinition) error
 	if !slices.Contains(logDrivers, logs.LogDriver) {
 		return invalidChoice("logConfiguration.logDriver", logs.LogDriver, logDrivers)
 	}
-	for _, s := range logs.SecretOptions {
-		if s.Name == "" || s.ValueFrom == "" {
-			return client("A secretOption of container '%s' needs a name and a valueFrom.", c.Name)
-		}
-	}
 	if logs.LogDriver == "awslogs" {
 		return validateAwslogs(def, logs.Options)
 	}

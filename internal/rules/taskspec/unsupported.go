@@ -18,11 +18,10 @@ var unsupported = []struct {
 	reason string
 	used   func(*model.TaskDefinition) bool
 }{
-	{"secrets", "Berth cannot inject secrets into containers until it has Secrets Manager and Parameter Store. Use environment instead.",
-		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.Secrets) > 0 })},
-	{"logConfiguration.secretOptions", "Berth cannot inject secrets into log drivers until it has Secrets Manager and Parameter Store.",
+	{"logConfiguration.secretOptions", "Berth takes " + strings.Join(secretOptions, ", ") + " of awslogs from secrets. Give the others as options: they name the log stream that the task may write to.",
 		anyContainer(func(c *model.ContainerDefinition) bool {
-			return c.LogConfiguration != nil && len(c.LogConfiguration.SecretOptions) > 0
+			return c.LogConfiguration != nil && slices.ContainsFunc(c.LogConfiguration.SecretOptions,
+				func(s model.SecretReference) bool { return !slices.Contains(secretOptions, s.Name) })
 		})},
 	{"environmentFiles", "Berth cannot read environment files until it has S3. Use environment instead.",
 		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.EnvironmentFiles) > 0 })},

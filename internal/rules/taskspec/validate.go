@@ -32,11 +32,7 @@ const (
 	maxTags                 = 50
 )
 
-var (
-	namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
-	// rolePattern accepts a role's name, with or without a path, or its ARN.
-	rolePattern = regexp.MustCompile(`^(arn:aws[a-z-]*:iam::[0-9]{12}:role/)?[A-Za-z0-9+=,.@_/-]{1,512}$`)
-)
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 
 // Validate returns the first problem of a definition as an *Error, or nil. It
 // looks at def as Normalize leaves it. The order is ECS's as far as it is
@@ -59,6 +55,9 @@ func Validate(def model.TaskDefinition) error {
 		if err := validateCompatibility(&def, compatibility); err != nil {
 			return err
 		}
+	}
+	if err := validateExecutionRole(&def); err != nil {
+		return err
 	}
 	return refuseUnsupported(&def)
 }
@@ -163,10 +162,6 @@ func validateChoices(def *model.TaskDefinition) error {
 
 func invalidChoice(member, value string, allowed []string) error {
 	return client("Invalid value '%s' for %s. Valid values: %s.", value, member, strings.Join(allowed, ", "))
-}
-
-func validRole(role string) bool {
-	return rolePattern.MatchString(role) && (strings.HasPrefix(role, "arn:") || !strings.Contains(role, ":"))
 }
 
 // validateTaskSize checks what every launch type asks of the task's cpu and

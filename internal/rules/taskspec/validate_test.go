@@ -57,6 +57,27 @@ func awslogs(extra map[string]string) *model.LogConfiguration {
 	return &model.LogConfiguration{LogDriver: "awslogs", Options: options}
 }
 
+const secretARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf"
+
+func secret(name, from string) func(def, container) {
+	return func(_ def, c container) { c.Secrets = []model.SecretReference{{Name: name, ValueFrom: from}} }
+}
+
+func login(from string) func(def, container) {
+	return func(_ def, c container) {
+		c.RepositoryCredentials = &model.RepositoryCredentials{CredentialsParameter: from}
+	}
+}
+
+func filesIn(dir string, secrets ...string) func(def, container) {
+	return func(_ def, c container) {
+		c.DockerLabels = map[string]string{taskspec.LabelSecretsFiles: dir}
+		for _, name := range secrets {
+			c.Secrets = append(c.Secrets, model.SecretReference{Name: name, ValueFrom: "x"})
+		}
+	}
+}
+
 type (
 	def       = *model.TaskDefinition
 	container = *model.ContainerDefinition
@@ -243,10 +264,57 @@ var refusals = []refusal{
 		d.ExecutionRoleARN, c.Secrets = "", []model.SecretReference{{Name: "A", ValueFrom: "b"}}
 	}, true},
 
-	{"unsupported secrets", fargate, func(_ def, c container) { c.Secrets = []model.SecretReference{{Name: "A", ValueFrom: "b"}} }, false},
-	{"unsupported secret options", ec2, func(_ def, c container) {
+	{"secret without name", fargate, secret("", "b"), false},
+	{"secret without valueFrom", fargate, secret("A", ""), false},
+	{"secret name", fargate, secret("A=B", "b"), false},
+	{"secret twice", fargate, func(_ def, c container) {
+		c.Secrets = []model.SecretReference{{Name: "A", ValueFrom: "a"}, {Name: "A", ValueFrom: "b"}}
+	}, true},
+	{"secrets without role", ec2, secret("A", "b"), true},
+	{"secretOptions without role", ec2, func(_ def, c container) {
 		c.LogConfiguration = awslogs(nil)
-		c.LogConfiguration.SecretOptions = []model.SecretReference{{Name: "A", ValueFrom: "b"}}
+		c.LogConfiguration.SecretOptions = []model.SecretReference{{Name: "mode", ValueFrom: "b"}}
+	}, false},
+	{"registry login without role", ec2, login("login"), false},
+	{"parameter with a json key", fargate, secret("A", "name:json-key::"), false},
+	{"parameter of another service", fargate, secret("A", "arn:aws:s3:us-east-1:123456789012:parameter/x"), false},
+	{"parameter ARN without a name", fargate, secret("A", "arn:aws:ssm:us-east-1:123456789012:parameter/"), false},
+	{"parameter ARN of something else", fargate, secret("A", "arn:aws:ssm:us-east-1:123456789012:document/x"), false},
+	{"parameter name too long", fargate, secret("A", strings.Repeat("x", 2049)), false},
+	{"secret ARN without a region", fargate, secret("A", "arn:aws:secretsmanager::123456789012:secret:x"), false},
+	{"secret ARN with eight fields", fargate, secret("A", secretARN+":key"), false},
+	{"secret ARN with stage and id", fargate, secret("A", secretARN+":key:AWSCURRENT:0b1c"), false},
+	{"secretOption without name", fargate, func(_ def, c container) {
+		c.LogConfiguration = awslogs(nil)
+		c.LogConfiguration.SecretOptions = []model.SecretReference{{ValueFrom: "b"}}
+	}, false},
+	{"secretOption is an option", fargate, func(_ def, c container) {
+		c.LogConfiguration = awslogs(map[string]string{"mode": "blocking"})
+		c.LogConfiguration.SecretOptions = []model.SecretReference{{Name: "mode", ValueFrom: "b"}}
+	}, false},
+	{"registry login empty", fargate, login(""), false},
+	{"registry login elsewhere", fargate, login("arn:aws:ssm:us-east-1:123456789012:parameter/x"), false},
+	{"registry login with a json key", fargate, login(secretARN + ":key::"), false},
+	{"role of another service", ec2, func(d def, _ container) { d.ExecutionRoleARN = "arn:aws:sts::123456789012:role/x" }, true},
+	{"role without a name", ec2, func(d def, _ container) { d.TaskRoleARN = "arn:aws:iam::123456789012:role/path/" }, true},
+	{"role with a long name", ec2, func(d def, _ container) { d.TaskRoleARN = strings.Repeat("r", 65) }, true},
+	{"label of the task endpoint", ec2, func(_ def, c container) {
+		c.DockerLabels = map[string]string{taskspec.LabelTaskEndpoint: "no"}
+	}, false},
+	{"secrets as files without secrets", ec2, filesIn("/run/secrets"), false},
+	{"secrets as files in no directory", fargate, filesIn("secrets", "A"), false},
+	{"secrets as files in the root", fargate, filesIn("/", "A"), false},
+	{"secrets as files with a slash", fargate, filesIn("/run/secrets", "A/B"), false},
+	{"secrets as hidden files", fargate, filesIn("/run/secrets", "..data"), false},
+	{"secrets as files in a volume", fargate, func(d def, c container) {
+		filesIn("/run/secrets", "A")(d, c)
+		d.Volumes = []model.Volume{{Name: "v"}}
+		c.MountPoints = []model.MountPoint{{SourceVolume: "v", ContainerPath: "/run/secrets/"}}
+	}, false},
+
+	{"unsupported secret option", fargate, func(_ def, c container) {
+		c.LogConfiguration = awslogs(map[string]string{"awslogs-stream-prefix": "ecs"})
+		c.LogConfiguration.SecretOptions = []model.SecretReference{{Name: "awslogs-endpoint", ValueFrom: "b"}}
 	}, false},
 	{"unsupported environment files", ec2, func(_ def, c container) { c.EnvironmentFiles = []model.EnvironmentFile{{Type: "s3", Value: "v"}} }, false},
 	{"unsupported firelens", ec2, func(_ def, c container) { c.FirelensConfiguration = &model.FirelensConfiguration{Type: "fluentbit"} }, false},
@@ -371,6 +439,24 @@ func TestValidate_Accepts(t *testing.T) {
 		}},
 		{"registry login", fargate, func(_ def, c container) {
 			c.RepositoryCredentials = &model.RepositoryCredentials{CredentialsParameter: "login"}
+		}},
+		{"registry login by ARN", fargate, login(secretARN)},
+		{"secrets in every form", fargate, func(_ def, c container) {
+			for i, from := range []string{
+				"x", "/a/b.c-d", "/aws/reference/secretsmanager/x", "arn:aws:ssm:us-east-1:123456789012:parameter/a/b",
+				secretARN, "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-creds:password::",
+				secretARN + "::AWSPREVIOUS:", secretARN + ":::0b1c", secretARN + ":user:AWSPREVIOUS:", secretARN + ":user::0b1c",
+			} {
+				c.Secrets = append(c.Secrets, model.SecretReference{Name: fmt.Sprint("S", i), ValueFrom: from})
+			}
+		}},
+		{"secrets as files", fargate, filesIn("/run/secrets", "A", "b.pem")},
+		{"secret option", fargate, func(_ def, c container) {
+			c.LogConfiguration = awslogs(nil)
+			c.LogConfiguration.SecretOptions = []model.SecretReference{{Name: "mode", ValueFrom: secretARN}}
+		}},
+		{"no task endpoint", ec2, func(_ def, c container) {
+			c.DockerLabels = map[string]string{taskspec.LabelTaskEndpoint: "off"}
 		}},
 		{"multiline", fargate, func(_ def, c container) {
 			c.LogConfiguration = awslogs(map[string]string{"awslogs-multiline-pattern": `^\[`, "mode": "non-blocking", "max-buffer-size": "25m", "awslogs-create-group": "true"})
