@@ -47,7 +47,11 @@ type Role struct {
 	Description string    `json:"description,omitempty"`
 	CreatedAt   time.Time `json:"createdAt"`
 	// Trust is the document that says who may assume the role.
-	Trust              string         `json:"assumeRolePolicyDocument"`
+	Trust string `json:"assumeRolePolicyDocument"`
+	// TrustedARNs are the users and roles of this account that Trust names. It
+	// follows them: a renamed one gets its new ARN in Trust, a deleted one its
+	// unique id, so that another of its name is not trusted for it.
+	TrustedARNs        []string       `json:"trustedArns,omitempty"`
 	MaxSessionDuration int32          `json:"maxSessionDuration"` // seconds, 3,600 to 43,200
 	Tags               []Tag          `json:"tags,omitempty"`
 	Inline             []InlinePolicy `json:"inlinePolicies,omitempty"`
@@ -141,6 +145,14 @@ type AccessKey struct {
 
 // Key identifies the access key in the store.
 func (k *AccessKey) Key() string { return k.ID }
+
+// AccountAlias is the account's one name for the sign-in page.
+type AccountAlias struct {
+	Name string `json:"accountAlias"`
+}
+
+// Key identifies the alias in the store: there is at most one.
+func (*AccountAlias) Key() string { return "account" }
 
 // FoldName is the form in which IAM compares names: without case.
 func FoldName(name string) string { return strings.ToLower(name) }

@@ -423,7 +423,7 @@ func All() []store.AnyTable {
 		Namespaces, DiscoveryServices, DiscoveryInstances, DiscoveryOperations,
 		VPCs, Subnets, SecurityGroups, NetworkInterfaces, AddressClaims,
 		RouteTables, InternetGateways, NATGateways, PublicAddresses,
-		Users, Groups, Roles, Policies, InstanceProfiles, OIDCProviders, AccessKeys, JoinTokens, AccountSettings,
+		Users, Groups, Roles, Policies, InstanceProfiles, OIDCProviders, AccessKeys, AccountAliases, JoinTokens, AccountSettings,
 		KMSKeys, KMSAliases, Secrets, SecretVersions, Parameters, ParameterVersions,
 	}
 }
