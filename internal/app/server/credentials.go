@@ -52,7 +52,7 @@ type credentials struct {
 
 // Credentials returns the key's secret and whom it speaks for; the error of an
 // unknown key is fault.NotFound.
-func (c credentials) Credentials(_ context.Context, accessKeyID string) (sigv4.Credential, caller.Identity, error) {
+func (c credentials) Credentials(_ context.Context, accessKeyID, _ string) (sigv4.Credential, caller.Identity, error) {
 	key, ok := records.AccessKeys.Get(c.store.Snapshot(), accessKeyID)
 	if !ok {
 		return sigv4.Credential{}, caller.Identity{}, fault.New(fault.NotFound, "access key %s", accessKeyID)

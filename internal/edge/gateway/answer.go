@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 
+	"berth.dev/berth/internal/base/fault"
 	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/wire/sigv4"
 	"berth.dev/berth/internal/wire/smithy"
@@ -40,24 +41,31 @@ func (c *call) refuse(err error) error {
 	return smithy.NewError(a.Status, a.Code, a.Message)
 }
 
-// answer writes out, or err in the envelope of the client's protocol.
+// answer records the request and writes out, or err in the envelope of the
+// client's protocol.
 func (c *call) answer(out smithy.Shape, err error) {
-	if err == nil {
-		c.code = "OK"
+	c.code = "OK"
+	var e smithy.APIError
+	if err != nil {
+		out, e = nil, c.trail().translate(err)
+		c.code = e.ErrorCode()
+	}
+	c.audit(out, e)
+	if e == nil {
 		if err = c.encode(out); err == nil {
 			return
 		}
 		if c.w.status != 0 {
 			// The answer had begun: only the connection can say that it is broken.
 			c.code = codeInternal
-			c.log(slog.LevelError, "answer could not be completed", err)
+			c.trail().log(slog.LevelError, "answer could not be completed", err)
 			return
 		}
+		e = c.trail().translate(err)
+		c.code = e.ErrorCode()
 	}
-	e := c.translate(err)
-	c.code = e.ErrorCode()
 	if err := c.route.protocol.EncodeError(c.w, c.api(), e, c.id); err != nil {
-		c.log(slog.LevelDebug, "answer could not be sent", err)
+		c.trail().log(slog.LevelDebug, "answer could not be sent", err)
 	}
 }
 
@@ -70,7 +78,7 @@ func (c *call) encode(out smithy.Shape) (err error) {
 		}
 	}()
 	if err := c.route.protocol.EncodeResponse(c.w, c.api(), c.route.operation, out, c.id); err != nil {
-		c.log(slog.LevelDebug, "answer could not be sent", err)
+		c.trail().log(slog.LevelDebug, "answer could not be sent", err)
 	}
 	return nil
 }
@@ -84,9 +92,24 @@ func (c *call) api() *smithy.Service {
 
 const codeInternal = "InternalFailure"
 
+// trail is what the log needs to know of a request, at either door.
+type trail struct {
+	g                  *Gateway
+	ctx                context.Context // carries the deadline
+	client             context.Context // ends when the client goes away
+	id                 string
+	service, operation string
+	family             sigv4.Family
+}
+
+func (c *call) trail() trail {
+	return trail{g: c.g, ctx: c.r.Context(), client: c.client, id: c.id,
+		service: c.route.serviceName(), operation: c.route.operationName(), family: c.route.family}
+}
+
 // translate makes an error that the client may see. It is the one place where
 // failures that nobody translated are logged.
-func (c *call) translate(err error) smithy.APIError {
+func (t trail) translate(err error) smithy.APIError {
 	var panicked *panicError
 	isPanic := errors.As(err, &panicked)
 	if api, ok := errors.AsType[smithy.APIError](err); ok && !isPanic {
@@ -96,25 +119,27 @@ func (c *call) translate(err error) smithy.APIError {
 	internal := smithy.NewError(http.StatusInternalServerError, codeInternal, message)
 	switch {
 	case isPanic:
-		c.log(slog.LevelError, "request panicked", err, slog.String("stack", string(panicked.stack)))
-	case c.client.Err() != nil && errors.Is(err, context.Canceled):
+		t.log(slog.LevelError, "request panicked", err, slog.String("stack", string(panicked.stack)))
+	case errors.Is(err, fault.Denied):
+		return denied(t.family, err)
+	case t.client.Err() != nil && errors.Is(err, context.Canceled):
 		// Nobody listens any more. An answer is written all the same, lest an
 		// empty one be taken for success.
-		c.log(slog.LevelDebug, "client went away", err)
-	case c.client.Err() == nil && errors.Is(err, context.DeadlineExceeded) && c.r.Context().Err() != nil:
-		c.log(slog.LevelWarn, "request took too long", err)
+		t.log(slog.LevelDebug, "client went away", err)
+	case t.client.Err() == nil && errors.Is(err, context.DeadlineExceeded) && t.ctx.Err() != nil:
+		t.log(slog.LevelWarn, "request took too long", err)
 		return smithy.NewError(http.StatusServiceUnavailable, "ServiceUnavailable", "Service Unavailable. Please try again later.")
 	default:
-		c.log(slog.LevelError, "request failed", err)
+		t.log(slog.LevelError, "request failed", err)
 	}
 	return internal
 }
 
-func (c *call) log(level slog.Level, message string, err error, more ...slog.Attr) {
-	c.g.log.LogAttrs(c.r.Context(), level, message, append([]slog.Attr{
-		slog.String(telemetry.RequestID, c.id),
-		slog.String(telemetry.Service, c.route.serviceName()),
-		slog.String(telemetry.Operation, c.route.operationName()),
+func (t trail) log(level slog.Level, message string, err error, more ...slog.Attr) {
+	t.g.log.LogAttrs(t.ctx, level, message, append([]slog.Attr{
+		slog.String(telemetry.RequestID, t.id),
+		slog.String(telemetry.Service, t.service),
+		slog.String(telemetry.Operation, t.operation),
 		slog.Any(telemetry.Error, err),
 	}, more...)...)
 }
@@ -142,7 +167,7 @@ func (c *call) report() {
 		slog.Int("status", c.w.status),
 		slog.String("caller", c.caller.ARN),
 		slog.String("access_key_id", shorten(c.claim.AccessKeyID)),
-		slog.String("source_ip", sourceIP(c.r)),
+		slog.String("source_ip", sourceOf(c.r).Address),
 		slog.String("user_agent", shorten(c.r.UserAgent())),
 		slog.Duration("took", took),
 	)

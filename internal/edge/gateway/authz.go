@@ -32,6 +32,8 @@ type Authorizer interface {
 	// and its text is shown to the client, AWS's sentence beginning with
 	// "User: …"; any other error means that no decision could be made.
 	Authorize(ctx context.Context, access Access) error
+	// Guard answers providers, about the caller that their context carries.
+	caller.Guard
 }
 
 // AllowRoot allows everything to an account's root and nothing to anybody else.
@@ -39,29 +41,55 @@ type AllowRoot struct{}
 
 // Authorize implements Authorizer.
 func (AllowRoot) Authorize(_ context.Context, access Access) error {
-	if strings.HasSuffix(access.Caller.ARN, ":root") {
-		return nil
-	}
-	return fault.New(fault.Denied, "User: %s is not authorized to perform: %s on resource: * because no identity-based policy allows the %[2]s action",
-		access.Caller.ARN, access.Action())
+	return allowRoot(access.Caller, access.Action(), "*")
 }
 
-// authorize asks the authorizer and names a refusal as the service does
-// (behaviour/iam-credentials-metadata.md §7).
-func (c *call) authorize(ctx context.Context, access Access) error {
-	err := c.g.authorizer.Authorize(ctx, access)
-	switch {
-	case err == nil:
+// Check implements caller.Guard.
+func (AllowRoot) Check(ctx context.Context, action, resource string, _ map[string][]string) error {
+	who, _ := caller.From(ctx)
+	return allowRoot(who, action, resource)
+}
+
+func allowRoot(who caller.Identity, action, resource string) error {
+	if strings.HasSuffix(who.ARN, ":root") {
 		return nil
-	case !errors.Is(err, fault.Denied):
-		return fmt.Errorf("authorize: %w", err)
 	}
-	switch c.route.family {
+	return fault.New(fault.Denied, "User: %s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %[2]s action",
+		who.ARN, action, resource)
+}
+
+// authorize asks the authorizer.
+func (g *Gateway) authorize(ctx context.Context, access Access) error {
+	err := g.authorizer.Authorize(ctx, access)
+	if err == nil || errors.Is(err, fault.Denied) {
+		return err
+	}
+	return fmt.Errorf("authorize: %w", err)
+}
+
+// denied words a refusal as the services of a family do
+// (behaviour/iam-credentials-metadata.md §7). EC2's encoded authorization
+// message is left out: nobody could decode it here.
+func denied(family sigv4.Family, err error) smithy.APIError {
+	sentence := innermost(err).Error()
+	switch family {
 	case sigv4.JSON:
-		return smithy.NewError(http.StatusBadRequest, "AccessDeniedException", err.Error())
+		return smithy.NewError(http.StatusBadRequest, "AccessDeniedException", sentence)
 	case sigv4.EC2:
-		return smithy.NewError(http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. "+err.Error())
+		return smithy.NewError(http.StatusForbidden, "UnauthorizedOperation", "You are not authorized to perform this operation. "+sentence)
 	default:
-		return smithy.NewError(http.StatusForbidden, "AccessDenied", err.Error())
+		return smithy.NewError(http.StatusForbidden, "AccessDenied", sentence)
+	}
+}
+
+// innermost is the refusal itself, without what was wrapped around it on its
+// way: the client is to read AWS's sentence and nothing of ours.
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil || !errors.Is(inner, fault.Denied) {
+			return err
+		}
+		err = inner
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -19,7 +18,7 @@ import (
 type call struct {
 	g      *Gateway
 	w      *recorder
-	r      *http.Request   // its context carries the deadline and, once known, the caller
+	r      *http.Request   // its context carries the deadline
 	client context.Context // ends when the client goes away
 	id     string          // request id
 	start  time.Time
@@ -27,7 +26,11 @@ type call struct {
 	claim  sigv4.Claim
 	route  route
 	caller caller.Identity
+	in     smithy.Shape
 	code   string // what the client was told, "OK" without an error
+
+	performed  bool // a provider ran that may have changed something
+	unrecorded bool // not for the auditor
 }
 
 // serve runs the stages. Its error is what the client is to hear of, as a
@@ -59,22 +62,34 @@ func (c *call) serve() (out smithy.Shape, err error) {
 	return c.invoke(body)
 }
 
-// authenticate verifies the signature and puts the caller into the context.
+// authenticate verifies the signature and learns who the caller is.
 func (c *call) authenticate(body []byte) error {
 	ctx := c.r.Context()
 	var who caller.Identity
-	lookup := func(accessKeyID string) (sigv4.Credential, error) {
-		credential, id, err := c.g.credentials.Credentials(ctx, accessKeyID)
+	lookup := func(accessKeyID, sessionToken string) (sigv4.Credential, error) {
+		credential, id, err := c.g.credentials.Credentials(ctx, accessKeyID, sessionToken)
 		who = id
 		return credential, err
 	}
 	if err := c.claim.Verify(c.g.now(), c.r, body, c.expect(), lookup); err != nil {
 		return c.refuse(err)
 	}
-	who.AccessKeyID, who.SourceIP, who.RequestID = c.claim.AccessKeyID, sourceIP(c.r), c.id
+	about := c.stranger()
+	who.AccessKeyID, who.RequestID, who.Region = about.AccessKeyID, about.RequestID, about.Region
+	who.SourceIP, who.SourceVPC = about.SourceIP, about.SourceVPC
+	who.Secure, who.UserAgent, who.Service = about.Secure, about.UserAgent, ""
 	c.caller = who
-	c.r = c.r.WithContext(caller.With(ctx, who))
 	return nil
+}
+
+// stranger is what can be said of a sender whose signature was not verified.
+func (c *call) stranger() caller.Identity {
+	from := sourceOf(c.r)
+	return caller.Identity{
+		AccessKeyID: shorten(c.claim.AccessKeyID), RequestID: c.id, Region: shorten(c.claim.Scope.Region),
+		SourceIP: from.Address, SourceVPC: from.VPC,
+		Secure: c.r.TLS != nil, UserAgent: shorten(c.r.UserAgent()),
+	}
 }
 
 // expect is the scope that the routed service accepts. A service that is not
@@ -94,27 +109,15 @@ func (c *call) expect() sigv4.Expect {
 	return expect
 }
 
+// invoke decodes the input and performs the operation.
 func (c *call) invoke(body []byte) (smithy.Shape, error) {
 	svc, op := c.route.service, c.route.operation
 	in, err := svc.protocol.DecodeRequest(svc.api, op, c.r, body)
 	if err != nil {
 		return nil, fmt.Errorf("decode: %w", err)
 	}
-	ctx := c.r.Context()
-	if err := c.authorize(ctx, Access{Caller: c.caller, Service: svc.api, Operation: op, Input: in}); err != nil {
-		return nil, err
-	}
-	if err := smithy.Validate(op, in); err != nil {
-		return nil, fmt.Errorf("validate: %w", err)
-	}
-	return op.Invoke(ctx, svc.provider, in)
-}
-
-// sourceIP is the peer's address, without port, zone and IPv4-in-IPv6 form.
-func sourceIP(r *http.Request) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr // a unix socket has no address
-	}
-	return peer.Addr().Unmap().WithZone("").String()
+	c.in = in
+	out, readOnly, err := c.g.perform(c.r.Context(), c.caller, svc, op, in)
+	c.performed = !readOnly
+	return out, err
 }

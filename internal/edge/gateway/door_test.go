@@ -43,7 +43,7 @@ var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 // keys is a CredentialStore of one root and one user.
 type keys struct{}
 
-func (keys) Credentials(_ context.Context, id string) (sigv4.Credential, caller.Identity, error) {
+func (keys) Credentials(_ context.Context, id, _ string) (sigv4.Credential, caller.Identity, error) {
 	who := caller.Identity{AccountID: "123456789012", ARN: "arn:aws:iam::123456789012:root", UserID: "123456789012"}
 	switch id {
 	case rootKey:

@@ -26,11 +26,14 @@ const RequestTimeout = 50 * time.Second
 
 // CredentialStore knows access keys.
 type CredentialStore interface {
-	// Credentials returns the secret of an access key and whose it is. The error
-	// of a key that does not exist or is inactive has class fault.NotFound; any
-	// other error is answered with InternalFailure. The gateway fills in the
-	// identity's AccessKeyID, SourceIP and RequestID.
-	Credentials(ctx context.Context, accessKeyID string) (sigv4.Credential, caller.Identity, error)
+	// Credentials returns the secret of an access key and whose it is.
+	// sessionToken is what came with the request, empty when nothing did; nothing
+	// of the request is believed yet. The error of a key that does not exist or
+	// is inactive, and of a token that is not the key's or whose principal is
+	// gone, has class fault.NotFound; any other error is answered with
+	// InternalFailure. The gateway fills in what the request says of its sender:
+	// AccessKeyID, SourceIP, SourceVPC, Secure, UserAgent, Region and RequestID.
+	Credentials(ctx context.Context, accessKeyID, sessionToken string) (sigv4.Credential, caller.Identity, error)
 }
 
 // Service is one API that the gateway serves.
@@ -51,6 +54,8 @@ type Config struct {
 	Credentials CredentialStore
 	// Authorizer decides what a verified caller may do; nil means AllowRoot.
 	Authorizer Authorizer
+	// Auditor keeps a record of each request; nil means nobody does.
+	Auditor Auditor
 	// Region is the one that credential scopes must name. Global services (iam,
 	// sts) accept us-east-1 too. Empty accepts any.
 	Region string
@@ -74,6 +79,7 @@ type Gateway struct {
 	routes      routes
 	credentials CredentialStore
 	authorizer  Authorizer
+	auditor     Auditor
 	region      string
 	ready       func() error
 	scrape      http.Handler
@@ -91,7 +97,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, errors.New("gateway: credentials and logger are required")
 	}
 	g := &Gateway{
-		credentials: cfg.Credentials, authorizer: cfg.Authorizer, region: cfg.Region,
+		credentials: cfg.Credentials, authorizer: cfg.Authorizer, auditor: cfg.Auditor, region: cfg.Region,
 		ready: cfg.Ready, scrape: cfg.Metrics, log: cfg.Logger, now: cfg.Now, newID: cfg.NewID,
 	}
 	if g.authorizer == nil {

@@ -57,7 +57,7 @@ func TestAnswersAndTellsTheProviderWhoAsks(t *testing.T) {
 		t.Fatal(got)
 	}
 	want := caller.Identity{AccountID: "123456789012", ARN: "arn:aws:iam::123456789012:root", UserID: "123456789012",
-		AccessKeyID: rootKey, SourceIP: "192.0.2.1", RequestID: got.header.Get("x-amzn-RequestId")}
+		AccessKeyID: rootKey, SourceIP: "192.0.2.1", Region: "eu-central-1", RequestID: got.header.Get("x-amzn-RequestId")}
 	if who != want {
 		t.Fatalf("caller %+v, want %+v", who, want)
 	}
@@ -190,6 +190,8 @@ func TestInternalFailure(t *testing.T) {
 }
 
 type undecided struct{ error }
+
+func (u undecided) Check(context.Context, string, string, map[string][]string) error { return u.error }
 
 func (u undecided) Authorize(context.Context, gateway.Access) error { return u.error }
 

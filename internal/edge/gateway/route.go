@@ -56,11 +56,12 @@ type routes struct {
 	byTarget  map[string]*service   // X-Amz-Target before the dot
 	byVersion map[string][]*service // Version parameter
 	bySigning map[string][]*service // service in the credential scope
+	byName    map[string]*service   // name of the API
 	names     []string              // all services, for messages
 }
 
 func newRoutes(services []Service) (routes, error) {
-	rs := routes{byTarget: map[string]*service{}, byVersion: map[string][]*service{}, bySigning: map[string][]*service{}}
+	rs := routes{byTarget: map[string]*service{}, byVersion: map[string][]*service{}, bySigning: map[string][]*service{}, byName: map[string]*service{}}
 	for _, s := range services {
 		svc := &service{api: s.API, provider: s.Provider, maxBody: s.MaxBody}
 		if svc.maxBody == 0 {
@@ -91,6 +92,7 @@ func newRoutes(services []Service) (routes, error) {
 			return rs, fmt.Errorf("%s: no codec for protocol %q", s.API.Name, s.API.Protocol)
 		}
 		rs.bySigning[s.API.SigningName] = append(rs.bySigning[s.API.SigningName], svc)
+		rs.byName[s.API.Name] = svc
 		rs.names = append(rs.names, s.API.Name)
 	}
 	slices.Sort(rs.names)

@@ -31,7 +31,7 @@ import (
 // root is a credential store with the root user's key alone.
 type root struct{}
 
-func (root) Credentials(context.Context, string) (sigv4.Credential, caller.Identity, error) {
+func (root) Credentials(context.Context, string, string) (sigv4.Credential, caller.Identity, error) {
 	return sigv4.Credential{SecretAccessKey: "secret"}, caller.Identity{AccountID: scope.AccountID, ARN: scope.Root(), UserID: scope.AccountID}, nil
 }
 

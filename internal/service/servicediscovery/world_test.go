@@ -46,7 +46,7 @@ const (
 // root knows one access key, that of the root user.
 type root struct{}
 
-func (root) Credentials(context.Context, string) (sigv4.Credential, caller.Identity, error) {
+func (root) Credentials(context.Context, string, string) (sigv4.Credential, caller.Identity, error) {
 	return sigv4.Credential{SecretAccessKey: "secret"},
 		caller.Identity{AccountID: account, ARN: "arn:aws:iam::" + account + ":root", UserID: account}, nil
 }

@@ -32,7 +32,7 @@ const (
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-func lookup(id string) (sigv4.Credential, error) {
+func lookup(id, _ string) (sigv4.Credential, error) {
 	switch id {
 	case keyID:
 		return sigv4.Credential{SecretAccessKey: secret}, nil
@@ -354,7 +354,7 @@ func TestSecretReplaced(t *testing.T) {
 	if _, err := sigv4.Verify(now, r, body, expect, lookup); err != nil {
 		t.Fatal(err)
 	}
-	replaced := func(string) (sigv4.Credential, error) { return sigv4.Credential{SecretAccessKey: "new"}, nil }
+	replaced := func(string, string) (sigv4.Credential, error) { return sigv4.Credential{SecretAccessKey: "new"}, nil }
 	if _, err := sigv4.Verify(now, r, body, expect, replaced); reasonOf(err) != sigv4.Mismatch {
 		t.Fatalf("old signature with a new secret: %v", err)
 	}

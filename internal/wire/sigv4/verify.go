@@ -29,10 +29,13 @@ type Credential struct {
 	Expires time.Time
 }
 
-// Lookup finds the secret of an access key. It answers an error of class
-// fault.NotFound for a key that does not exist or is inactive; any other error
-// means that the question could not be answered.
-type Lookup func(accessKeyID string) (Credential, error)
+// Lookup finds the secret of an access key. sessionToken is the one that came
+// with the request, empty when none did: temporary credentials may have their
+// secret inside it. Nothing of the request is believed yet. It answers an error
+// of class fault.NotFound for a key that does not exist or is inactive and for a
+// token that is not this key's; any other error means that the question could
+// not be answered.
+type Lookup func(accessKeyID, sessionToken string) (Credential, error)
 
 // Expect limits which scopes are accepted. An empty list accepts all.
 type Expect struct {
@@ -61,7 +64,7 @@ func (c *Claim) Verify(now time.Time, r *http.Request, body []byte, expect Expec
 	if err := c.checkTime(now); err != nil {
 		return err
 	}
-	credential, err := lookup(c.AccessKeyID)
+	credential, err := lookup(c.AccessKeyID, c.token)
 	switch {
 	case errors.Is(err, fault.NotFound):
 		return &Error{Reason: UnknownKey}
