@@ -14,6 +14,8 @@ HELPER  := internal/agent/helper/bin/berth-helper
 DEBIAN_RUN  := containerd runc haproxy nftables iptables iproute2 procps
 DEBIAN_TEST := gcc libc6-dev
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GITLEAKS    := github.com/zricethezav/gitleaks/v8@v8.30.1
 MODELS      ?= ../shared/models
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -49,9 +51,13 @@ bench: run-deps build ## Measure launches, reads and idle cost; prints what docs
 	@$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" $(GO) run ./test/bench
 
 .PHONY: lint
-lint: ## Run golangci-lint (installed into bin/ from the module proxy)
+lint: ## Run golangci-lint, govulncheck and gitleaks (built into bin/ from the module proxy)
 	@[ -x bin/golangci-lint ] || GOBIN=$(CURDIR)/bin $(GO) install $(GOLANGCI)
+	@[ -x bin/govulncheck ] || GOBIN=$(CURDIR)/bin $(GO) install $(GOVULNCHECK)
+	@[ -x bin/gitleaks ] || GOBIN=$(CURDIR)/bin $(GO) install $(GITLEAKS)
 	bin/golangci-lint run ./...
+	bin/gitleaks git --no-banner --redact .
+	bin/govulncheck ./...
 
 .PHONY: generate
 generate: ## Generate the API packages from the models and the node protocol from its .proto
