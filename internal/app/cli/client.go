@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -23,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth.dev/berth/internal/app/instance"
+	"berth.dev/berth/internal/app/server"
 )
 
 // endpointVariable is where AWS clients look for an endpoint of all services.
@@ -31,6 +34,9 @@ const endpointVariable = "AWS_ENDPOINT_URL"
 // connection is how an AWS client reaches one Berth.
 type connection struct {
 	Endpoint, Region, AccessKeyID, SecretAccessKey string
+	// Authority is the file of the certificate authority to trust; empty means
+	// the system's.
+	Authority string
 }
 
 // localConnection reads the connection that the server of --data-dir left
@@ -54,7 +60,33 @@ func (e *environment) localConnection(ctx context.Context) (connection, error) {
 	if err != nil {
 		return connection{}, fmt.Errorf("reading %s: %w", inst.CredentialsFile(), err)
 	}
-	return connection{endpoint, region, shared.Credentials.AccessKeyID, shared.Credentials.SecretAccessKey}, nil
+	c := connection{Endpoint: endpoint, Region: region, AccessKeyID: shared.Credentials.AccessKeyID, SecretAccessKey: shared.Credentials.SecretAccessKey}
+	if file := server.AuthorityFile(inst); strings.HasPrefix(endpoint, "https:") {
+		if _, err := os.Stat(file); err == nil {
+			c.Authority = file
+		}
+	}
+	return c, nil
+}
+
+// httpClient trusts the connection's authority too.
+func (c connection) httpClient() (*http.Client, error) {
+	if c.Authority == "" {
+		return &http.Client{}, nil
+	}
+	data, err := os.ReadFile(c.Authority)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a machine without any
+	}
+	if !roots.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s holds no certificate", c.Authority)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, ForceAttemptHTTP2: true}
+	return &http.Client{Transport: transport}, nil
 }
 
 // oneLine reads a file of one line that the server writes at its start.
@@ -106,8 +138,12 @@ func (e *environment) awsConfig(cmd *cobra.Command) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, err
 	}
+	client, err := c.httpClient()
+	if err != nil {
+		return aws.Config{}, err
+	}
 	return aws.Config{
-		Region: c.Region, BaseEndpoint: &c.Endpoint, HTTPClient: &http.Client{},
+		Region: c.Region, BaseEndpoint: &c.Endpoint, HTTPClient: client,
 		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, ""),
 	}, nil
 }

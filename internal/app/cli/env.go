@@ -12,11 +12,11 @@ import (
 // setting is one environment variable.
 type setting struct{ name, value string }
 
-// settings are what an AWS client needs in its environment. The last one keeps
+// settings are what an AWS client needs in its environment. AWS_DISABLE_HOST_PREFIX_INJECTION keeps
 // botocore from putting "data-" or "stream-" before the host of the endpoint,
 // which resolves for nobody.
 func (c connection) settings() []setting {
-	return []setting{
+	settings := []setting{
 		{endpointVariable, c.Endpoint},
 		{"AWS_REGION", c.Region},
 		{"AWS_DEFAULT_REGION", c.Region},
@@ -24,6 +24,10 @@ func (c connection) settings() []setting {
 		{"AWS_SECRET_ACCESS_KEY", c.SecretAccessKey},
 		{"AWS_DISABLE_HOST_PREFIX_INJECTION", "true"},
 	}
+	if c.Authority != "" {
+		settings = append(settings, setting{"AWS_CA_BUNDLE", c.Authority})
+	}
+	return settings
 }
 
 // inTheWay are variables that would win over ours.
@@ -125,7 +129,7 @@ func (c connection) terraform(line func(string, ...any)) {
 	line("  skip_metadata_api_check     = true")
 	line("")
 	line("  endpoints {")
-	for _, service := range []string{"acm", "ec2", "ecs", "elbv2", "logs", "servicediscovery", "sts"} {
+	for _, service := range []string{"acm", "cloudtrail", "ec2", "ecs", "elbv2", "iam", "kms", "logs", "secretsmanager", "servicediscovery", "ssm", "sts"} {
 		line("    %-16s = %q", service, c.Endpoint)
 	}
 	line("  }")
@@ -135,7 +139,7 @@ func (c connection) terraform(line func(string, ...any)) {
 // unsetFor undoes exportFor; it is empty for what is no shell.
 func unsetFor(shell string) string {
 	var names []string
-	for _, s := range (connection{}).settings() {
+	for _, s := range (connection{Authority: "any"}).settings() {
 		names = append(names, s.name)
 	}
 	switch shell {

@@ -3,10 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,12 +28,21 @@ const defaultListen = "127.0.0.1:8577"
 // serverFlags are the options of a control plane.
 type serverFlags struct {
 	listen, nodeListen, region, account, logLevel, publicAddresses string
-	requireNode                                                    bool
+	tlsCert, tlsKey, masterKeyCommand                              string
+	tlsNames                                                       []string
+	requireNode, tls                                               bool
+	rateLimit                                                      float64
 	nodeLostAfter, retention, healthyAfter                         time.Duration
 }
 
 func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", env("BERTH_LISTEN", defaultListen), "address of the AWS API (BERTH_LISTEN)")
+	flags.BoolVar(&f.tls, "tls", false, "serve the AWS API over TLS with a certificate of Berth's own authority, which berth env makes clients trust")
+	flags.StringSliceVar(&f.tlsNames, "tls-name", nil, "further host name or address in that certificate")
+	flags.StringVar(&f.tlsCert, "tls-cert", env("BERTH_TLS_CERT", ""), "serve the AWS API over TLS with this certificate, PEM (BERTH_TLS_CERT)")
+	flags.StringVar(&f.tlsKey, "tls-key", env("BERTH_TLS_KEY", ""), "key of that certificate, PEM (BERTH_TLS_KEY)")
+	flags.StringVar(&f.masterKeyCommand, "master-key-command", env("BERTH_MASTER_KEY_COMMAND", ""), "command that prints the master key under which secrets are stored (default: a file in the data directory) (BERTH_MASTER_KEY_COMMAND)")
+	flags.Float64Var(&f.rateLimit, "rate-limit", server.DefaultRateLimit, "calls a second that one principal may make; 0 for no limit")
 	flags.StringVar(&f.region, "region", env("BERTH_REGION", "us-east-1"), "region that this Berth is (BERTH_REGION)")
 	flags.StringVar(&f.account, "account", env("BERTH_ACCOUNT", "123456789012"), "account id that this Berth is (BERTH_ACCOUNT)")
 	flags.DurationVar(&f.nodeLostAfter, "node-lost-after", liveness.DefaultLimit, "how long a node may be out of reach before its tasks are stopped")
@@ -52,10 +61,21 @@ func (f *serverFlags) check() error {
 	if _, err := f.public(); err != nil {
 		return &failure{exitMisuse, fmt.Errorf("--public-addresses %q is not a range such as 192.0.2.0/26", f.publicAddresses)}
 	}
-	if _, _, err := net.SplitHostPort(f.listen); err != nil {
-		return &failure{exitMisuse, fmt.Errorf("--listen %q is not host:port", f.listen)}
+	if err := server.CheckListen(f.listen, f.encryption()); err != nil {
+		return &failure{exitMisuse, fmt.Errorf("--listen: %w", err)}
 	}
 	return nil
+}
+
+func (f *serverFlags) url() string {
+	if f.encryption().Enabled() {
+		return "https://" + f.listen
+	}
+	return "http://" + f.listen
+}
+
+func (f *serverFlags) encryption() server.TLS {
+	return server.TLS{CertFile: f.tlsCert, KeyFile: f.tlsKey, Own: f.tls, Names: f.tlsNames}
 }
 
 // public is the range of public addresses; invalid when none was named.
@@ -111,7 +131,8 @@ func newServer(e *environment) *cobra.Command {
 			}
 			return server.Run(cmd.Context(), server.Config{
 				PublicAddresses: public, HealthyAfter: f.healthyAfter,
-				Instance: inst, Listen: f.listen, NodeListen: f.nodeListen,
+				Instance: inst, Listen: f.listen, TLS: f.encryption(), NodeListen: f.nodeListen,
+				MasterKeyCommand: f.masterKeyCommand, RateLimit: f.rateLimit,
 				Scope:       arn.Scope{Partition: "aws", Region: f.region, AccountID: f.account},
 				RequireNode: f.requireNode, NodeLostAfter: f.nodeLostAfter, Retention: f.retention, Log: log,
 			})
@@ -175,11 +196,13 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 			p := newPrinter(e.err)
 			p.say("Starting Berth in %s", inst.DataDir)
 			err = up.Run(cmd.Context(), up.Config{
-				Instance: inst, Listen: s.listen,
+				Instance: inst, Listen: s.listen, TLS: s.encryption().Enabled(),
 				Server: []string{
 					"--data-dir", inst.DataDir, "--listen", s.listen, "--region", s.region, "--account", s.account,
 					"--node-lost-after", s.nodeLostAfter.String(), "--stopped-task-retention", s.retention.String(), "--require-node",
 					"--public-addresses", s.publicAddresses, "--healthy-after", s.healthyAfter.String(),
+					"--tls=" + fmt.Sprint(s.tls), "--tls-name", strings.Join(s.tlsNames, ","), "--tls-cert", s.tlsCert, "--tls-key", s.tlsKey,
+					"--master-key-command", s.masterKeyCommand, "--rate-limit", fmt.Sprint(s.rateLimit),
 				},
 				Agent: []string{
 					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,
@@ -188,7 +211,7 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 				},
 				Say: p.say,
 				Ready: func(took time.Duration) {
-					p.done("Ready in %s: the AWS API answers at http://%s", took.Round(time.Millisecond), s.listen)
+					p.done("Ready in %s: the AWS API answers at %s", took.Round(time.Millisecond), s.url())
 					p.hint(`eval "$(berth env%s)"`, e.dataDirHint())
 					p.hint("aws ecs list-clusters")
 				},

@@ -28,8 +28,10 @@ import (
 // Config says what a control plane is.
 type Config struct {
 	Instance instance.Instance
-	// Listen is the address of the AWS API, host:port.
+	// Listen is the address of the AWS API, host:port. Any but loopback needs
+	// TLS.
 	Listen string
+	TLS    TLS
 	// NodeListen is where nodes connect, host:port, besides the instance's own
 	// socket; empty for a single machine.
 	NodeListen string
@@ -47,8 +49,17 @@ type Config struct {
 	// are to be reached from outside their VPC. Invalid: a part of the host's
 	// loopback range.
 	PublicAddresses netip.Prefix
-	Log             *slog.Logger
+	// MasterKeyCommand prints the master key; empty means a file of the
+	// instance.
+	MasterKeyCommand string
+	// RateLimit is how many calls a second one principal may make; 0: any.
+	RateLimit float64
+	Log       *slog.Logger
 }
+
+// DefaultRateLimit is far above what people and Terraform ask for, and keeps
+// one principal that runs wild from taking the control plane from the rest.
+const DefaultRateLimit = 2000
 
 // controlPlane is what Run builds, bottom floor first.
 type controlPlane struct {
@@ -58,6 +69,7 @@ type controlPlane struct {
 	dispatcher *dispatch.Dispatcher
 	gateway    http.Handler
 	public     netip.Prefix // the pool of public addresses
+	endpoint   string       // of the AWS API, for local commands
 }
 
 // Run is the life of a control plane.
@@ -67,13 +79,13 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer release()
-	api, err := net.Listen("tcp", cfg.Listen)
+	api, endpoint, err := listenAPI(cfg, time.Now())
 	if err != nil {
-		return fmt.Errorf("listening for the AWS API: %w; choose another address with --listen", err)
+		return err
 	}
 	defer api.Close() //nolint:errcheck // closed by the server before
 
-	p := &controlPlane{cfg: cfg}
+	p := &controlPlane{cfg: cfg, endpoint: endpoint}
 	member := etcd.New(etcd.Config{Dir: cfg.Instance.Path("server", "etcd"), Logger: room(cfg.Log, "data/etcd")})
 	if p.store, err = store.Open(member.KV(), "/berth/", store.Options{Logger: room(cfg.Log, "data/store")}, records.All()...); err != nil {
 		return err
@@ -169,10 +181,10 @@ func (p *controlPlane) serveAPI(ctx context.Context, listener net.Listener) erro
 		}
 	})
 	defer stop()
-	if err := p.announce("http://" + listener.Addr().String()); err != nil {
+	if err := p.announce(); err != nil {
 		return fmt.Errorf("saying where the API answers: %w", err)
 	}
-	p.cfg.Log.InfoContext(ctx, "the AWS API answers", telemetry.Address, "http://"+listener.Addr().String())
+	p.cfg.Log.InfoContext(ctx, "the AWS API answers", telemetry.Address, p.endpoint)
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving the AWS API: %w", err)
 	}
@@ -181,9 +193,9 @@ func (p *controlPlane) serveAPI(ctx context.Context, listener net.Listener) erro
 
 // announce leaves in the data directory what local commands need to find the
 // API: `berth env` and its kin.
-func (p *controlPlane) announce(endpoint string) error {
+func (p *controlPlane) announce() error {
 	return errors.Join(
-		os.WriteFile(p.cfg.Instance.Path("endpoint"), []byte(endpoint+"\n"), 0o600),
+		os.WriteFile(p.cfg.Instance.Path("endpoint"), []byte(p.endpoint+"\n"), 0o600),
 		os.WriteFile(p.cfg.Instance.Path("region"), []byte(p.cfg.Scope.Region+"\n"), 0o600),
 	)
 }
