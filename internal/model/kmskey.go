@@ -9,6 +9,15 @@ const (
 	KMSKeyPendingDeletion = "PendingDeletion"
 )
 
+// What KMS keys are for, and who manages them.
+const (
+	KMSEncryptDecrypt    = "ENCRYPT_DECRYPT"
+	KMSGenerateVerifyMAC = "GENERATE_VERIFY_MAC"
+
+	KMSManagedByAWS      = "AWS"
+	KMSManagedByCustomer = "CUSTOMER"
+)
+
 // KMSKey is a symmetric key. Its material never leaves the control plane, and
 // is in the store only sealed by the keyring.
 //

@@ -2,12 +2,15 @@ package keys
 
 import (
 	"context"
-	"errors"
+	"maps"
+	"slices"
 
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/data/keyring"
+	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/wire/caller"
 )
 
 // Aliases of the keys that services use when the user names none. They are
@@ -31,28 +34,93 @@ type Config struct {
 type Keys struct{ cfg Config }
 
 // New returns Keys.
-func New(cfg Config) *Keys { return &Keys{cfg} }
-
-// Find resolves what users name a key by: id, ARN, alias or alias ARN. Its
-// errors are those below.
-func (k *Keys) Find(r store.Reader, name string) (*model.KMSKey, error) {
-	return nil, errors.New("not built")
-}
-
-// Ensure returns the id of the key behind name, and makes the AWS-managed ones
-// when they are not there yet. It runs a transaction of its own.
-func (k *Keys) Ensure(ctx context.Context, name string) (keyID string, err error) {
-	return "", errors.New("not built")
+func New(cfg Config) *Keys {
+	if cfg.Scope.Partition == "" {
+		cfg.Scope.Partition = "aws"
+	}
+	return &Keys{cfg}
 }
 
 // Seal encrypts plaintext of any length for a service (an envelope: a fresh
 // data key under the KMS key). service is the one that asks, such as
 // "secretsmanager", for kms:ViaService; empty for KMS itself.
+//
+// Errors are an *Error, the guard's refusal (fault.Denied), or the store's.
 func (k *Keys) Seal(ctx context.Context, service, keyName string, plaintext []byte, encryptionContext map[string]string) (sealed []byte, keyID string, err error) {
-	return nil, "", errors.New("not built")
+	if keyID, err = k.Ensure(ctx, keyName); err != nil {
+		return nil, "", err
+	}
+	key, err := k.byID(k.cfg.Store.Snapshot(), keyID)
+	if err != nil {
+		return nil, "", err
+	}
+	actions := []string{"kms:GenerateDataKey", "kms:Decrypt"} // Secrets Manager asks for both, whatever it does
+	if service == "ssm" {
+		actions = []string{"kms:Encrypt"}
+	}
+	if err := k.check(ctx, service, key, encryptionContext, actions...); err != nil {
+		return nil, "", err
+	}
+	if err := k.Usable(key, model.KMSEncryptDecrypt, "Encrypt"); err != nil {
+		return nil, "", err
+	}
+	sealed, err = k.Encrypt(key, plaintext, encryptionContext)
+	return sealed, keyID, err
 }
 
-// Open decrypts what Seal made.
+// Open decrypts what Seal made. Errors are as Seal's.
 func (k *Keys) Open(ctx context.Context, service string, sealed []byte, encryptionContext map[string]string) ([]byte, error) {
-	return nil, errors.New("not built")
+	key, err := k.KeyOf(k.cfg.Store.Snapshot(), sealed)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.check(ctx, service, key, encryptionContext, "kms:Decrypt"); err != nil {
+		return nil, err
+	}
+	if err := k.Usable(key, model.KMSEncryptDecrypt, "Decrypt"); err != nil {
+		return nil, err
+	}
+	return k.Decrypt(key, sealed, encryptionContext)
+}
+
+// check asks whether the sender of the request that ctx belongs to may use the
+// key through the service. KMS's own calls were authorised by the gateway.
+func (k *Keys) check(ctx context.Context, service string, key *model.KMSKey, encryptionContext map[string]string, actions ...string) error {
+	if service == "" || key.Manager == model.KMSManagedByAWS {
+		return nil
+	}
+	conditions := k.conditions(ctx, service, encryptionContext)
+	for _, action := range actions {
+		if err := caller.Check(ctx, action, key.ARN, conditions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// conditions are the condition keys that a service's use of a key has.
+func (k *Keys) conditions(ctx context.Context, service string, encryptionContext map[string]string) map[string][]string {
+	out := map[string][]string{
+		"kms:ViaService":          {service + "." + k.cfg.Scope.Region + ".amazonaws.com"},
+		"kms:EncryptionAlgorithm": {SymmetricDefault},
+	}
+	if who, ok := caller.From(ctx); ok {
+		out["kms:CallerAccount"] = []string{who.AccountID}
+	}
+	if len(encryptionContext) > 0 {
+		out["kms:EncryptionContextKeys"] = slices.Sorted(maps.Keys(encryptionContext))
+	}
+	for name, value := range encryptionContext {
+		out["kms:EncryptionContext:"+name] = []string{value}
+	}
+	return out
+}
+
+// byID finds a key by its id, which was valid a moment ago.
+func (k *Keys) byID(r store.Reader, id string) (*model.KMSKey, error) {
+	key, ok := records.KMSKeys.Get(r, id)
+	if !ok {
+		return nil, notFound("Key '%s' does not exist", k.ARN("key/"+id))
+	}
+	return key, nil
 }
