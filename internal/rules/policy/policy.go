@@ -12,6 +12,9 @@ const (
 	Resource
 	// Trust is a role's: it names principals and no resource.
 	Trust
+	// Managed is Identity for managed policies, which AWS takes in version
+	// 2012-10-17 only.
+	Managed
 )
 
 // Principal is who asks.
