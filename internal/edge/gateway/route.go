@@ -53,7 +53,7 @@ func (r route) operationName() string {
 
 // routes finds services by each of their names on the wire.
 type routes struct {
-	byTarget  map[string]*service   // X-Amz-Target before the dot
+	byTarget  map[string]*service   // X-Amz-Target before the last dot
 	byVersion map[string][]*service // Version parameter
 	bySigning map[string][]*service // service in the credential scope
 	byName    map[string]*service   // name of the API
@@ -120,7 +120,7 @@ func (rs routes) byHead(r *http.Request, scope sigv4.Scope) route {
 	unknownXML := route{protocol: awsquery.Query(), family: sigv4.Query}
 
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
-		prefix, _, _ := strings.Cut(target, ".")
+		prefix, _ := splitTarget(target)
 		if svc := rs.byTarget[prefix]; svc != nil {
 			return answering(svc)
 		}
@@ -166,8 +166,18 @@ func (r route) api() *smithy.Service {
 	return r.service.api
 }
 
+// splitTarget parts a target header into service and operation. A service's
+// part may have dots (CloudTrail's is a Java package), an operation's has none.
+func splitTarget(target string) (prefix, name string) {
+	dot := strings.LastIndexByte(target, '.')
+	if dot < 0 {
+		return target, ""
+	}
+	return target[:dot], target[dot+1:]
+}
+
 func (rs routes) byTargetHeader(guess route, r *http.Request, scope sigv4.Scope) route {
-	prefix, name, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	prefix, name := splitTarget(r.Header.Get("X-Amz-Target"))
 	guess.asked = name
 	if guess.service == nil {
 		if scope.Service != "" {
