@@ -5,6 +5,12 @@
 //	/health       200 as long as it serves
 //	/version      the version alone
 //	/lookup/NAME  the addresses that NAME has inside the task
+//	/whoami       who AWS says that it is, asked with the AWS SDK
+//	/tasks        the tasks of the cluster, or why its role may not list them
+//	/secret/NAME  the SHA-256 of an environment variable, never its value
+//
+// The SDK is as it comes: it finds the task role's credentials and the AWS API
+// in the environment that ECS, and Berth, give to containers.
 //
 // Called as migrate.sh it is the task's init container: it pretends to migrate
 // a database and ends.
@@ -75,6 +81,9 @@ func serve(ctx context.Context, address string) error {
 	routes.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })     //nolint:errcheck // the client may have gone
 	routes.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) }) //nolint:errcheck // the client may have gone
 	routes.HandleFunc("/lookup/{name}", lookup)
+	routes.HandleFunc("/whoami", answer(whoami))
+	routes.HandleFunc("/tasks", answer(tasks))
+	routes.HandleFunc("/secret/{name}", secret)
 	server := &http.Server{Addr: address, Handler: routes, ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() {
 		log.Print("told to end; finishing what is being answered")

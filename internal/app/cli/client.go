@@ -15,10 +15,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -105,6 +108,10 @@ type clients struct {
 	logs  *cloudwatchlogs.Client
 	elb   *elasticloadbalancingv2.Client
 	names *servicediscovery.Client
+
+	iam     *iam.Client
+	secrets *secretsmanager.Client
+	trail   *cloudtrail.Client
 }
 
 // connect makes clients for the Berth that the command means: that of a
@@ -122,6 +129,7 @@ func (e *environment) connect(cmd *cobra.Command) (*clients, error) {
 	return &clients{
 		ecs: ecs.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg),
 		elb: elasticloadbalancingv2.NewFromConfig(cfg), names: servicediscovery.NewFromConfig(cfg),
+		iam: iam.NewFromConfig(cfg), secrets: secretsmanager.NewFromConfig(cfg), trail: cloudtrail.NewFromConfig(cfg),
 	}, nil
 }
 

@@ -228,6 +228,9 @@ func (d *deployer) definition(ctx context.Context) error {
 	if err := setEnvironment(in, d.flags.env); err != nil {
 		return err
 	}
+	if err := d.clients.ensureExecutionRole(ctx, d.p, in); err != nil {
+		return err
+	}
 	out, err := d.clients.ecs.RegisterTaskDefinition(ctx, in)
 	if err != nil {
 		return fmt.Errorf("registering %s: %w", aws.ToString(in.Family), explained(err))

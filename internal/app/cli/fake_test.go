@@ -96,7 +96,7 @@ func (f *fakeAWS) answerJSON(w http.ResponseWriter, target string, body []byte) 
 		out = map[string]any{"__type": code, "message": err.Error()}
 	}
 	rename := lowerFirst
-	if strings.HasPrefix(name, "sd:") {
+	if strings.HasPrefix(name, "sd:") || strings.HasPrefix(prefix, "CloudTrail") || prefix == "secretsmanager" {
 		rename = func(s string) string { return s }
 	}
 	if err := json.NewEncoder(w).Encode(epochs(shapeOf(reflect.ValueOf(out), rename))); err != nil {

@@ -121,6 +121,9 @@ func (f *runFlags) definition(ctx context.Context, e *environment, c *clients, p
 	if err := replaceImages(in, f.images); err != nil {
 		return nil, err
 	}
+	if err := c.ensureExecutionRole(ctx, p, in); err != nil {
+		return nil, err
+	}
 	out, err := c.ecs.RegisterTaskDefinition(ctx, in)
 	if err != nil {
 		return nil, fmt.Errorf("registering %s: %w", f.file, explained(err))

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/spf13/cobra"
+)
+
+const (
+	// executionRole is the role that AWS's console makes when a first task
+	// definition needs one.
+	executionRole       = "ecsTaskExecutionRole"
+	executionRolePolicy = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+	// taskTrust lets tasks assume a role, and nobody else.
+	taskTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+)
+
+// statement is one statement of a policy that the CLI writes.
+type statement struct {
+	Effect   string
+	Action   []string
+	Resource []string
+}
+
+// policyOf writes a policy that allows actions on resources.
+func policyOf(actions, resources []string) (string, error) {
+	text, err := json.Marshal(struct {
+		Version   string
+		Statement []statement
+	}{"2012-10-17", []statement{{"Allow", actions, resources}}})
+	return string(text), err
+}
+
+// ensureExecutionRole makes the execution role of a definition when it is the
+// one that AWS's console would make and it is not there: a definition that
+// works on AWS works on an empty Berth too. Other roles are the user's to make.
+func (c *clients) ensureExecutionRole(ctx context.Context, p *printer, def *ecs.RegisterTaskDefinitionInput) error {
+	if !strings.HasSuffix(aws.ToString(def.ExecutionRoleArn), ":role/"+executionRole) {
+		return nil
+	}
+	missing, err := c.lacksRole(ctx, executionRole)
+	if err != nil || !missing {
+		return err
+	}
+	made, err := c.createTaskRole(ctx, executionRole, "Allows ECS tasks to call AWS services on your behalf.", []string{executionRolePolicy})
+	if err != nil {
+		return err
+	}
+	// What AWS's console grants beside, when it writes awslogs-create-group.
+	groups, err := policyOf([]string{"logs:CreateLogGroup"}, []string{"*"})
+	if err != nil {
+		return err
+	}
+	if _, err := c.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: aws.String("create-log-groups"), PolicyDocument: &groups}); err != nil {
+		return fmt.Errorf("letting %s make log groups: %w", executionRole, explained(err))
+	}
+	p.done("Made the role %s, as AWS's console does: it may pull images and write logs", aws.ToString(made.RoleName))
+	return nil
+}
+
+func (c *clients) lacksRole(ctx context.Context, name string) (bool, error) {
+	_, err := c.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
+	if _, missing := errors.AsType[*types.NoSuchEntityException](err); missing {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for the role %s: %w", name, explained(err))
+	}
+	return false, nil
+}
+
+// createTaskRole makes a role that tasks can have, with managed policies.
+func (c *clients) createTaskRole(ctx context.Context, name, description string, policies []string) (*types.Role, error) {
+	in := &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(taskTrust)}
+	if description != "" {
+		in.Description = &description
+	}
+	out, err := c.iam.CreateRole(ctx, in)
+	if err != nil {
+		return nil, fmt.Errorf("making the role %s: %w", name, explained(err))
+	}
+	for _, arn := range policies {
+		if _, err := c.iam.AttachRolePolicy(ctx, &iam.AttachRolePolicyInput{RoleName: &name, PolicyArn: &arn}); err != nil {
+			return nil, fmt.Errorf("attaching %s to the role %s: %w", arn, name, explained(err))
+		}
+	}
+	return out.Role, nil
+}
+
+func newRoles(e *environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "roles", Short: "List the roles that tasks can have, or make one", Args: arguments(cobra.NoArgs),
+		Long: `List the roles that tasks can have: those whose trust policy names ecs-tasks.amazonaws.com.
+IAM is there in full for anything more: aws iam, SDKs, Terraform.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := e.connect(cmd)
+			if err != nil {
+				return err
+			}
+			return e.listRoles(cmd.Context(), c)
+		},
+	}
+	outputFlag(e, cmd)
+	cmd.AddCommand(newRolesCreate(e))
+	return cmd
+}
+
+// taskRole is a line of `berth roles`.
+type taskRole struct {
+	Name     string   `json:"roleName"`
+	ARN      string   `json:"arn"`
+	Policies []string `json:"policies"`
+}
+
+func (e *environment) listRoles(ctx context.Context, c *clients) error {
+	roles := []taskRole{}
+	for pages := iam.NewListRolesPaginator(c.iam, &iam.ListRolesInput{}); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return fmt.Errorf("listing roles: %w", explained(err))
+		}
+		for _, r := range page.Roles {
+			if !strings.Contains(aws.ToString(r.AssumeRolePolicyDocument), "ecs-tasks.amazonaws.com") {
+				continue
+			}
+			policies, err := c.policiesOf(ctx, r.RoleName)
+			if err != nil {
+				return err
+			}
+			roles = append(roles, taskRole{aws.ToString(r.RoleName), aws.ToString(r.Arn), policies})
+		}
+	}
+	if e.output == formJSON {
+		return e.writeJSON(roles)
+	}
+	rows := [][]string{{"ROLE", "POLICIES"}}
+	for _, r := range roles {
+		rows = append(rows, []string{r.Name, strings.Join(r.Policies, ", ")})
+	}
+	_, err := fmt.Fprint(e.out, columns(rows))
+	return err
+}
+
+// policiesOf names a role's managed and inline policies.
+func (c *clients) policiesOf(ctx context.Context, role *string) ([]string, error) {
+	attached, err := c.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: role})
+	if err != nil {
+		return nil, fmt.Errorf("listing the policies of %s: %w", *role, explained(err))
+	}
+	inline, err := c.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: role})
+	if err != nil {
+		return nil, fmt.Errorf("listing the policies of %s: %w", *role, explained(err))
+	}
+	names := []string{}
+	for _, p := range attached.AttachedPolicies {
+		names = append(names, aws.ToString(p.PolicyName))
+	}
+	names = append(names, inline.PolicyNames...)
+	slices.Sort(names)
+	return names, nil
+}
+
+func newRolesCreate(e *environment) *cobra.Command {
+	var policies, allow, on []string
+	cmd := &cobra.Command{
+		Use: "create NAME", Short: "Make a role that tasks can have", Args: arguments(cobra.ExactArgs(1)),
+		Example: `  berth roles create my-app-task-role --allow s3:GetObject,s3:PutObject --on 'arn:aws:s3:::my-bucket/*'
+  berth roles create reader --policy arn:aws:iam::aws:policy/ReadOnlyAccess`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := e.connect(cmd)
+			if err != nil {
+				return err
+			}
+			ctx, name := cmd.Context(), args[0]
+			role, err := c.createTaskRole(ctx, name, "", policies)
+			if err != nil {
+				return err
+			}
+			if len(allow) > 0 {
+				document, err := policyOf(allow, on)
+				if err != nil {
+					return err
+				}
+				if _, err := c.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("allowed"), PolicyDocument: &document}); err != nil {
+					return fmt.Errorf("writing the policy of %s: %w", name, explained(err))
+				}
+			}
+			_, err = fmt.Fprintln(e.out, aws.ToString(role.Arn))
+			return err
+		},
+	}
+	cmd.Flags().StringArrayVar(&policies, "policy", nil, "managed policy to attach, by ARN; may be repeated")
+	cmd.Flags().StringSliceVar(&allow, "allow", nil, "actions to allow, comma-separated, such as s3:GetObject")
+	cmd.Flags().StringSliceVar(&on, "on", []string{"*"}, "resources to allow them on, by ARN")
+	return cmd
+}
