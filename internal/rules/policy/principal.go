@@ -103,7 +103,7 @@ func compilePrincipals(n *node) (l principals, offender string, ok bool) {
 	return l, "", true
 }
 
-func quoted(kind, text string) string { return `"` + kind + `":"` + text + `"` }
+func quoted(kind, text string) string { return `"` + strings.ToUpper(kind) + `":"` + text + `"` }
 
 // add takes one principal into the list and reports whether it is one.
 func (l *principals) add(kind, text string) bool {
