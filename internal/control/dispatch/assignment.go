@@ -1,23 +1,14 @@
 package dispatch
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
-	"berth.dev/berth/internal/base/fault"
-	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/rules/taskspec"
-	"berth.dev/berth/internal/wire/nodeapi"
 )
 
 // desired is what the node is told. A task that is to stop runs on for as long
@@ -72,55 +63,4 @@ func attributes(values map[string]string) []model.Attribute {
 	}
 	slices.SortFunc(out, func(a, b model.Attribute) int { return strings.Compare(a.Name, b.Name) })
 	return out
-}
-
-// Join gives a certificate for the join token's secret.
-func (d *Dispatcher) Join(ctx context.Context, in *nodeapi.JoinRequest) (*nodeapi.JoinResponse, error) {
-	cert, err := d.cfg.Authority.SignNode(in.GetTokenSecret(), in.GetCertificateRequest(), time.Now())
-	switch {
-	case errors.Is(err, fault.Denied):
-		return nil, status.Error(codes.PermissionDenied, err.Error())
-	case errors.Is(err, fault.Invalid):
-		return nil, status.Error(codes.InvalidArgument, err.Error())
-	case err != nil:
-		d.cfg.Log.ErrorContext(ctx, "a node's certificate was not signed", telemetry.Error, err)
-		return nil, status.Error(codes.Internal, "the certificate was not signed")
-	}
-	return &nodeapi.JoinResponse{Certificate: cert, CaCertificate: d.cfg.Authority.CertificateDER()}, nil
-}
-
-// EnsureLogStream makes a container's log stream.
-func (d *Dispatcher) EnsureLogStream(ctx context.Context, in *nodeapi.EnsureLogStreamRequest) (*nodeapi.EnsureLogStreamResponse, error) {
-	if _, err := nodeID(ctx); err != nil {
-		return nil, err
-	}
-	text, err := refusal(d.cfg.Logs.EnsureStream(ctx, in.GetGroup(), in.GetStream(), in.GetCreateGroup()))
-	return &nodeapi.EnsureLogStreamResponse{Refusal: text}, err
-}
-
-// DeliverLogs stores a container's output.
-func (d *Dispatcher) DeliverLogs(ctx context.Context, in *nodeapi.DeliverLogsRequest) (*nodeapi.DeliverLogsResponse, error) {
-	node, err := nodeID(ctx)
-	if err != nil {
-		return nil, err
-	}
-	events := make([]LogEvent, len(in.GetEvents()))
-	for i, e := range in.GetEvents() {
-		events[i] = LogEvent{Seq: e.GetSeq(), TimestampMS: e.GetTimestampMs(), Message: e.GetMessage()}
-	}
-	// A node names its sources as it likes, but only within its own name.
-	text, err := refusal(d.cfg.Logs.Deliver(ctx, in.GetGroup(), in.GetStream(), node+"/"+in.GetSource(), events))
-	return &nodeapi.DeliverLogsResponse{Refusal: text}, err
-}
-
-// refusal tells what the node must act on from what it may try again.
-func refusal(err error) (string, error) {
-	var r *Refusal
-	if errors.As(err, &r) {
-		return r.Text, nil
-	}
-	if err != nil {
-		return "", status.Error(codes.Unavailable, err.Error())
-	}
-	return "", nil
 }

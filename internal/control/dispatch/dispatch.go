@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -19,6 +21,29 @@ import (
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/nodeapi"
 )
+
+// Execution acts in the name of tasks' roles (package control/execution). It is
+// asked about tasks of the node that asks only. Errors of class fault.Denied,
+// Invalid and NotFound are the node's mistake; after others it may try again.
+type Execution interface {
+	TaskCredentials(ctx context.Context, t *model.Task) (*nodeapi.TaskCredentialsResponse, error)
+	TaskSecrets(ctx context.Context, t *model.Task) (*nodeapi.TaskSecretsResponse, error)
+	AuthorizePull(ctx context.Context, t *model.Task, container string) (refusal string, err error)
+	// AuthorizeLogs answers for logs:CreateLogGroup, logs:CreateLogStream and
+	// logs:PutLogEvents on the stream of a container.
+	AuthorizeLogs(ctx context.Context, t *model.Task, container, group, stream, action string) (refusal string, err error)
+}
+
+// Origin is where a connection to the AWS API comes from.
+type Origin struct {
+	InstanceID string
+	TaskID     string
+	// Address is the task's, or its host's when it has no interface of its
+	// own; the zero one when that is not known.
+	Address netip.Addr
+	// VPCID is the VPC of the task's interface; empty without one.
+	VPCID string
+}
 
 // LogSink stores the output of containers.
 type LogSink interface {
@@ -55,6 +80,17 @@ type Config struct {
 	Sources []Source
 	// Sinks take what nodes observe, by kind.
 	Sinks map[string]Sink
+
+	// Execution acts for tasks. Without one there are no roles: logs are taken
+	// from every node, and what needs a role is not implemented.
+	Execution Execution
+	// Delivered reports whether a source has delivered to a stream before. It
+	// lets the last lines of a task in that is forgotten; nil: they are not.
+	Delivered func(ctx context.Context, group, stream, source string) (bool, error)
+	// Serve takes a connection from inside a task to the AWS API. It closes conn
+	// at the end, and conn fails when ctx ends; it may return before that. The
+	// connection's remote address is the task's. nil: there is no API for tasks.
+	Serve func(ctx context.Context, conn net.Conn, from Origin)
 }
 
 // Dispatcher serves the nodes.
@@ -64,13 +100,14 @@ type Dispatcher struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session // by instance id, the newest
+	dialled  map[string]int      // open API connections, by task
 }
 
 var _ nodeapi.NodeServer = (*Dispatcher)(nil)
 
 // New returns a Dispatcher.
 func New(cfg Config) *Dispatcher {
-	return &Dispatcher{cfg: cfg, sessions: map[string]*session{}}
+	return &Dispatcher{cfg: cfg, sessions: map[string]*session{}, dialled: map[string]int{}}
 }
 
 // Server returns the gRPC server of the node protocol. Its caller serves a
@@ -82,7 +119,9 @@ func (d *Dispatcher) Server(now time.Time) (*grpc.Server, error) {
 	}
 	server := grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(tls)),
+		// What a node may make us hold: messages of this size, in so many calls.
 		grpc.MaxRecvMsgSize(8<<20),
+		grpc.MaxConcurrentStreams(4096),
 		// A node whose host vanished is noticed within 15 seconds.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

@@ -9,4 +9,12 @@
 // A session is the whole relation to a node: there is nothing to resume. When
 // one begins, the node gets its complete set of tasks and sends everything it
 // knows; the newest session of an instance is the only one that may write.
+//
+// A node speaks for its own tasks and load balancers only. Who it is, its
+// certificate says, in every call; a task that it names must have been placed on
+// it, and what it asks for in a task's name is decided by an Execution with the
+// task's own roles. A node that was deregistered can end what it has, and gets
+// no secret, no credentials and no connection to the API any more. What a node
+// sends is bounded, and of what it does not read nothing is kept but that it
+// changed.
 package dispatch

@@ -132,13 +132,6 @@ func (k documentKey) compare(other documentKey) int {
 	return slices.Compare([]string{k.kind, k.key}, []string{other.kind, other.key})
 }
 
-func (s *session) observed(o *nodeapi.Observation) {
-	s.mu.Lock()
-	s.observations[documentKey{o.GetKind(), o.GetKey()}] = o.GetBody()
-	s.mu.Unlock()
-	signal(s.noticed)
-}
-
 // absorbObservations hands what the node observes to those who record it.
 func (d *Dispatcher) absorbObservations(ctx context.Context, s *session) error {
 	for {
@@ -149,7 +142,7 @@ func (d *Dispatcher) absorbObservations(ctx context.Context, s *session) error {
 		}
 		s.mu.Lock()
 		observations := s.observations
-		s.observations = map[documentKey][]byte{}
+		s.observations, s.observedBytes = map[documentKey][]byte{}, 0
 		s.mu.Unlock()
 		for _, name := range slices.SortedFunc(maps.Keys(observations), documentKey.compare) {
 			sink, ok := d.cfg.Sinks[name.kind]

@@ -32,7 +32,7 @@ func (d *Dispatcher) absorb(ctx context.Context, s *session) error {
 		}
 		s.mu.Lock()
 		reports := s.reports
-		s.reports = map[string]*nodeapi.TaskReport{}
+		s.reports, s.reportBytes = map[string]*nodeapi.TaskReport{}, 0
 		s.mu.Unlock()
 		ids := slices.Sorted(maps.Keys(reports))
 		for batch := range slices.Chunk(ids, reportsPerWrite) {

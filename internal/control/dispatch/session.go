@@ -5,16 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"berth.dev/berth/internal/base/telemetry"
@@ -42,6 +40,9 @@ type session struct {
 	documents    map[documentKey][]byte // what the node has; the sender's alone
 	observations map[documentKey][]byte // the newest of each thing; guarded by mu
 	noticed      chan struct{}          // something is in observations
+
+	// What reports and observations hold; guarded by mu.
+	reportBytes, observedBytes int
 }
 
 func (s *session) changed(taskID string) {
@@ -49,13 +50,6 @@ func (s *session) changed(taskID string) {
 	s.touched[taskID] = true
 	s.mu.Unlock()
 	signal(s.wake)
-}
-
-func (s *session) reported(r *nodeapi.TaskReport) {
-	s.mu.Lock()
-	s.reports[r.GetTaskId()] = r
-	s.mu.Unlock()
-	signal(s.arrived)
 }
 
 func signal(c chan<- struct{}) {
@@ -68,7 +62,7 @@ func signal(c chan<- struct{}) {
 // Session serves one node until it leaves, a newer session of it begins, or
 // the control plane ends.
 func (d *Dispatcher) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage, nodeapi.ServerMessage]) error {
-	instanceID, err := nodeID(stream.Context())
+	instanceID, until, err := nodeID(stream.Context(), time.Now())
 	if err != nil {
 		return err
 	}
@@ -80,7 +74,9 @@ func (d *Dispatcher) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage
 	if hello == nil {
 		return status.Error(codes.InvalidArgument, "a session begins with a hello")
 	}
-	ctx, cancel := context.WithCancel(stream.Context())
+	// No session outlives the certificate that it began with: the node comes
+	// back with its new one.
+	ctx, cancel := context.WithDeadline(stream.Context(), until)
 	defer cancel()
 	s := &session{
 		instanceID: instanceID, end: cancel,
@@ -103,7 +99,7 @@ func (d *Dispatcher) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage
 	// Receive blocks without a context; it ends with the stream, which ends
 	// when this method returns.
 	received := make(chan error, 1)
-	go func() { received <- s.receive(stream) }()
+	go func() { received <- d.receive(s, stream) }()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.absorb(ctx, s) })
 	g.Go(func() error { return d.absorbObservations(ctx, s) })
@@ -118,31 +114,16 @@ func (d *Dispatcher) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage
 	})
 	err = g.Wait()
 	d.cfg.Log.InfoContext(stream.Context(), "a node disconnected", telemetry.InstanceID, instanceID)
-	if errors.Is(err, errLeft) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, errTooMuch) {
+		return status.Error(codes.ResourceExhausted, err.Error())
+	}
+	if errors.Is(err, errLeft) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return status.Error(codes.Unavailable, "the session is over")
 	}
 	return err
 }
 
 var errLeft = errors.New("the node left")
-
-func (s *session) receive(stream grpc.BidiStreamingServer[nodeapi.NodeMessage, nodeapi.ServerMessage]) error {
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if r := m.GetReport(); r != nil {
-			s.reported(r)
-		}
-		if o := m.GetObservation(); o != nil {
-			s.observed(o)
-		}
-	}
-}
 
 // send is the only writer of the stream.
 func (d *Dispatcher) send(ctx context.Context, s *session, hello *nodeapi.Hello, stream grpc.BidiStreamingServer[nodeapi.NodeMessage, nodeapi.ServerMessage]) error {
@@ -229,15 +210,4 @@ func (d *Dispatcher) assign(ctx context.Context, s *session, snap *store.Snapsho
 		s.sent[t.ID] = a.Task.DesiredStatus
 	}
 	return stream.Send(&nodeapi.ServerMessage{Message: &nodeapi.ServerMessage_Assignments{Assignments: out}})
-}
-
-// nodeID is the instance id that the peer's certificate proves.
-func nodeID(ctx context.Context) (string, error) {
-	p, ok := peer.FromContext(ctx)
-	if ok {
-		if info, isTLS := p.AuthInfo.(credentials.TLSInfo); isTLS && len(info.State.VerifiedChains) > 0 {
-			return info.State.VerifiedChains[0][0].Subject.CommonName, nil
-		}
-	}
-	return "", status.Error(codes.Unauthenticated, "the node shows no certificate: join first")
 }

@@ -98,9 +98,14 @@ func create(keyFile, certFile, secretFile string, now time.Time) error {
 	return writePEM(certFile, "CERTIFICATE", cert)
 }
 
-// Token is what a node needs to join.
-func (a *Authority) Token() nodeapi.JoinToken {
-	return nodeapi.JoinToken{CAHash: sha256.Sum256(a.cert.Raw), Secret: a.secret}
+// Token lets the node of the server's own machine join, as often as its data
+// directory is new. Its secret is in a file beside the authority's key, so
+// whoever reads it could sign certificates as well; Admit takes it from no
+// other machine.
+func (a *Authority) Token() nodeapi.JoinToken { return a.token(a.secret) }
+
+func (a *Authority) token(secret string) nodeapi.JoinToken {
+	return nodeapi.JoinToken{CAHash: sha256.Sum256(a.cert.Raw), Secret: secret}
 }
 
 // CertificateDER is the authority's own certificate.
@@ -108,13 +113,38 @@ func (a *Authority) CertificateDER() []byte { return a.cert.Raw }
 
 var instanceID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// SignNode gives a certificate for a node's request when the secret is right.
-// A wrong one is fault.Denied, a bad request fault.Invalid.
+// SignNode gives a certificate for a node's request when the secret is the
+// local one (Token). A wrong one is fault.Denied, a bad request fault.Invalid.
 func (a *Authority) SignNode(secret string, requestDER []byte, now time.Time) ([]byte, error) {
-	if subtle.ConstantTimeCompare([]byte(secret), []byte(a.secret)) != 1 {
-		return nil, fault.New(fault.Denied, "the join token's secret is not the control plane's")
+	if !a.isLocal(secret) {
+		return nil, errSecret()
 	}
-	request, err := x509.ParseCertificateRequest(requestDER)
+	request, err := readRequest(requestDER)
+	if err != nil {
+		return nil, err
+	}
+	return a.signNode(request, now)
+}
+
+func (a *Authority) isLocal(secret string) bool {
+	return subtle.ConstantTimeCompare([]byte(secret), []byte(a.secret)) == 1
+}
+
+// Renew gives a node that has proved its name a certificate for a new key.
+// A request in another name is fault.Denied.
+func (a *Authority) Renew(name string, requestDER []byte, now time.Time) ([]byte, error) {
+	request, err := readRequest(requestDER)
+	if err != nil {
+		return nil, err
+	}
+	if request.Subject.CommonName != name {
+		return nil, fault.New(fault.Denied, "the certificate request is in another node's name")
+	}
+	return a.signNode(request, now)
+}
+
+func readRequest(der []byte) (*x509.CertificateRequest, error) {
+	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "reading the certificate request")
 	}
@@ -124,6 +154,10 @@ func (a *Authority) SignNode(secret string, requestDER []byte, now time.Time) ([
 	if !instanceID.MatchString(request.Subject.CommonName) {
 		return nil, fault.New(fault.Invalid, "%q is not an instance id of 32 hex digits", request.Subject.CommonName)
 	}
+	return request, nil
+}
+
+func (a *Authority) signNode(request *x509.CertificateRequest, now time.Time) ([]byte, error) {
 	return a.sign(request.Subject.CommonName, nil, x509.ExtKeyUsageClientAuth, request.PublicKey, now)
 }
 
