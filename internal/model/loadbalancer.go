@@ -229,13 +229,17 @@ type FixedResponseAction struct {
 	Body        string `json:"body,omitempty"`
 }
 
-// Certificate is an imported TLS certificate. The key is PEM, as it was given.
+// Certificate is an imported TLS certificate. Its private key, PEM as it was
+// given, is sealed by the keyring for this certificate.
 type Certificate struct {
-	ARN        string    `json:"certificateArn"`
-	ID         string    `json:"id"` // UUID, the end of the ARN
-	Body       string    `json:"certificate"`
-	Chain      string    `json:"certificateChain,omitempty"`
-	PrivateKey string    `json:"privateKey"`
+	ARN       string `json:"certificateArn"`
+	ID        string `json:"id"` // UUID, the end of the ARN
+	Body      string `json:"certificate"`
+	Chain     string `json:"certificateChain,omitempty"`
+	SealedKey []byte `json:"sealedPrivateKey,omitempty"`
+	// Clear is the private key as an older Berth stored it; the next start
+	// seals it.
+	Clear      string    `json:"privateKey,omitempty"`
 	ImportedAt time.Time `json:"importedAt"`
 	CreatedAt  time.Time `json:"createdAt"`
 	Tags       []Tag     `json:"tags,omitempty"`

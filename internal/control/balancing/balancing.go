@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/base/telemetry"
+	"berth.dev/berth/internal/data/keyring"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -22,6 +23,8 @@ const (
 // Config is what a Loop is made of; all members are required.
 type Config struct {
 	Store *store.Store
+	// Ring opens the private keys of certificates.
+	Ring *keyring.Keyring
 	// NodeLostAfter is how long a node may be disconnected before its load
 	// balancers move: the limit after which its tasks are given up.
 	NodeLostAfter time.Duration
@@ -31,17 +34,18 @@ type Config struct {
 // Loop is the control loop of load balancers.
 type Loop struct {
 	store *store.Store
+	ring  *keyring.Keyring
 	limit time.Duration
 	log   *slog.Logger
 }
 
 // New returns a Loop.
 func New(cfg Config) *Loop {
-	return &Loop{store: cfg.Store, limit: cfg.NodeLostAfter, log: cfg.Log}
+	return &Loop{store: cfg.Store, ring: cfg.Ring, limit: cfg.NodeLostAfter, log: cfg.Log}
 }
 
 // Source returns what the dispatcher sends to nodes.
-func (l *Loop) Source() Source { return Source{} }
+func (l *Loop) Source() *Source { return NewSource(l.ring, l.log) }
 
 // Run keeps the package's promises until ctx ends.
 func (l *Loop) Run(ctx context.Context) error {

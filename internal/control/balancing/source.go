@@ -1,23 +1,35 @@
 package balancing
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 
+	"berth.dev/berth/internal/base/telemetry"
+	"berth.dev/berth/internal/data/keyring"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 )
 
-// Source derives the documents of load balancers. Its zero value is ready.
-type Source struct{}
+// Source derives the documents of load balancers.
+type Source struct {
+	ring *keyring.Keyring
+	log  *slog.Logger
+}
+
+// NewSource returns a Source. The ring opens the private keys of certificates,
+// which are nowhere in clear but in the documents.
+func NewSource(ring *keyring.Keyring, log *slog.Logger) *Source {
+	return &Source{ring: ring, log: log}
+}
 
 // Kind implements dispatch.Source.
-func (Source) Kind() string { return model.DocumentLoadBalancer }
+func (*Source) Kind() string { return model.DocumentLoadBalancer }
 
 // Tables implements dispatch.Source.
-func (Source) Tables() []store.AnyTable {
+func (*Source) Tables() []store.AnyTable {
 	return []store.AnyTable{
 		records.LoadBalancers, records.Listeners, records.ListenerRules, records.TargetGroups, records.Targets,
 		records.Certificates, records.NetworkInterfaces, records.Subnets, records.VPCs,
@@ -25,7 +37,7 @@ func (Source) Tables() []store.AnyTable {
 }
 
 // Keys implements dispatch.Source.
-func (Source) Keys(r store.Reader, instanceID string) []string {
+func (*Source) Keys(r store.Reader, instanceID string) []string {
 	var keys []string
 	for lb := range records.LoadBalancers.By(r, records.LoadBalancersByInstance, instanceID) {
 		keys = append(keys, lb.ID)
@@ -34,7 +46,7 @@ func (Source) Keys(r store.Reader, instanceID string) []string {
 }
 
 // Affected implements dispatch.Source.
-func (Source) Affected(before, after store.Reader, change store.Change) map[string][]string {
+func (*Source) Affected(before, after store.Reader, change store.Change) map[string][]string {
 	if change.Table == records.Targets.Name() && sameTarget(before, after, change.Key) {
 		return nil
 	}
@@ -145,7 +157,7 @@ func those(r store.Reader, is func(*model.LoadBalancer) bool) []string {
 }
 
 // Document implements dispatch.Source.
-func (Source) Document(r store.Reader, instanceID, key string) (any, bool) {
+func (s *Source) Document(r store.Reader, instanceID, key string) (any, bool) {
 	lb, ok := records.LoadBalancers.Get(r, key)
 	if !ok || lb.InstanceID != instanceID {
 		return nil, false
@@ -164,7 +176,7 @@ func (Source) Document(r store.Reader, instanceID, key string) (any, bool) {
 		listener.Tags = nil
 		d.Listeners = append(d.Listeners, listener)
 		note(groups, l.DefaultActions)
-		addKeys(r, d, l)
+		s.addKeys(r, d, l)
 		for rule := range records.ListenerRules.By(r, records.RulesByListener, l.ID) {
 			copied := *rule
 			copied.Tags = nil
@@ -207,14 +219,27 @@ func note(groups map[string]bool, actions []model.BalancerAction) {
 	}
 }
 
-func addKeys(r store.Reader, d *model.NodeLoadBalancer, l *model.Listener) {
+// addKeys adds the certificates of a listener with their private keys. One
+// whose key cannot be opened is left out: its listener refuses connections, and
+// the others go on.
+func (s *Source) addKeys(r store.Reader, d *model.NodeLoadBalancer, l *model.Listener) {
 	for _, arn := range l.Certificates {
-		if c, ok := records.Certificates.Get(r, arn); ok {
-			if d.Certificates == nil {
-				d.Certificates = map[string]model.NodeTLSKey{}
-			}
-			d.Certificates[arn] = model.NodeTLSKey{Certificate: c.Body, Chain: c.Chain, PrivateKey: c.PrivateKey}
+		c, ok := records.Certificates.Get(r, arn)
+		if !ok {
+			continue
 		}
+		key := []byte(c.Clear)
+		if len(c.SealedKey) > 0 {
+			var err error
+			if key, err = s.ring.Open(c.SealedKey, keyring.CertificateKey(c.ARN)); err != nil {
+				s.log.Error("the private key of a certificate cannot be opened; its listener does without", telemetry.Error, err)
+				continue
+			}
+		}
+		if d.Certificates == nil {
+			d.Certificates = map[string]model.NodeTLSKey{}
+		}
+		d.Certificates[arn] = model.NodeTLSKey{Certificate: c.Body, Chain: c.Chain, PrivateKey: string(key)}
 	}
 }
 

@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"berth.dev/berth/internal/control/balancing"
+	"berth.dev/berth/internal/data/keyring"
 	"berth.dev/berth/internal/data/kv/memkv"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
@@ -138,20 +142,29 @@ func step(t *rapid.T, tx *store.Tx) {
 	}
 }
 
+func newSource(t *testing.T) *balancing.Source {
+	t.Helper()
+	ring, err := keyring.Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return balancing.NewSource(ring, slog.New(slog.DiscardHandler))
+}
+
 // documents is everything that nodes have, encoded.
-func documents(r store.Reader) map[string]map[string]string {
+func documents(source *balancing.Source, r store.Reader) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for _, node := range []string{"n1", "n2"} {
 		all[node] = map[string]string{}
-		for _, key := range (balancing.Source{}).Keys(r, node) {
-			all[node][key] = encoded(r, node, key)
+		for _, key := range source.Keys(r, node) {
+			all[node][key] = encoded(source, r, node, key)
 		}
 	}
 	return all
 }
 
-func encoded(r store.Reader, node, key string) string {
-	d, ok := (balancing.Source{}).Document(r, node, key)
+func encoded(source *balancing.Source, r store.Reader, node, key string) string {
+	d, ok := source.Document(r, node, key)
 	if !ok {
 		return ""
 	}
@@ -164,12 +177,13 @@ func encoded(r store.Reader, node, key string) string {
 
 // Renewing what Affected names gives what looking at everything gives.
 func TestSource_IncrementalEqualsRecomputation(t *testing.T) {
+	source := newSource(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		s := open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		watch := s.Watch(ctx, balancing.Source{}.Tables()...)
-		before, held := s.Snapshot(), documents(s.Snapshot())
+		watch := s.Watch(ctx, source.Tables()...)
+		before, held := s.Snapshot(), documents(source, s.Snapshot())
 		for range rapid.IntRange(1, 30).Draw(rt, "batches") {
 			if _, err := s.Update(ctx, func(tx *store.Tx) error {
 				for range rapid.IntRange(1, 4).Draw(rt, "writes") {
@@ -181,9 +195,9 @@ func TestSource_IncrementalEqualsRecomputation(t *testing.T) {
 			}
 			after, changes := watch.Take()
 			for _, c := range changes {
-				for node, keys := range (balancing.Source{}).Affected(before, after, c) {
+				for node, keys := range source.Affected(before, after, c) {
 					for _, key := range keys {
-						if body := encoded(after, node, key); body != "" {
+						if body := encoded(source, after, node, key); body != "" {
 							held[node][key] = body
 						} else {
 							delete(held[node], key)
@@ -192,7 +206,7 @@ func TestSource_IncrementalEqualsRecomputation(t *testing.T) {
 				}
 			}
 			before = after
-			for node, want := range documents(after) {
+			for node, want := range documents(source, after) {
 				if len(want) != len(held[node]) {
 					rt.Fatalf("node %s has %d documents, want %d, after %v", node, len(held[node]), len(want), changes)
 				}
@@ -208,6 +222,7 @@ func TestSource_IncrementalEqualsRecomputation(t *testing.T) {
 
 // What only nodes and users look at does not wake nodes.
 func TestSource_IsQuiet(t *testing.T) {
+	source := newSource(t)
 	s := open(t)
 	put := func(state, tag, health string) *store.Snapshot {
 		if _, err := s.Update(t.Context(), func(tx *store.Tx) error {
@@ -222,15 +237,51 @@ func TestSource_IsQuiet(t *testing.T) {
 		return s.Snapshot()
 	}
 	before, after := put("provisioning", "x", "initial"), put("active", "y", "healthy")
-	if a, b := encoded(before, "n1", "app/a/1"), encoded(after, "n1", "app/a/1"); a == "" || a != b {
+	if a, b := encoded(source, before, "n1", "app/a/1"), encoded(source, after, "n1", "app/a/1"); a == "" || a != b {
 		t.Errorf("the document changed from\n%s\nto\n%s", a, b)
 	}
 	key := model.TargetKey(groupID("g1"), "10.0.0.1", 80)
-	if got := (balancing.Source{}).Affected(before, after, store.Change{Table: records.Targets.Name(), Key: key}); len(got) != 0 {
+	if got := source.Affected(before, after, store.Change{Table: records.Targets.Name(), Key: key}); len(got) != 0 {
 		t.Errorf("a target's health affects %v", got)
 	}
-	got := (balancing.Source{}).Affected(before, after, store.Change{Table: records.TargetGroups.Name(), Key: groupID("g1")})
+	got := source.Affected(before, after, store.Change{Table: records.TargetGroups.Name(), Key: groupID("g1")})
 	if !slices.Equal(got["n1"], []string{"app/a/1"}) {
 		t.Errorf("got %v", got)
+	}
+}
+
+// A private key is in clear in the node's document and nowhere else; one that
+// cannot be opened, because it was sealed for another certificate, is left out.
+func TestSource_opensPrivateKeys(t *testing.T) {
+	s := open(t)
+	ring, err := keyring.Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := ring.Seal([]byte("PEM"), keyring.CertificateKey("sealed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Update(t.Context(), func(tx *store.Tx) error {
+		records.LoadBalancers.Put(tx, &model.LoadBalancer{ID: "app/a/1", InstanceID: "n1"})
+		records.Listeners.Put(tx, &model.Listener{ID: "l", LoadBalancerID: "app/a/1", Certificates: []string{"sealed", "clear", "stolen", "gone"}})
+		records.Certificates.Put(tx, &model.Certificate{ARN: "sealed", Body: "one", SealedKey: sealed})
+		records.Certificates.Put(tx, &model.Certificate{ARN: "clear", Body: "two", Clear: "of an older Berth"})
+		records.Certificates.Put(tx, &model.Certificate{ARN: "stolen", Body: "three", SealedKey: sealed})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	d, ok := balancing.NewSource(ring, slog.New(slog.NewTextHandler(&log, nil))).Document(s.Snapshot(), "n1", "app/a/1")
+	if !ok {
+		t.Fatal("no document")
+	}
+	want := map[string]model.NodeTLSKey{"sealed": {Certificate: "one", PrivateKey: "PEM"}, "clear": {Certificate: "two", PrivateKey: "of an older Berth"}}
+	if got := d.(*model.NodeLoadBalancer).Certificates; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if !strings.Contains(log.String(), "private key of stolen") {
+		t.Errorf("what was left out is not said: %q", log.String())
 	}
 }

@@ -4,7 +4,7 @@
 // It keeps true that a stored certificate is one that was valid when it came,
 // with the key that fits it and a chain that leads from it; that its ARN stays
 // when it is imported again; and that it is not deleted while a listener uses
-// it. There is no authority here that could issue or renew certificates, so
+// it; and that private keys are in the store only sealed by the keyring. There is no authority here that could issue or renew certificates, so
 // RequestCertificate is not among the operations.
 //
 // It writes certificates. Nothing wakes it but requests; listeners' nodes get

@@ -9,6 +9,7 @@ import (
 
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/ident"
+	"berth.dev/berth/internal/data/keyring"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -18,6 +19,8 @@ import (
 // Config is what a provider needs.
 type Config struct {
 	Store *store.Store
+	// Ring seals private keys.
+	Ring *keyring.Keyring
 	// Scope is the account and region that everything belongs to.
 	Scope arn.Scope
 	// Now is the clock that certificates expire by; time.Now when nil.
@@ -29,6 +32,7 @@ type Provider struct {
 	acmapi.Unimplemented
 
 	store *store.Store
+	ring  *keyring.Keyring
 	scope arn.Scope
 	now   func() time.Time
 }
@@ -37,7 +41,7 @@ var _ acmapi.Service = (*Provider)(nil)
 
 // New returns a provider. It holds no state of its own.
 func New(cfg Config) *Provider {
-	p := &Provider{store: cfg.Store, scope: cfg.Scope, now: cfg.Now}
+	p := &Provider{store: cfg.Store, ring: cfg.Ring, scope: cfg.Scope, now: cfg.Now}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -84,9 +88,15 @@ func (p *Provider) ImportCertificate(ctx context.Context, in *acmapi.ImportCerti
 		return nil, err
 	}
 	imported := &model.Certificate{
-		ID: ident.UUID(), Body: string(in.Certificate), Chain: string(in.CertificateChain), PrivateKey: string(in.PrivateKey), Tags: tags,
+		ID: ident.UUID(), Body: string(in.Certificate), Chain: string(in.CertificateChain), Tags: tags,
 	}
 	imported.ARN = p.arn(imported.ID)
+	if in.CertificateArn != nil {
+		imported.ARN = *in.CertificateArn // or there is none, and nothing is written
+	}
+	if imported.SealedKey, err = p.ring.Seal(in.PrivateKey, keyring.CertificateKey(imported.ARN)); err != nil {
+		return nil, err
+	}
 	_, err = p.store.Update(ctx, func(tx *store.Tx) error {
 		imported.CreatedAt, imported.ImportedAt = tx.Now(), tx.Now()
 		if in.CertificateArn != nil {
@@ -97,7 +107,7 @@ func (p *Provider) ImportCertificate(ctx context.Context, in *acmapi.ImportCerti
 			if err := replaces(leaf, old); err != nil {
 				return err
 			}
-			imported.ARN, imported.ID, imported.CreatedAt, imported.Tags = old.ARN, old.ID, old.CreatedAt, old.Tags
+			imported.ID, imported.CreatedAt, imported.Tags = old.ID, old.CreatedAt, old.Tags
 		}
 		records.Certificates.Put(tx, imported)
 		return nil

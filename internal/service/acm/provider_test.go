@@ -26,6 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/data/keyring"
 	"berth.dev/berth/internal/data/kv/memkv"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
@@ -43,6 +44,7 @@ type world struct {
 	*testing.T
 	*acm.Provider
 	store *store.Store
+	ring  *keyring.Keyring
 	clock *atomic.Pointer[time.Time]
 }
 
@@ -64,7 +66,11 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	return &world{T: t, store: s, clock: clock, Provider: acm.New(acm.Config{Store: s, Scope: arn.Scope{Region: "us-east-1", AccountID: "123456789012"}, Now: now})}
+	ring, err := keyring.Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{T: t, store: s, ring: ring, clock: clock, Provider: acm.New(acm.Config{Store: s, Ring: ring, Scope: arn.Scope{Region: "us-east-1", AccountID: "123456789012"}, Now: now})}
 }
 
 // issued is a certificate with its key.
@@ -401,5 +407,29 @@ func TestErrors(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), lines.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The private key is in the store sealed for its certificate, also after a
+// second import, and nowhere in clear.
+func TestPrivateKeysAreSealed(t *testing.T) {
+	w := newWorld(t)
+	first := issue(t, nil, newKey(t), nil)
+	name := w.imported(first)
+	second := issue(t, nil, newKey(t), nil)
+	for _, i := range []*issued{first, second} {
+		if i == second {
+			if again := w.imported(i, func(in *acmapi.ImportCertificateInput) { in.CertificateArn = &name }); again != name {
+				t.Fatalf("the second import has the ARN %s, not %s", again, name)
+			}
+		}
+		c, ok := records.Certificates.Get(w.store.Snapshot(), name)
+		if !ok {
+			t.Fatal("no certificate")
+		}
+		key, err := w.ring.Open(c.SealedKey, keyring.CertificateKey(name))
+		if err != nil || !bytes.Equal(key, i.keyPEM(t)) || c.Clear != "" {
+			t.Errorf("opened %q, %v, and %q is in clear", key, err, c.Clear)
+		}
 	}
 }
