@@ -50,12 +50,15 @@ type SecretRotation struct {
 	Schedule          string `json:"scheduleExpression,omitempty"`
 	Duration          string `json:"duration,omitempty"`
 
-	// The rest is written by control/rotation.
-	NextAt    *time.Time `json:"nextRotationDate,omitempty"`
+	// The provider writes NextAt and VersionID when the user asks, and
+	// control/rotation whenever it has decided; it alone writes the rest.
+	NextAt    *time.Time `json:"nextRotationDate,omitempty"` // when the next window opens
 	LastAt    *time.Time `json:"lastRotatedDate,omitempty"`
 	VersionID string     `json:"versionId,omitempty"` // of the rotation in progress
 	TaskID    string     `json:"taskId,omitempty"`    // that does it
 	Failure   string     `json:"failure,omitempty"`   // of the last attempt
+	Failures  int        `json:"failures,omitempty"`  // in a row
+	RetryAt   *time.Time `json:"retryAt,omitempty"`   // not before; nil: at once
 }
 
 // SecretVersion is one value of a secret. Value and Binary tell which of
