@@ -1,0 +1,168 @@
+package access
+
+import (
+	"slices"
+	"strings"
+
+	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/wire/smithy"
+)
+
+// view is a query while its checks are made.
+type view struct {
+	Query
+	look Lookup
+}
+
+// values returns what the input has at a path.
+func (v *view) values(path string) []string {
+	for path != "" {
+		one, rest, _ := strings.Cut(path, "|")
+		if found := values(v.Input, one); len(found) > 0 {
+			return found
+		}
+		path = rest
+	}
+	return nil
+}
+
+// value is the first of them.
+func (v *view) value(path string) string {
+	if all := v.values(path); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+func (v *view) resources(targets []target) []string {
+	var all []string
+	for _, t := range targets {
+		names := v.values(t.path)
+		if len(names) == 0 && t.absent != "" {
+			names = []string{t.absent}
+		}
+		for _, name := range names {
+			if name == "" {
+				continue // the constraints of the model are checked later
+			}
+			for _, resource := range t.arn(v, name) {
+				if !slices.Contains(all, resource) {
+					all = append(all, resource)
+				}
+			}
+		}
+	}
+	return all
+}
+
+func (v *view) keys(wanted []key, tags, tagKeys string) []Key {
+	if len(wanted) == 0 && tags == "" && tagKeys == "" {
+		return nil
+	}
+	all := make([]Key, 0, len(wanted)+4)
+	for _, k := range wanted {
+		if k.spread {
+			for name, value := range pairs(v.Input, k.path) {
+				all = append(all, Key{k.name + strings.ToLower(name), []string{value}})
+			}
+			continue
+		}
+		if found := k.values(v); len(found) > 0 {
+			all = append(all, Key{k.name, found})
+		}
+	}
+	all = append(all, v.requestTags(tags)...)
+	if names := v.values(tagKeys); len(names) > 0 {
+		all = append(all, Key{keyTagKeys, names})
+	}
+	return all
+}
+
+func (k key) values(v *view) []string {
+	switch {
+	case k.fixed != "":
+		return []string{k.fixed}
+	case k.of != nil:
+		return k.of(v)
+	}
+	found := v.values(k.path)
+	if len(found) == 0 && k.absent != "" {
+		found = []string{k.absent}
+	}
+	if k.as == nil {
+		return found
+	}
+	var made []string
+	for _, value := range found {
+		if value = k.as(v, value); value != "" {
+			made = append(made, value)
+		}
+	}
+	return made
+}
+
+// requestTags are aws:RequestTag/… of each tag, and aws:TagKeys.
+func (v *view) requestTags(path string) []Key {
+	if path == "" {
+		return nil
+	}
+	var all []Key
+	var names []string
+	for _, tag := range shapes(v.Input, path) {
+		name := first(tag, "key", "Key", "TagKey")
+		if name == "" || slices.Contains(names, name) {
+			continue
+		}
+		names = append(names, name)
+		all = append(all, Key{keyTag + strings.ToLower(name), []string{first(tag, "value", "Value", "TagValue")}})
+	}
+	if len(names) == 0 {
+		// logs keeps its tags in a map.
+		for name, value := range pairs(v.Input, path) {
+			names = append(names, name)
+			all = append(all, Key{keyTag + strings.ToLower(name), []string{value}})
+		}
+	}
+	if len(names) > 0 {
+		all = append(all, Key{keyTagKeys, names})
+	}
+	return all
+}
+
+func first(in smithy.Shape, members ...string) string {
+	for _, member := range members {
+		if found := values(in, member); len(found) > 0 {
+			return found[0]
+		}
+	}
+	return ""
+}
+
+// the makes ARNs in the query's account and region.
+func (v *view) the(service, resource string) string {
+	return v.make(service, v.Scope.Region, resource)
+}
+
+// global makes ARNs of services without regions.
+func (v *view) global(service, resource string) string { return v.make(service, "", resource) }
+
+func (v *view) make(service, region, resource string) string {
+	partition := v.Scope.Partition
+	if partition == "" {
+		partition = "aws"
+	}
+	return arn.ARN{Partition: partition, Service: service, Region: region, AccountID: v.Scope.AccountID, Resource: resource}.String()
+}
+
+// literal takes an ARN as it is.
+func literal(_ *view, name string) []string { return []string{name} }
+
+// plain makes an ARN of a name that is not one yet: prefix and name.
+func plain(service, prefix string) naming {
+	return func(v *view, name string) []string {
+		if arn.Is(name) {
+			return []string{name}
+		}
+		return []string{v.the(service, prefix+name)}
+	}
+}
