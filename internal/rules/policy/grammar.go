@@ -226,8 +226,9 @@ func checkFields(text string, fields []string) *SyntaxError {
 		return malformed("IAM resource " + text + " cannot contain region information.")
 	case service == "s3" && region != "" && account == "":
 		return malformed("Resource " + text + " can not contain region information.")
-	case strings.ContainsFunc(account, notAccount):
-		// A placeholder such as <ACCOUNT>, or a variable: AWS takes none here.
+	case strings.ContainsFunc(account, notAccount) && (service == "iam" || !strings.HasPrefix(account, "${")):
+		// A placeholder such as <ACCOUNT>. A variable was seen refused for
+		// resources of IAM, while a managed policy of AWS's own has one for KMS.
 		return malformed(legacyParsing)
 	case service == "iam" && !iamResource(resource):
 		return malformed(`IAM resource path must either be "*" or start with ` + iamPaths + ".")

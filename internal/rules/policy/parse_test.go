@@ -74,6 +74,7 @@ func TestParse_Accepts(t *testing.T) {
 		{"region of a service that has regions", resource("arn:aws:cloudwatch:us-east-1::example_bucket"), Managed},
 		{"placeholders of the documentation", resource("arn:aws:ec2:region:account-id:instance/*"), Managed},
 		{"access point", resource("arn:aws:s3:us-east-1:123456789012:accesspoint/x"), Managed},
+		{"variable for the account", resource("arn:*:kms:*:${aws:PrincipalAccount}:key/*"), Managed},
 		{"any partition", resource("arn:*:s3:::example_bucket"), Managed},
 		{"empty condition", condition(`{}`), Managed},
 		{"condition without keys", condition(`{"DateGreaterThan":{}}`), Managed},
