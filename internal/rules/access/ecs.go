@@ -94,9 +94,9 @@ var ecs = join(
 
 		"DescribeCapacityProviders": {on: []target{{path: "capacityProviders", arn: provider}}},
 
-		"TagResource":         {on: []target{{path: "resourceArn", arn: literal}}, tags: "tags"},
-		"UntagResource":       {on: []target{{path: "resourceArn", arn: literal}}, tagKeys: "tagKeys"},
-		"ListTagsForResource": {on: []target{{path: "resourceArn", arn: literal}}},
+		"TagResource":         {on: []target{{path: "resourceArn", arn: anyECS}}, tags: "tags"},
+		"UntagResource":       {on: []target{{path: "resourceArn", arn: anyECS}}, tagKeys: "tagKeys"},
+		"ListTagsForResource": {on: []target{{path: "resourceArn", arn: anyECS}}},
 	},
 	rows(row{on: []target{inCluster}}, "UpdateCluster", "UpdateClusterSettings", "DeleteCluster", "DeregisterContainerInstance"),
 	rows(row{keys: []key{ofCluster}}, "ListServices"),
@@ -190,10 +190,58 @@ func one(n naming) func(*view, string) string {
 }
 
 func cluster(v *view, name string) []string {
-	if arn.Is(name) {
+	if path, ok := v.ecsPath("cluster", name); ok {
+		name = path[len(path)-1]
+	} else if arn.Is(name) {
 		return []string{name}
 	}
 	return []string{v.Scope.Cluster(name)}
+}
+
+// ecsPath is the path in an ARN of this account. ARNs are made anew of it: what
+// the provider would take for a resource must be checked as that resource,
+// however it was written.
+func (v *view) ecsPath(kind, name string) ([]string, bool) {
+	a, err := arn.Parse(name)
+	if err != nil || a.Service != "ecs" || a.Type() != kind || a.Region != v.Scope.Region || a.AccountID != v.Scope.AccountID {
+		return nil, false
+	}
+	path := a.Path()
+	return path, len(path) > 0
+}
+
+// member names something in a cluster, by its id or ARN. ARNs of the old format
+// have no cluster.
+func member(kind string) naming {
+	return func(v *view, name string) []string {
+		in := v.clusterName()
+		if path, ok := v.ecsPath(kind, name); ok {
+			name = path[len(path)-1]
+			if len(path) > 1 {
+				in = path[0]
+			}
+		} else if arn.Is(name) {
+			return []string{name}
+		}
+		return []string{v.the("ecs", kind+"/"+in+"/"+name)}
+	}
+}
+
+// anyECS is a resource of any kind by its ARN.
+func anyECS(v *view, name string) []string {
+	a, err := arn.Parse(name)
+	if err != nil {
+		return []string{name}
+	}
+	switch kind := a.Type(); kind {
+	case "cluster":
+		return cluster(v, name)
+	case "task-definition":
+		return revision(v, name)
+	case "task", "service", "container-instance":
+		return member(kind)(v, name)
+	}
+	return literal(v, name)
 }
 
 // clusterName is the name of the cluster that the request is about.
@@ -205,29 +253,14 @@ func (v *view) clusterName() string {
 	return name[strings.LastIndex(name, "/")+1:]
 }
 
-func task(v *view, name string) []string {
-	if arn.Is(name) {
-		return []string{name}
-	}
-	return []string{v.Scope.Task(v.clusterName(), name)}
-}
+var (
+	task              = member("task")
+	service           = member("service")
+	containerInstance = member("container-instance")
+)
 
 // newTask stands for a task that has no id yet.
 func newTask(v *view, _ string) []string { return []string{v.Scope.Task(v.clusterName(), "*")} }
-
-func service(v *view, name string) []string {
-	if arn.Is(name) {
-		return []string{name}
-	}
-	return []string{v.Scope.Service(v.clusterName(), name)}
-}
-
-func containerInstance(v *view, name string) []string {
-	if arn.Is(name) {
-		return []string{name}
-	}
-	return []string{v.Scope.ContainerInstance(v.clusterName(), name)}
-}
 
 func provider(v *view, name string) []string { return []string{capacityProvider(v, name)} }
 

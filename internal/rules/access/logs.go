@@ -37,7 +37,7 @@ var (
 // group makes the ARN of a group's streams from its name or ARN.
 func group(v *view, name string) []string {
 	if arn.Is(name) {
-		return []string{strings.TrimSuffix(name, ":*") + ":log-stream:"}
+		return []string{strings.TrimSuffix(literal(v, name)[0], ":*") + ":log-stream:"}
 	}
 	if name == anyGroup {
 		name = ""

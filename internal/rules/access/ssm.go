@@ -40,7 +40,7 @@ func parameter(v *view, name string) []string {
 			return []string{name}
 		}
 		at += len(":parameter")
-		prefix, name = name[:at], name[at:]
+		prefix, name = literal(v, name[:at])[0], name[at:]
 	}
 	name, _, _ = strings.Cut(name, ":")
 	if prefix != "" {

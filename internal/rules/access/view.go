@@ -154,14 +154,20 @@ func (v *view) make(service, region, resource string) string {
 	return arn.ARN{Partition: partition, Service: service, Region: region, AccountID: v.Scope.AccountID, Resource: resource}.String()
 }
 
-// literal takes an ARN as it is.
-func literal(_ *view, name string) []string { return []string{name} }
+// literal takes an ARN as it is. The partition of one of this account is made
+// ours: a policy must not miss it because of that.
+func literal(v *view, name string) []string {
+	if a, err := arn.Parse(name); err == nil && a.AccountID == v.Scope.AccountID {
+		return []string{v.make(a.Service, a.Region, a.Resource)}
+	}
+	return []string{name}
+}
 
 // plain makes an ARN of a name that is not one yet: prefix and name.
 func plain(service, prefix string) naming {
 	return func(v *view, name string) []string {
 		if arn.Is(name) {
-			return []string{name}
+			return literal(v, name)
 		}
 		return []string{v.the(service, prefix+name)}
 	}
