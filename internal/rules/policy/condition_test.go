@@ -129,14 +129,14 @@ func TestCondition_Blocks(t *testing.T) {
 	t.Parallel()
 	for block, want := range map[string]bool{
 		`{}`: true,
-		`{"StringEquals":{"k":["x","v"],"aws:username":"bob"}}`:                           true,
-		`{"StringEquals":{"k":"v","aws:username":"eve"}}`:                                 false,
-		`{"StringEquals":{"k":"v"},"StringLike":{"aws:UserName":"b*"}}`:                   true,
-		`{"StringEquals":{"k":"v"},"StringLike":{"aws:username":"e*"}}`:                   false,
-		`{"StringEquals":{"K":"v"},"ArnLike":{"AWS:SourceARN":"arn:aws:s3:::b"}}`:         true,
-		`{"Null":{"aws:username":"false","aws:userid":"true"}}`:                           true,
-		`{"StringEquals":{"k":"v"},"StringNotEquals":{"k":"w"},"StringLike":{"k":"?"}}`:   true,
-		`{"StringEquals":{"k":"v"},"StringNotEquals":{"k":"v"}}`:                          false,
+		`{"StringEquals":{"k":["x","v"],"aws:username":"bob"}}`:                            true,
+		`{"StringEquals":{"k":"v","aws:username":"eve"}}`:                                  false,
+		`{"StringEquals":{"k":"v"},"StringLike":{"aws:UserName":"b*"}}`:                    true,
+		`{"StringEquals":{"k":"v"},"StringLike":{"aws:username":"e*"}}`:                    false,
+		`{"StringEquals":{"K":"v"},"ArnLike":{"AWS:SourceARN":"arn:aws:s3:::b"}}`:          true,
+		`{"Null":{"aws:username":"false","aws:userid":"true"}}`:                            true,
+		`{"StringEquals":{"k":"v"},"StringNotEquals":{"k":"w"},"StringLike":{"k":"?"}}`:    true,
+		`{"StringEquals":{"k":"v"},"StringNotEquals":{"k":"v"}}`:                           false,
 		`{"ForAllValues:StringEquals":{"aws:TagKeys":"a"},"Null":{"aws:TagKeys":"false"}}`: false,
 	} {
 		if got := asksFor(t, block, []string{"v"}); got != want {
