@@ -1,9 +1,10 @@
 // Command berth-helper is the small static program that runs beside and inside containers, where the big binary would
-// take too long to start and too much memory to stay. It has two modes:
+// take too long to start and too much memory to stay. It has three modes:
 //
-//	berth-helper init -- command [argument ...]     process 1 of a container (package initproc)
-//	berth-helper spool DIR [mode M] [limit N] ...   containerd's binary logger (package capture)
+//	berth-helper init -- command [argument ...]              process 1 of a container (package initproc)
+//	berth-helper env FILE [init] -- command [argument ...]   a command with secrets (package envproc)
+//	berth-helper spool DIR [mode M] [limit N] ...            containerd's binary logger (package capture)
 //
-// In the second form, which containerd composes from the query of the logger's URI, the pairs come in any order. It is
+// In the last form, which containerd composes from the query of the logger's URI, the pairs come in any order. It is
 // linked without cgo, fmt and net, stripped, and embedded by package helper.
 package main

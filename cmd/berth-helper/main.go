@@ -6,15 +6,24 @@ import (
 	"syscall"
 
 	"berth.dev/berth/internal/agent/helper/capture"
+	"berth.dev/berth/internal/agent/helper/envproc"
 	"berth.dev/berth/internal/agent/helper/initproc"
 )
 
 func main() {
 	args := os.Args[1:]
-	if len(args) > 0 && args[0] == "init" {
-		os.Exit(initproc.Run(args[1:]))
+	mode := ""
+	if len(args) > 0 {
+		mode = args[0]
 	}
-	os.Exit(runCapture(args))
+	switch mode {
+	case "init":
+		os.Exit(initproc.Run(args[1:], os.Environ()))
+	case "env":
+		os.Exit(envproc.Run(args[1:]))
+	default:
+		os.Exit(runCapture(args))
+	}
 }
 
 // runCapture is the log mode, with the descriptors that containerd gives.

@@ -3,7 +3,7 @@
 // for (model.Document… names the kinds).
 //
 // It keeps true that every consumer of a kind has the newest whole set of it,
-// handed over one set at a time, and that the newest set is on disk, so that
+// handed over one set at a time, and that the newest set is on disk, sealed, so that
 // an agent that starts while the control plane is away goes on with what was
 // true last. Nothing is handed over before something is known, from the
 // control plane or from the disk: an empty set means that there is nothing to

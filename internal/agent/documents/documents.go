@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"berth.dev/berth/internal/base/atomicfile"
+	"berth.dev/berth/internal/agent/seal"
 	"berth.dev/berth/internal/base/telemetry"
 )
 
@@ -31,9 +31,10 @@ type Document struct {
 
 // Config is what a Keeper is made of.
 type Config struct {
-	// Dir is where the newest sets are kept, one file a kind, for the agent's
-	// user alone: some hold keys.
+	// Dir is where the newest sets are kept, one file a kind, sealed with Key:
+	// some hold keys.
 	Dir string
+	Key *seal.Key
 	// Consumers by kind. Documents of other kinds are ignored: they are a newer
 	// control plane's.
 	Consumers map[string]Consumer
@@ -57,15 +58,15 @@ func Open(cfg Config) (*Keeper, error) {
 	}
 	for kind := range cfg.Consumers {
 		k.wake[kind] = make(chan struct{}, 1)
-		data, err := os.ReadFile(k.path(kind))
+		data, err := k.read(kind)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			return nil, err
-		}
 		var set map[string]json.RawMessage
-		if err := json.Unmarshal(data, &set); err != nil {
+		if err == nil {
+			err = json.Unmarshal(data, &set)
+		}
+		if err != nil {
 			// The control plane sends it again; until then nothing is known.
 			cfg.Log.Error("the documents of a kind cannot be read from disk", "kind", kind, telemetry.Path, k.path(kind), telemetry.Error, err)
 			continue
@@ -76,7 +77,19 @@ func Open(cfg Config) (*Keeper, error) {
 	return k, nil
 }
 
-func (k *Keeper) path(kind string) string { return filepath.Join(k.cfg.Dir, kind+".json") }
+func (k *Keeper) path(kind string) string { return filepath.Join(k.cfg.Dir, kind+".sealed") }
+
+// clear is where an earlier agent kept a set, not sealed. It is read once more,
+// because the control plane may be away, and goes with the first that is saved.
+func (k *Keeper) clear(kind string) string { return filepath.Join(k.cfg.Dir, kind+".json") }
+
+func (k *Keeper) read(kind string) ([]byte, error) {
+	data, err := k.cfg.Key.ReadFile(k.path(kind))
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.ReadFile(k.clear(kind))
+	}
+	return data, err
+}
 
 func (k *Keeper) signal(kind string) {
 	select {
@@ -165,5 +178,11 @@ func (k *Keeper) save(kind string, set map[string]json.RawMessage) error {
 	if err != nil {
 		return fmt.Errorf("encoding the documents of kind %s: %w", kind, err)
 	}
-	return atomicfile.WriteSecret(k.path(kind), data)
+	if err := k.cfg.Key.WriteFile(k.path(kind), data); err != nil {
+		return err
+	}
+	if err := os.Remove(k.clear(kind)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package documents_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/agent/documents"
+	"berth.dev/berth/internal/agent/seal"
 )
 
 // consumer notes the sets it gets, and fails when told to.
@@ -55,8 +57,12 @@ func (c *consumer) expect(t *testing.T, want ...string) {
 func run(t *testing.T, dir string) (k *documents.Keeper, a, b *consumer, stop func()) {
 	t.Helper()
 	a, b = &consumer{}, &consumer{}
-	k, err := documents.Open(documents.Config{
-		Dir: dir, Consumers: map[string]documents.Consumer{"a": a.take, "b": b.take}, Log: slog.New(slog.DiscardHandler),
+	key, err := seal.Open(filepath.Dir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err = documents.Open(documents.Config{
+		Dir: dir, Key: key, Consumers: map[string]documents.Consumer{"a": a.take, "b": b.take}, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +109,7 @@ func TestKeeper(t *testing.T) {
 }
 
 func TestKeeper_AConsumerThatFailsIsCalledAgainWithTheNewest(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "documents")
 	synctest.Test(t, func(t *testing.T) {
 		k, a, _, stop := run(t, dir)
 		a.fails = 2
@@ -121,8 +127,9 @@ func TestKeeper_AConsumerThatFailsIsCalledAgainWithTheNewest(t *testing.T) {
 
 // A file that cannot be read is as if there were none.
 func TestOpen_ADamagedFile(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "a.json"), []byte("{"), 0o600); err != nil {
+	dir := filepath.Join(t.TempDir(), "documents")
+	file := filepath.Join(dir, "a.sealed")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(file, []byte("{"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -132,11 +139,39 @@ func TestOpen_ADamagedFile(t *testing.T) {
 		a.expect(t, `{"x":1}`)
 		stop()
 	})
-	data, err := os.ReadFile(filepath.Join(dir, "a.json"))
-	if want := `{"x":1}`; err != nil || string(data) != want {
-		t.Errorf("on disk: %q, %v; want %q", data, err, want)
-	}
-	if info, err := os.Stat(filepath.Join(dir, "a.json")); err != nil || info.Mode().Perm() != 0o600 {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, _, stop := run(t, dir)
+		a.expect(t, `{"x":1}`)
+		stop()
+	})
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Error(fmt.Errorf("mode %v: %w", info.Mode(), err))
+	}
+}
+
+// Nothing of a document is in clear on disk, and what an earlier agent left so
+// is used once and then gone.
+func TestKeeper_OnDiskEverythingIsSealed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "documents")
+	before, after := `{"x":"canary before"}`, `"canary after"`
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "a.json"), []byte(before), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		k, a, _, stop := run(t, dir)
+		a.expect(t, before)
+		k.Apply([]documents.Document{doc("a", "x", after)}, true)
+		a.expect(t, `{"x":"canary after"}`)
+		stop()
+	})
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		t.Fatal(entries, err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil || bytes.Contains(data, []byte("canary")) {
+			t.Errorf("%s is in clear: %q, %v", e.Name(), data, err)
+		}
 	}
 }

@@ -141,9 +141,10 @@ func (b *balancer) gather(ctx context.Context, records <-chan string) (group, st
 // deliverOne delivers a batch, again and again while the control plane cannot take it.
 func (b *balancer) deliverOne(ctx context.Context, group, stream, source string, lines []logdriver.Event) {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := b.cfg.Logs.EnsureStream(ctx, group, stream, true)
+		of := logdriver.Source{Group: group, Stream: stream, ID: source}
+		err := b.cfg.Logs.EnsureStream(ctx, of, true)
 		if err == nil {
-			err = b.cfg.Logs.Deliver(ctx, group, stream, source, lines)
+			err = b.cfg.Logs.Deliver(ctx, of, lines)
 		}
 		switch {
 		case err == nil, ctx.Err() != nil:

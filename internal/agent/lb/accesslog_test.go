@@ -18,15 +18,15 @@ type logbook struct {
 	seq   uint64
 }
 
-func (b *logbook) EnsureStream(ctx context.Context, group, stream string, createGroup bool) error {
+func (b *logbook) EnsureStream(ctx context.Context, of logdriver.Source, createGroup bool) error {
 	return nil
 }
 
-func (b *logbook) Deliver(ctx context.Context, group, stream, source string, events []logdriver.Event) error {
+func (b *logbook) Deliver(ctx context.Context, of logdriver.Source, events []logdriver.Event) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range events {
-		b.lines[group+" "+stream] = append(b.lines[group+" "+stream], e.Message)
+		b.lines[of.Group+" "+of.Stream] = append(b.lines[of.Group+" "+of.Stream], e.Message)
 	}
 	return nil
 }

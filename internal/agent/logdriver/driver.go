@@ -19,6 +19,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"berth.dev/berth/internal/agent/helper/capture"
+	"berth.dev/berth/internal/agent/seal"
 	"berth.dev/berth/internal/base/telemetry"
 )
 
@@ -29,20 +30,31 @@ const pollEvery = 250 * time.Millisecond
 type Sink interface {
 	// EnsureStream makes the log stream, and with createGroup the log group, unless they exist. The error has AWS's text,
 	// such as "ResourceNotFoundException: The specified log group does not exist.".
-	EnsureStream(ctx context.Context, group, stream string, createGroup bool) error
-	// Deliver returns nil once every event whose Seq is above the highest Seq stored before for that source is durable.
+	EnsureStream(ctx context.Context, of Source, createGroup bool) error
+	// Deliver returns nil once every event whose Seq is above the highest Seq stored before for that source's ID is durable.
 	// Events come in the order of Seq, 1 to 10,000 of them, at most 1 MiB (26 bytes counted for each) and 24 hours apart.
 	// An error of class fault.NotFound or fault.Invalid is final: the events are thrown away. After any other they are
 	// delivered again, perhaps in other batches.
-	Deliver(ctx context.Context, group, stream, source string, events []Event) error
+	Deliver(ctx context.Context, of Source, events []Event) error
 }
 
-// Config is what a Driver needs. All fields are required.
+// Source is who delivers to a log stream.
+type Source struct {
+	Group, Stream string
+	// ID is unique among all that ever deliver to the stream; empty before there is anything to deliver.
+	ID string
+	// TaskID and Container say whose output it is; both are empty for a load balancer's access log.
+	TaskID, Container string
+}
+
+// Config is what a Driver needs. All fields but Key are required.
 type Config struct {
 	Dir    string // holds one directory for each stream
 	Helper string // path of the installed berth-helper
 	Sink   Sink
-	Log    *slog.Logger
+	// Key seals what a stream's options say on disk, because secretOptions may have said it. Without it that is in clear.
+	Key *seal.Key
+	Log *slog.Logger
 }
 
 // Stream is the log of one container.
@@ -206,11 +218,15 @@ func (d *Driver) Prepare(ctx context.Context, s Stream) (LogArgs, error) {
 	}
 	if _, err := os.Stat(d.dir(s.ID)); errors.Is(err, fs.ErrNotExist) {
 		name := s.Options.StreamName(s.Container, s.TaskID, s.ID)
-		if err := d.cfg.Sink.EnsureStream(ctx, s.Options.Group, name, s.Options.CreateGroup); err != nil {
+		if err := d.cfg.Sink.EnsureStream(ctx, Source{Group: s.Options.Group, Stream: name, TaskID: s.TaskID, Container: s.Container}, s.Options.CreateGroup); err != nil {
 			return LogArgs{}, fmt.Errorf("ResourceInitializationError: failed to validate logger args: create stream has been "+
 				"retried 1 times: failed to create Cloudwatch log stream: %w : exit status 1", err)
 		}
-		m := meta{ID: s.ID, Group: s.Options.Group, Stream: name, Source: s.ID + "/" + rand.Text(), Multiline: s.Options.Multiline}
+		m := meta{ID: s.ID, Group: s.Options.Group, Stream: name, Source: s.ID + "/" + rand.Text(), Multiline: s.Options.Multiline,
+			TaskID: s.TaskID, Container: s.Container}
+		if err := m.seal(d.cfg.Key); err != nil {
+			return LogArgs{}, fmt.Errorf("prepare log of %s: %w", s.ID, err)
+		}
 		if err := d.create(m); err != nil {
 			return LogArgs{}, fmt.Errorf("prepare log of %s: %w", s.ID, err)
 		}
@@ -262,6 +278,9 @@ func (d *Driver) follow(id string) (*follower, error) {
 	m, err := readMeta(d.dir(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrUnknown, id)
+	}
+	if err == nil {
+		err = m.open(d.cfg.Key)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("follow log: %w", err)

@@ -61,10 +61,10 @@ type Delivery struct {
 // remote is the Sink of an agent in a process of its own.
 type remote struct{ client *rpc.Client }
 
-func (r remote) EnsureStream(context.Context, string, string, bool) error { return nil }
+func (r remote) EnsureStream(context.Context, Source, bool) error { return nil }
 
-func (r remote) Deliver(_ context.Context, _, _, source string, events []Event) error {
-	return r.client.Call("Logs.Deliver", Delivery{source, events}, new(int))
+func (r remote) Deliver(_ context.Context, of Source, events []Event) error {
+	return r.client.Call("Logs.Deliver", Delivery{of.ID, events}, new(int))
 }
 
 // Logs is the server's end of remote.
@@ -404,7 +404,7 @@ func awaitRecords(t *testing.T, dir string, n uint64) {
 
 type refusing struct{ server }
 
-func (*refusing) EnsureStream(context.Context, string, string, bool) error {
+func (*refusing) EnsureStream(context.Context, Source, bool) error {
 	return errors.New("ResourceNotFoundException: The specified log group does not exist.")
 }
 

@@ -201,7 +201,7 @@ func (f *follower) deliver(ctx context.Context) error {
 func (f *follower) deliverBatch(ctx context.Context, events []Event) error {
 	backoff := minBackoff
 	for {
-		err := f.sink.Deliver(ctx, f.meta.Group, f.meta.Stream, f.meta.Source, events)
+		err := f.sink.Deliver(ctx, f.meta.source(), events)
 		switch {
 		case err == nil:
 			if backoff > minBackoff {

@@ -38,9 +38,9 @@ type server struct {
 	faults  []string // what was wrong with the calls
 }
 
-func (s *server) EnsureStream(context.Context, string, string, bool) error { return nil }
+func (s *server) EnsureStream(context.Context, Source, bool) error { return nil }
 
-func (s *server) Deliver(ctx context.Context, group, stream, source string, events []Event) error {
+func (s *server) Deliver(ctx context.Context, of Source, events []Event) error {
 	if s.before != nil {
 		if err := s.before(); err != nil {
 			return err
@@ -49,7 +49,7 @@ func (s *server) Deliver(ctx context.Context, group, stream, source string, even
 	if s.away.Load() {
 		return errAway
 	}
-	s.store(source, events)
+	s.store(of.ID, events)
 	if s.after != nil {
 		return s.after()
 	}

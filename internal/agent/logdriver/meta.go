@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+
+	"berth.dev/berth/internal/agent/seal"
 )
 
 const (
@@ -23,6 +25,39 @@ type meta struct {
 	Stream    string `json:"stream"`
 	Source    string `json:"source"`
 	Multiline string `json:"multiline,omitempty"`
+	Sealed    []byte `json:"sealedMultiline,omitempty"` // Multiline, where there is a key
+	TaskID    string `json:"taskId,omitempty"`
+	Container string `json:"container,omitempty"`
+}
+
+// sealedName is what a pattern is sealed for: this stream and no other.
+func (m *meta) sealedName() string { return "logdriver/" + m.ID }
+
+// seal hides what the options say before it is written down.
+func (m *meta) seal(key *seal.Key) error {
+	if key == nil || m.Multiline == "" {
+		return nil
+	}
+	sealed, err := key.Seal(m.sealedName(), []byte(m.Multiline))
+	m.Sealed, m.Multiline = sealed, ""
+	return err
+}
+
+// open is the inverse of seal.
+func (m *meta) open(key *seal.Key) error {
+	if len(m.Sealed) == 0 {
+		return nil
+	}
+	if key == nil {
+		return errors.New("its pattern is sealed and there is no key")
+	}
+	pattern, err := key.Unseal(m.sealedName(), m.Sealed)
+	m.Multiline = string(pattern)
+	return err
+}
+
+func (m meta) source() Source {
+	return Source{Group: m.Group, Stream: m.Stream, ID: m.Source, TaskID: m.TaskID, Container: m.Container}
 }
 
 func (m meta) pattern() (*regexp.Regexp, error) {

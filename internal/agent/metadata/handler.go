@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A handler answers one task's requests.
@@ -29,7 +30,7 @@ func (h *handler) route(w http.ResponseWriter, r *http.Request) {
 		h.byTask(w, r, rest)
 	case "v1":
 		if rest == "credentials" {
-			credentials(w, "CredentialsV1Request", r.URL.Query().Get("id"))
+			h.credentials(w, "CredentialsV1Request", r.URL.Query().Get("id"))
 			return
 		}
 		http.NotFound(w, r)
@@ -82,7 +83,7 @@ func (h *handler) byContainer(w http.ResponseWriter, r *http.Request, v version,
 func (h *handler) byTask(w http.ResponseWriter, r *http.Request, path string) {
 	what, id, _ := strings.Cut(path, "/")
 	if what == "credentials" {
-		credentials(w, "CredentialsV2Request", id)
+		h.credentials(w, "CredentialsV2Request", id)
 		return
 	}
 	if what != "metadata" && what != "stats" {
@@ -135,17 +136,37 @@ func find(task TaskView, id string) (ContainerView, bool) {
 	return task.Containers[i], true
 }
 
-// credentials says, as Amazon's endpoint does, that no role has credentials under this id: the agent hands out none.
-func credentials(w http.ResponseWriter, request, id string) {
-	type failure struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
+// credentialsResponse has the members in the order of Amazon's endpoint.
+type credentialsResponse struct {
+	RoleArn         string `json:"RoleArn"`
+	AccessKeyID     string `json:"AccessKeyId"`
+	SecretAccessKey string `json:"SecretAccessKey"`
+	Token           string `json:"Token"`
+	Expiration      string `json:"Expiration"`
+}
+
+// credentials answers for the task's role, under its own id and no other. The errors are Amazon's.
+func (h *handler) credentials(w http.ResponseWriter, request, id string) {
+	fail := func(status int, code, message string) {
+		writeJSON(w, status, struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		}{code, request + ": " + message})
 	}
 	if id == "" {
-		writeJSON(w, http.StatusBadRequest, failure{"NoIdInRequest", request + ": No Credential ID in the request"})
+		fail(http.StatusBadRequest, "NoIdInRequest", "No Credential ID in the request")
 		return
 	}
-	writeJSON(w, http.StatusBadRequest, failure{"InvalidIdInRequest", request + ": Credentials not found"})
+	c, known := h.server.cfg.Source.Credentials(h.taskID, id)
+	switch {
+	case !known:
+		fail(http.StatusBadRequest, "InvalidIdInRequest", "Credentials not found")
+	case c == nil:
+		fail(http.StatusServiceUnavailable, "CredentialsUninitialized", "Credentials uninitialized for ID")
+	default:
+		writeJSON(w, http.StatusOK, credentialsResponse{RoleArn: c.RoleARN, AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey,
+			Token: c.SessionToken, Expiration: c.Expires.UTC().Truncate(time.Second).Format(time.RFC3339)})
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

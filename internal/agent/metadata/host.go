@@ -23,9 +23,10 @@ func HostAddress(instance string) netip.Addr {
 }
 
 // OpenHost opens the endpoint of all tasks in network mode host, in the namespace of this process. A task is known by the id
-// of a container in the path and by nothing else: taskOf says whose it is, and false unless it is of a task in that
-// mode. The caller must call Run, or Close.
-func (s *Server) OpenHost(ctx context.Context, address netip.Addr, taskOf func(containerID string) (taskID string, ok bool)) (*Endpoint, error) {
+// of a container, or of its credentials, in the path and by nothing else: taskOf says whose it is, and false unless it is of
+// a task in that mode. These ids cannot be guessed, and whoever can read them, in the environment of a process of the task,
+// could as well read its memory. The caller must call Run, or Close.
+func (s *Server) OpenHost(ctx context.Context, address netip.Addr, taskOf func(id string) (taskID string, ok bool)) (*Endpoint, error) {
 	ln, err := network.ListenTCP(ctx, "", netip.AddrPortFrom(address, 80).String())
 	if err != nil {
 		return nil, fmt.Errorf("open metadata endpoint of the host: %w", err)
@@ -33,17 +34,32 @@ func (s *Server) OpenHost(ctx context.Context, address netip.Addr, taskOf func(c
 	return s.hostEndpoint(ln, taskOf), nil
 }
 
-func (s *Server) hostEndpoint(ln net.Listener, taskOf func(containerID string) (taskID string, ok bool)) *Endpoint {
+func (s *Server) hostEndpoint(ln net.Listener, taskOf func(id string) (taskID string, ok bool)) *Endpoint {
 	limiter := rate.NewLimiter(requestRate, requestBurst)
 	return &Endpoint{listener: ln, handler: limited(limiter, func(w http.ResponseWriter, r *http.Request) {
-		version, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		if version != "v3" && version != "v4" { // the others know their task by the socket
+		id, ok := idOf(r)
+		if !ok { // what knows its task by the socket
 			http.NotFound(w, r)
 			return
 		}
-		id, _, _ := strings.Cut(rest, "/")
 		taskID, _ := taskOf(id)
 		h := &handler{server: s, taskID: taskID} // of no task, it answers as for an id that nobody has
 		h.route(w, r)
 	})}
+}
+
+// idOf is the id that names the task in a request, where requests have one.
+func idOf(r *http.Request) (id string, ok bool) {
+	version, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	switch {
+	case version == "v3" || version == "v4":
+		id, _, _ = strings.Cut(rest, "/")
+		return id, true
+	case version == "v2":
+		what, id, _ := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
+		return id, what == "credentials"
+	case version == "v1" && rest == "credentials":
+		return r.URL.Query().Get("id"), true
+	}
+	return "", false
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"berth.dev/berth/internal/agent/credentials"
 	"berth.dev/berth/internal/agent/metadata"
 )
 
@@ -26,10 +27,16 @@ func TestTheHostsEndpointKnowsTasksByContainer(t *testing.T) {
 	host := from.tasks[task1]
 	host.Network = &metadata.NetworkView{Mode: "host"}
 	from.tasks[task1] = host
+	from.credentials = map[string]map[string]*credentials.Credentials{
+		task1: {"c1": {AccessKeyID: "ASIA1"}}, task2: {"c2": {AccessKeyID: "ASIA2"}},
+	}
 	server := metadata.New(metadata.Config{Source: from})
 	address := metadata.HostAddress(rand.Text())
 	endpoint, err := server.OpenHost(t.Context(), address, func(id string) (string, bool) {
-		return task1, id == app || id == setup // and not other, whose task has another mode
+		if id != app && id != setup && id != "c1" { // and not other, whose task has another mode
+			return "", false
+		}
+		return task1, true
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +70,12 @@ func TestTheHostsEndpointKnowsTasksByContainer(t *testing.T) {
 		"/v4/" + task1:                 {404, "unable to get"},
 		"/v4/":                         {404, "unable to get"},
 		"/v2/metadata":                 {404, ""},
-		"/v2/credentials/x":            {404, ""},
+		"/v2/credentials/c1":           {200, `"AccessKeyId":"ASIA1"`},
+		"/v1/credentials?id=c1":        {200, `"AccessKeyId":"ASIA1"`},
+		"/v2/credentials/c2":           {400, "InvalidIdInRequest"},
+		"/v2/credentials/" + app:       {400, "InvalidIdInRequest"},
+		"/v2/credentials":              {400, "NoIdInRequest"},
+		"/v4/c1":                       {404, "unable to get"},
 		"/":                            {404, ""},
 	} {
 		if status, body := fetch(path); status != want.status || !strings.Contains(body, want.has) {

@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"berth.dev/berth/internal/agent/credentials"
 	"berth.dev/berth/internal/agent/metadata"
 	"berth.dev/berth/internal/agent/network"
 )
@@ -34,6 +35,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type source struct {
 	tasks map[string]metadata.TaskView
 	stats map[string]metadata.Stats
+	// credentials by the id under which its task asks; nil while there are none.
+	credentials map[string]map[string]*credentials.Credentials
+}
+
+func (s source) Credentials(taskID, id string) (*credentials.Credentials, bool) {
+	c, ok := s.credentials[taskID][id]
+	return c, ok
 }
 
 func (s source) Task(id string) (metadata.TaskView, bool) { t, ok := s.tasks[id]; return t, ok }
@@ -311,4 +319,37 @@ func namespace(t *testing.T) string {
 	ip("-n", name, "link", "set", "lo", "up")
 	ip("-n", name, "addr", "add", network.MetadataAddress+"/32", "dev", "lo")
 	return "/run/netns/" + name
+}
+
+// TestCredentialsAreTheTasksOwn: under its own id, to itself, in Amazon's form.
+func TestCredentialsAreTheTasksOwn(t *testing.T) {
+	const id1, id2 = "11111111-0000-4000-8000-000000000001", "22222222-0000-4000-8000-000000000002"
+	from := example()
+	from.credentials = map[string]map[string]*credentials.Credentials{
+		task1: {id1: {RoleARN: "arn:aws:iam::123456789012:role/app", AccessKeyID: "ASIA1", SecretAccessKey: "s3cret", SessionToken: "t0ken", Expires: at(7)}},
+		task2: {id2: nil},
+	}
+	server := metadata.New(metadata.Config{Source: from})
+	whole := `{"RoleArn":"arn:aws:iam::123456789012:role/app","AccessKeyId":"ASIA1","SecretAccessKey":"s3cret","Token":"t0ken","Expiration":"2026-11-22T10:00:07Z"}`
+	for _, c := range []struct {
+		task, path string
+		status     int
+		body       string
+	}{
+		{task1, "/v2/credentials/" + id1, 200, whole},
+		{task1, "/v2/credentials/" + id1 + "/", 200, whole},
+		{task1, "/v1/credentials?id=" + id1, 200, whole},
+		{task1, "/v2/credentials/" + id2, 400, `{"code":"InvalidIdInRequest","message":"CredentialsV2Request: Credentials not found"}`},
+		{task2, "/v2/credentials/" + id1, 400, `{"code":"InvalidIdInRequest","message":"CredentialsV2Request: Credentials not found"}`},
+		{task2, "/v2/credentials/" + id2, 503, `{"code":"CredentialsUninitialized","message":"CredentialsV2Request: Credentials uninitialized for ID"}`},
+		{task2, "/v1/credentials?id=" + id2, 503, `{"code":"CredentialsUninitialized","message":"CredentialsV1Request: Credentials uninitialized for ID"}`},
+	} {
+		r := get(t, server.Handler(c.task), c.path)
+		if got := body(t, r); r.StatusCode != c.status || got != c.body {
+			t.Errorf("%s of %s: %d %s, want %d %s", c.path, c.task, r.StatusCode, got, c.status, c.body)
+		}
+		if r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %v", c.path, r.Header)
+		}
+	}
 }

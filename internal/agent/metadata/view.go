@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"time"
+
+	"berth.dev/berth/internal/agent/credentials"
 )
 
 // Source is where answers come from. It is asked by many goroutines at once.
@@ -12,6 +14,9 @@ type Source interface {
 	Task(taskID string) (TaskView, bool)
 	// Stats returns the newest statistics of a container, or an error when there are none (yet, or any more).
 	Stats(ctx context.Context, containerID string) (Stats, error)
+	// Credentials returns those of the task's role, nil while there are none, when id is that under which the task's
+	// containers ask for them, and false for every other id.
+	Credentials(taskID, id string) (c *credentials.Credentials, known bool)
 }
 
 // TaskView is what a task may know about itself. Zero values are left out of answers.

@@ -64,6 +64,11 @@ type Spec struct {
 	ReadonlyRootfs bool
 
 	Mounts []Mount
+	// SecretsDir is a directory of the host, on a tmpfs, with what must not be in a Spec: the file "env" holds variables
+	// as NAME=value with a NUL after each, which the container's process, and every program that Exec runs, gets in
+	// addition to Env and before it. The directory and everything in it becomes the container's user's when the container
+	// starts; it must exist then. Empty is none.
+	SecretsDir string `json:",omitempty"`
 	// ShmBytes is the size of /dev/shm; zero is Docker's 64 MiB.
 	ShmBytes int64
 	Devices  []Device

@@ -40,6 +40,8 @@ func (s Spec) Validate() error {
 		return bad("no command specified")
 	case s.Cwd != "" && !path.IsAbs(s.Cwd):
 		return bad("the working directory %q is invalid, it needs to be an absolute path", s.Cwd)
+	case s.SecretsDir != "" && !path.IsAbs(s.SecretsDir):
+		return bad("the directory of secrets %q is not an absolute path", s.SecretsDir)
 	case s.Swappiness != nil && (*s.Swappiness < 0 || *s.Swappiness > 100):
 		return bad("swappiness %d is not between 0 and 100", *s.Swappiness)
 	}

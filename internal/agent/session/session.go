@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -257,42 +256,4 @@ func decode(in []*nodeapi.Assignment) ([]model.Assignment, error) {
 		}
 	}
 	return out, nil
-}
-
-// Refused is an answer that trying again does not change. Its text is AWS's.
-type Refused struct{ Text string }
-
-// Error returns the text.
-func (r *Refused) Error() string { return r.Text }
-
-// EnsureLogStream makes a log stream. A *Refused is for the user to read;
-// other errors mean that the control plane was not reached.
-func (c *Client) EnsureLogStream(ctx context.Context, group, stream string, createGroup bool) error {
-	answer, err := c.node.EnsureLogStream(ctx, &nodeapi.EnsureLogStreamRequest{Group: group, Stream: stream, CreateGroup: createGroup}, grpc.WaitForReady(true))
-	if err != nil {
-		return err
-	}
-	return refused(answer.GetRefusal())
-}
-
-// DeliverLogs stores a container's lines; it returns when they are durable.
-func (c *Client) DeliverLogs(ctx context.Context, group, stream, source string, events []*nodeapi.LogEvent) error {
-	answer, err := c.node.DeliverLogs(ctx, &nodeapi.DeliverLogsRequest{Group: group, Stream: stream, Source: source, Events: events})
-	if err != nil {
-		return err
-	}
-	return refused(answer.GetRefusal())
-}
-
-func refused(text string) error {
-	if text == "" {
-		return nil
-	}
-	return &Refused{Text: text}
-}
-
-// IsRefused reports whether err is the control plane's final no.
-func IsRefused(err error) bool {
-	var r *Refused
-	return errors.As(err, &r)
 }

@@ -306,17 +306,18 @@ func TestLogs_Refused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		c := run(t, s, newTasks())
-		if err := c.DeliverLogs(t.Context(), "g", "s", "c", nil); err != nil {
+		to := session.LogStream{Group: "g", Name: "s", TaskID: "t", Container: "app"}
+		if err := c.DeliverLogs(t.Context(), to, "c", nil); err != nil {
 			t.Error(err)
 		}
 		s.refusal = "ResourceNotFoundException: no group"
-		for _, err := range []error{c.DeliverLogs(t.Context(), "g", "s", "c", nil), c.EnsureLogStream(t.Context(), "g", "s", false)} {
+		for _, err := range []error{c.DeliverLogs(t.Context(), to, "c", nil), c.EnsureLogStream(t.Context(), to, false)} {
 			if !session.IsRefused(err) || err.Error() != s.refusal {
 				t.Errorf("got %v", err)
 			}
 		}
 		s.refusal = "unavailable"
-		if err := c.EnsureLogStream(t.Context(), "g", "s", false); err == nil || session.IsRefused(err) {
+		if err := c.EnsureLogStream(t.Context(), to, false); err == nil || session.IsRefused(err) {
 			t.Errorf("what may be tried again is refused: %v", err)
 		}
 	})

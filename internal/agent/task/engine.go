@@ -68,7 +68,7 @@ func DefaultLimits() Limits {
 	return Limits{Pull: 2 * time.Hour, Create: 4 * time.Minute, Start: 3 * time.Minute, Drain: 5 * time.Second}
 }
 
-// Config is what an Engine is made of. All but Bridge and Credentials is required.
+// Config is what an Engine is made of. All but Bridge, Roles and what they need is required.
 type Config struct {
 	Runtime runtime.Runtime
 	Network Network
@@ -81,8 +81,14 @@ type Config struct {
 	// Report is told every change of a task's observed state, after the journal
 	// has it. It must not block.
 	Report func(taskID string, observed model.TaskObserved)
-	// Credentials finds a registry login by its repositoryCredentials parameter.
-	Credentials func(parameter string) (*runtime.Auth, error)
+	// Roles does what tasks' roles are for; without it tasks that have one fail
+	// to start.
+	Roles Roles
+	// SecretsDir is where Roles keeps what it fetched (secrets.ContainerDir).
+	SecretsDir string
+	// TaskEndpoint says that Endpoints also answers for the AWS API, so that
+	// containers are told its address.
+	TaskEndpoint bool
 	// HostMetadata is the address of the metadata endpoint for tasks in network
 	// mode host, which have no namespace to answer in: an address of the host,
 	// with a port when that is not 80.
@@ -110,6 +116,9 @@ type Engine struct {
 
 // New returns an Engine. Nothing happens before Run.
 func New(cfg Config) *Engine {
+	if cfg.Roles == nil {
+		cfg.Roles = noRoles{}
+	}
 	if cfg.Bridge == nil {
 		cfg.Bridge = noBridge{}
 	}
@@ -118,6 +127,7 @@ func New(cfg Config) *Engine {
 		layout: layout{
 			dir: cfg.Dir, nofile: cfg.MaxOpenFiles, netns: cfg.Network.NetNSPath,
 			hostNetNS: cfg.Bridge.HostNetNSPath(), hostMetadata: cfg.HostMetadata,
+			secrets: cfg.SecretsDir, endpoint: cfg.TaskEndpoint,
 		},
 		tasks:  map[string]*runner{},
 		spawn:  make(chan *runner, 1024),
@@ -201,6 +211,9 @@ func (e *Engine) sweep(ctx context.Context, records []Record) error {
 			e.swept(ctx, "network interface", id, e.cfg.Network.Detach(ctx, id))
 		}
 	}
+	if err := e.cfg.Roles.Sweep(tasks); err != nil {
+		e.swept(ctx, "secrets", e.cfg.SecretsDir, err)
+	}
 	if err := e.layout.sweep(tasks); err != nil {
 		e.swept(ctx, "directory", e.cfg.Dir, err)
 	}
@@ -214,14 +227,6 @@ func (e *Engine) swept(ctx context.Context, kind, id string, err error) {
 		return
 	}
 	e.cfg.Log.WarnContext(ctx, "removed something that no task owns", "kind", kind, "id", id)
-}
-
-// credentials finds a registry login.
-func (e *Engine) credentials(parameter string) (*runtime.Auth, error) {
-	if e.cfg.Credentials == nil {
-		return nil, fmt.Errorf("this host has no registry credentials, so not %s", parameter)
-	}
-	return e.cfg.Credentials(parameter)
 }
 
 // Loaded is closed when the journal was read and Assign may be called.
@@ -303,18 +308,25 @@ func (e *Engine) Task(taskID string) (View, bool) {
 	return *r.view.Load(), true
 }
 
-// HostTask returns the task in network mode host of which the container is.
-func (e *Engine) HostTask(runtimeID string) (taskID string, ok bool) {
+// HostTask returns the task in network mode host of which a container, or the
+// credentials, have an id.
+func (e *Engine) HostTask(id string) (taskID string, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for id, r := range e.tasks {
-		a := r.view.Load().Assignment
-		if modeOf(a) != modeHost {
+	if id == "" {
+		return "", false
+	}
+	for taskID, r := range e.tasks {
+		v := r.view.Load()
+		if modeOf(v.Assignment) != modeHost {
 			continue
 		}
-		for _, c := range a.Task.Containers {
-			if c.RuntimeID == runtimeID {
-				return id, true
+		if v.State.CredentialsID == id {
+			return taskID, true
+		}
+		for _, c := range v.Assignment.Task.Containers {
+			if c.RuntimeID == id {
+				return taskID, true
 			}
 		}
 	}

@@ -32,6 +32,7 @@ type EventKind string
 const (
 	EventAttached  EventKind = "attached"
 	EventPrepared  EventKind = "prepared"
+	EventFetched   EventKind = "fetched"
 	EventPulling   EventKind = "pulling"
 	EventPulled    EventKind = "pulled"
 	EventCreated   EventKind = "created"
@@ -76,6 +77,8 @@ func applyTask(s *State, e Event) {
 		s.connected(e.At)
 	case EventPrepared:
 		s.Prepared, s.CgroupPath = true, e.Path
+	case EventFetched:
+		s.Fetched = true
 	case EventReleased:
 		s.Released = true
 	case EventFailed:

@@ -65,13 +65,10 @@ func TestEngine_FailsToStart(t *testing.T) {
 		{name: "a pull never ends", task: one("t1"),
 			fault: fake.Fault{Verb: fake.EnsureImage, Mode: fake.HangBefore}, after: 2 * time.Hour,
 			want: "CannotPullContainerError: context deadline exceeded"},
-		{name: "no registry login on this host", task: private,
-			want: "ResourceInitializationError: unable to pull secrets or registry auth: this host has no registry credentials, so not login"},
-		{name: "not this registry login", task: private,
-			change: func(h *host) {
-				h.credentials = func(p string) (*runtime.Auth, error) { return nil, fmt.Errorf("%s is not known", p) }
-			},
-			want: "ResourceInitializationError: unable to pull secrets or registry auth: login is not known"},
+		{name: "no registry login", task: private, change: func(h *host) { h.roles.err = errRefused }, want: errRefused.Error(), ofTask: true},
+		{name: "no secrets", task: secretive("t1"), change: func(h *host) { h.roles.err = errRefused }, want: errRefused.Error(), ofTask: true},
+		{name: "no task role", task: withRole("t1"), change: func(h *host) { h.roles.err = errRefused }, want: errRefused.Error(), ofTask: true},
+		{name: "the execution role may not pull", task: ofECR("t1"), change: func(h *host) { h.roles.pullErr = errRefused }, want: errRefused.Error()},
 		{name: "create fails", task: one("t1"), fault: fake.Fault{Verb: fake.Create, Err: errors.New("no snapshot")},
 			want: "CannotCreateContainerError: no snapshot"},
 		{name: "create hangs", task: one("t1"), fault: fake.Fault{Verb: fake.Create, Mode: fake.HangAfter}, after: 4 * time.Minute,

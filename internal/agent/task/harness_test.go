@@ -30,9 +30,9 @@ type host struct {
 	journal *memJournal
 	network *memNetwork
 
-	logs        task.Logs
-	endpoints   task.Endpoints
-	credentials func(string) (*runtime.Auth, error)
+	logs      task.Logs
+	endpoints task.Endpoints
+	roles     *memRoles
 
 	mu      sync.Mutex
 	reports map[string][]model.TaskObserved
@@ -52,6 +52,7 @@ func newHost(t *testing.T) *host {
 		network: &memNetwork{attached: map[string]bool{}},
 		reports: map[string][]model.TaskObserved{},
 		logs:    noLogs{}, endpoints: noEndpoints{},
+		roles: &memRoles{fetched: map[string]bool{}},
 	}
 	h.world.AddImage(runtime.Image{Ref: "app:1", Cmd: []string{"/app"}})
 	h.begin()
@@ -80,7 +81,7 @@ func (h *host) beginOnce() {
 	}
 	h.engine = task.New(task.Config{
 		Runtime: mortal{rt}, Network: h.network, Bridge: bridge, HostMetadata: "127.170.0.1", Logs: h.logs, Endpoints: h.endpoints,
-		Journal: mortalJournal{h.journal, rt}, Report: h.report, Credentials: h.credentials, Dir: h.dir, MaxOpenFiles: 65535,
+		Journal: mortalJournal{h.journal, rt}, Report: h.report, Roles: h.roles, SecretsDir: "/run/secrets", TaskEndpoint: true, Dir: h.dir, MaxOpenFiles: 65535,
 		Limits: task.DefaultLimits(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -292,6 +293,88 @@ func (n *memNetwork) empty() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.attached) == 0
+}
+
+// memRoles is the control plane as tasks' roles know it, and a tmpfs.
+type memRoles struct {
+	mu      sync.Mutex
+	fetched map[string]bool
+	calls   []string
+	err     error         // of Fetch
+	pullErr error         // of AuthorizePull
+	away    chan struct{} // Fetch waits until it is closed; nil: not at all
+}
+
+func (r *memRoles) Fetch(ctx context.Context, a *model.Assignment) error {
+	r.mu.Lock()
+	r.calls = append(r.calls, "fetch "+a.Task.ID)
+	away := r.away
+	r.mu.Unlock()
+	if away != nil {
+		select {
+		case <-away:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fetched[a.Task.ID] = r.err == nil
+	return r.err
+}
+
+func (r *memRoles) Resume(a *model.Assignment) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, "resume "+a.Task.ID)
+	return r.fetched[a.Task.ID]
+}
+
+func (r *memRoles) AuthorizePull(_ context.Context, a *model.Assignment, container string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, "pull "+a.Task.ID+" "+container)
+	return r.pullErr
+}
+
+func (r *memRoles) Login(taskID, container string) *runtime.Auth {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.fetched[taskID] {
+		return nil
+	}
+	return &runtime.Auth{Username: container, Password: "p"}
+}
+
+func (r *memRoles) Forget(taskID string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fetched[taskID] {
+		r.calls = append(r.calls, "forget "+taskID)
+	}
+	delete(r.fetched, taskID)
+	return nil
+}
+
+func (r *memRoles) Sweep(known map[string]bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.fetched {
+		if !known[id] {
+			delete(r.fetched, id)
+		}
+	}
+	return nil
+}
+
+// heard returns what was asked since the last time.
+func (r *memRoles) heard() []string {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.calls
+	r.calls = nil
+	return out
 }
 
 type noLogs struct{}

@@ -18,6 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"berth.dev/berth/internal/agent/credentials"
 	"berth.dev/berth/internal/agent/metadata"
 	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime"
@@ -196,6 +197,8 @@ func (s taskSource) Task(id string) (metadata.TaskView, bool) {
 	}
 	return out, true
 }
+
+func (s taskSource) Credentials(string, string) (*credentials.Credentials, bool) { return nil, false }
 
 func (s taskSource) Stats(context.Context, string) (metadata.Stats, error) {
 	return metadata.Stats{}, errors.New("there are none")

@@ -16,6 +16,7 @@ type StepKind string
 const (
 	StepAttach  StepKind = "attach"  // make the network interface
 	StepPrepare StepKind = "prepare" // make cgroup, volumes and files
+	StepFetch   StepKind = "fetch"   // get what the task's roles give it
 	StepPull    StepKind = "pull"    // find the image
 	StepCreate  StepKind = "create"  // make the container
 	StepConnect StepKind = "connect" // give the container its place on the bridge network
@@ -177,6 +178,9 @@ func (p *planner) planStart() {
 	if !p.s.Prepared && p.MayStart {
 		p.step(Step{Kind: StepPrepare})
 	}
+	if p.fetching() && p.MayStart {
+		p.step(Step{Kind: StepFetch})
+	}
 	for i := range p.s.Containers {
 		p.planContainerStart(&p.s.Containers[i], p.def(i))
 	}
@@ -202,11 +206,14 @@ func (p *planner) planContainerStart(c *ContainerState, def *model.ContainerDefi
 	}
 	switch c.Phase {
 	case PhaseNone:
-		p.step(Step{Kind: StepPull, Container: c.Name})
+		// Only a login has to be there first: images are found while secrets are fetched.
+		if def.RepositoryCredentials == nil || !p.fetching() {
+			p.step(Step{Kind: StepPull, Container: c.Name})
+		}
 	case PhasePulled:
 		// The container names the namespace that it will join; only its start
 		// needs it to be there.
-		if p.s.Prepared {
+		if p.s.Prepared && !p.fetching() {
 			p.step(Step{Kind: StepCreate, Container: c.Name})
 		}
 	case PhaseCreated:
@@ -280,8 +287,13 @@ func (p *planner) planStop() {
 			p.step(Step{Kind: StepRemove, Container: c.Name})
 		}
 	}
-	if !removed || p.Busy[Step{Kind: StepAttach}.subject()] || p.Busy[Step{Kind: StepPrepare}.subject()] {
+	if !removed {
 		return
+	}
+	for _, kind := range [...]StepKind{StepAttach, StepPrepare, StepFetch} {
+		if p.Busy[Step{Kind: kind}.subject()] {
+			return
+		}
 	}
 	if !p.s.Released {
 		p.step(Step{Kind: StepRelease})

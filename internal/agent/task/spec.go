@@ -13,7 +13,10 @@ import (
 	"berth.dev/berth/internal/agent/dns"
 	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/agent/secrets"
+	"berth.dev/berth/internal/agent/tunnel"
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/rules/taskspec"
 )
 
 // Docker's defaults that ECS shows to users.
@@ -37,6 +40,8 @@ type layout struct {
 
 	hostNetNS    string // the name of the host's namespace
 	hostMetadata string // where metadata answers in network mode host
+	secrets      string // where what was fetched for tasks is
+	endpoint     bool   // the AWS API answers beside metadata
 }
 
 // netnsOf is the namespace that a container joins, or nothing.
@@ -59,6 +64,22 @@ func (l layout) metadata(a *model.Assignment) string {
 		return "http://" + l.hostMetadata
 	}
 	return "http://" + network.MetadataAddress
+}
+
+// api is where a container finds the AWS API; empty when it does not.
+func (l layout) api(a *model.Assignment, def *model.ContainerDefinition) string {
+	address := network.MetadataAddress
+	switch modeIn(a, def) {
+	case modeNone:
+		return ""
+	case modeHost:
+		address, _, _ = strings.Cut(l.hostMetadata, ":")
+	}
+	parsed, err := netip.ParseAddr(address)
+	if err != nil || !l.endpoint || !taskspec.WantsTaskEndpoint(def) {
+		return ""
+	}
+	return tunnel.URL(parsed)
 }
 
 func (l layout) task(taskID string) string      { return filepath.Join(l.dir, "tasks", taskID) }
@@ -123,6 +144,14 @@ func buildSpec(a *model.Assignment, s *State, l layout, name string, log runtime
 	}
 	spec.Mounts = append(mounts, etcMounts(a, l, name)...)
 	spec.Mounts = append(spec.Mounts, tmpfsMounts(def)...)
+	if spec.SecretsDir = secrets.ContainerDir(l.secrets, a.Task.ID, def); spec.SecretsDir != "" {
+		if target, wanted := taskspec.SecretFilesDir(def); wanted {
+			spec.Mounts = append(spec.Mounts, runtime.Mount{
+				Type: runtime.MountBind, Source: filepath.Join(spec.SecretsDir, secrets.FilesDir), Target: target, ReadOnly: true,
+				Options: []string{"nosuid", "nodev", "noexec"},
+			})
+		}
+	}
 	return spec, nil
 }
 
@@ -169,6 +198,12 @@ func environment(a *model.Assignment, s *State, l layout, def *model.ContainerDe
 		"ECS_CONTAINER_METADATA_URI_V4="+metadata+"/v4/"+id,
 		"ECS_AGENT_URI="+metadata+"/api/"+id,
 	)
+	if api := l.api(a, def); api != "" {
+		env = append(env, "AWS_ENDPOINT_URL="+api)
+	}
+	if s.CredentialsID != "" {
+		env = append(env, credentialsVariable(a, metadata, s.CredentialsID))
+	}
 	for _, link := range linksOf(a, s, def) {
 		env = append(env, link.environment(def.Name)...)
 	}
@@ -176,6 +211,17 @@ func environment(a *model.Assignment, s *State, l layout, def *model.ContainerDe
 		env = append(env, kv.Name+"="+kv.Value)
 	}
 	return env
+}
+
+// credentialsVariable tells a container where the credentials of its task's
+// role are: at the address that SDKs know by heart, or in network mode host,
+// where that is not the task's, at a URL.
+func credentialsVariable(a *model.Assignment, metadata, id string) string {
+	path := "/v2/credentials/" + id
+	if modeOf(a) == modeHost {
+		return "AWS_CONTAINER_CREDENTIALS_FULL_URI=" + metadata + path
+	}
+	return "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=" + path
 }
 
 // hostname is the one EC2 gives to an interface's private address, or as

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/base/ident"
 	"berth.dev/berth/internal/model"
 )
 
@@ -31,7 +32,11 @@ type State struct {
 	CgroupPath string `json:"cgroupPath,omitempty"`
 	Attached   bool   `json:"attached,omitempty"` // the network interface exists
 	NetNSPath  string `json:"netnsPath,omitempty"`
-	Released   bool   `json:"released,omitempty"` // network, cgroup and volumes are gone
+	Fetched    bool   `json:"fetched,omitempty"` // what the task's roles give it is there
+	// CredentialsID is under what the task's containers ask for the credentials
+	// of its role; empty for a task without one. It cannot be guessed.
+	CredentialsID string `json:"credentialsId,omitempty"`
+	Released      bool   `json:"released,omitempty"` // network, cgroup and volumes are gone
 
 	// StopCode and StoppedReason are this node's own decision to end the task.
 	StopCode      string `json:"stopCode,omitempty"`
@@ -82,6 +87,9 @@ func NewState(a *model.Assignment) State {
 	s := State{Status: model.TaskProvisioning}
 	if a.NetworkInterface == nil {
 		s.Status = model.TaskPending
+	}
+	if a.TaskDefinition.TaskRoleARN != "" {
+		s.CredentialsID = ident.UUID()
 	}
 	for i := range a.TaskDefinition.ContainerDefinitions {
 		s.Containers = append(s.Containers, ContainerState{Name: a.TaskDefinition.ContainerDefinitions[i].Name})

@@ -38,6 +38,14 @@ func (r *runner) begin(ctx context.Context, step Step) {
 			r.finish(ctx, subject, job.attach(stepCtx, serveCtx))
 		})
 		return
+	case StepFetch:
+		fetchCtx, cancel := context.WithCancel(ctx)
+		r.awaits[subject] = cancel
+		r.wg.Go(func() {
+			defer cancel()
+			r.finish(ctx, subject, job.fetch(fetchCtx))
+		})
+		return
 	case StepPull:
 		r.commit(Apply(&r.a, r.s, Event{Kind: EventPulling, At: time.Now(), Container: step.Container}))
 		pullCtx, cancel := context.WithTimeout(ctx, r.e.cfg.Limits.Pull)
@@ -226,12 +234,17 @@ func taskLimits(a *model.Assignment) runtime.Task {
 func (j *job) pull(ctx context.Context) *Event {
 	def := j.def()
 	request := runtime.ImageRequest{Ref: def.Image}
-	if def.RepositoryCredentials != nil {
-		auth, err := j.r.e.credentials(def.RepositoryCredentials.CredentialsParameter)
-		if err != nil {
-			return j.failed("ResourceInitializationError: unable to pull secrets or registry auth: %v", err)
+	if isECR(def.Image) {
+		err := j.r.e.cfg.Roles.AuthorizePull(ctx, &j.a, def.Name)
+		switch {
+		case err != nil && errors.Is(ctx.Err(), context.Canceled):
+			return nil // the task stops
+		case err != nil:
+			return j.failed("%v", err)
 		}
-		request.Auth = auth
+	}
+	if def.RepositoryCredentials != nil {
+		request.Auth = j.r.e.cfg.Roles.Login(j.a.Task.ID, def.Name)
 	}
 	image, err := j.r.e.cfg.Runtime.EnsureImage(ctx, request)
 	var pull *runtime.PullError
@@ -371,6 +384,9 @@ func (j *job) release(ctx context.Context) *Event {
 			}
 		}
 		if err := j.r.e.cfg.Runtime.RemoveTask(ctx, j.a.Task.ID); err != nil {
+			return err
+		}
+		if err := j.r.e.cfg.Roles.Forget(j.a.Task.ID); err != nil {
 			return err
 		}
 		return j.r.e.layout.remove(j.a.Task.ID)

@@ -22,6 +22,7 @@ type watchedRun struct {
 // knows which containers run and how the others ended.
 func (r *runner) adopt(ctx context.Context) {
 	defer r.adoptNetwork(ctx)
+	r.adoptRoles()
 	for i := range r.s.Containers {
 		c := r.s.Containers[i]
 		// What the journal says has ended may have been restarted just before

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"berth.dev/berth/internal/agent/firewall"
 	"berth.dev/berth/internal/agent/lb"
@@ -89,12 +89,22 @@ func (n networks) List(ctx context.Context) ([]string, error) {
 }
 
 // logs gives containers their log streams.
-type logs struct{ driver *logdriver.Driver }
+type logs struct {
+	driver *logdriver.Driver
+	// secrets are options that a task's execution role fetched.
+	secrets func(taskID, container string) map[string]string
+}
 
 var _ task.Logs = logs{}
 
 func (l logs) Prepare(ctx context.Context, a *model.Assignment, def *model.ContainerDefinition, runtimeID string) (runtime.Log, error) {
-	options, err := logdriver.ParseOptions(def.LogConfiguration.Options, "")
+	given, secret := maps.Clone(def.LogConfiguration.Options), l.secrets(a.Task.ID, def.Name)
+	maps.Copy(given, secret)
+	options, err := logdriver.ParseOptions(given, "")
+	if err != nil && len(secret) > 0 {
+		// Not wrapped: it may quote a value.
+		err = errors.New("the options of the log driver and its secretOptions do not make a valid configuration")
+	}
 	if err != nil {
 		return runtime.Log{}, fmt.Errorf("ResourceInitializationError: failed to validate logger args: %w", err)
 	}
@@ -146,26 +156,23 @@ var _ logdriver.Sink = sink{}
 
 // EnsureStream waits for a control plane that is away, as deliveries do: a
 // task whose start has begun does not fail because the server starts again.
-func (s sink) EnsureStream(ctx context.Context, group, stream string, createGroup bool) error {
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := s.client.EnsureLogStream(ctx, group, stream, createGroup)
-		if err == nil || session.IsRefused(err) {
-			return final(err)
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return err
-		}
-	}
+func (s sink) EnsureStream(ctx context.Context, of logdriver.Source, createGroup bool) error {
+	_, err := session.Insist(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.client.EnsureLogStream(ctx, streamOf(of), createGroup)
+	})
+	return final(err)
 }
 
-func (s sink) Deliver(ctx context.Context, group, stream, source string, events []logdriver.Event) error {
+func streamOf(s logdriver.Source) session.LogStream {
+	return session.LogStream{Group: s.Group, Name: s.Stream, TaskID: s.TaskID, Container: s.Container}
+}
+
+func (s sink) Deliver(ctx context.Context, of logdriver.Source, events []logdriver.Event) error {
 	out := make([]*nodeapi.LogEvent, len(events))
 	for i, e := range events {
 		out[i] = &nodeapi.LogEvent{Seq: e.Seq, TimestampMs: e.Timestamp.UnixMilli(), Message: e.Message}
 	}
-	return final(s.client.DeliverLogs(ctx, group, stream, source, out))
+	return final(s.client.DeliverLogs(ctx, streamOf(of), of.ID, out))
 }
 
 // final gives the control plane's no the class that the driver acts upon.

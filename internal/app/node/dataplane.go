@@ -15,6 +15,7 @@ import (
 	"berth.dev/berth/internal/agent/lb"
 	"berth.dev/berth/internal/agent/logdriver"
 	"berth.dev/berth/internal/agent/network"
+	"berth.dev/berth/internal/agent/seal"
 	"berth.dev/berth/internal/agent/session"
 	"berth.dev/berth/internal/app/instance"
 	"berth.dev/berth/internal/base/telemetry"
@@ -41,7 +42,7 @@ func (p *dataPlane) connect(client *session.Client) {
 	p.report, p.accessLogs.client = client.Observe, client
 }
 
-func newDataPlane(cfg Config, manager *network.Manager) (*dataPlane, error) {
+func newDataPlane(cfg Config, manager *network.Manager, key *seal.Key, roles *roles) (*dataPlane, error) {
 	p := &dataPlane{log: room(cfg.Log, "app/node")}
 	p.firewall = firewall.New(firewall.Config{Network: manager, Log: room(cfg.Log, "agent/firewall")})
 	p.resolver = dns.New(dns.Config{Region: cfg.Region, HostAddress: cfg.hostResolver(p.log), Log: room(cfg.Log, "agent/dns")})
@@ -51,12 +52,13 @@ func newDataPlane(cfg Config, manager *network.Manager) (*dataPlane, error) {
 		return nil, err
 	}
 	p.documents, err = documents.Open(documents.Config{
-		Dir: cfg.Instance.Path("agent", "documents"), Log: room(cfg.Log, "agent/documents"),
+		Dir: cfg.Instance.Path("agent", "documents"), Key: key, Log: room(cfg.Log, "agent/documents"),
 		Consumers: map[string]documents.Consumer{
 			model.DocumentVPC:           p.resolver.ApplyVPCs,
 			model.DocumentInterface:     p.firewall.ApplyInterfaces,
 			model.DocumentSecurityGroup: p.firewall.ApplyGroups,
 			model.DocumentZone:          p.resolver.Apply,
+			model.DocumentSecrets:       roles.applySecrets,
 			model.DocumentLoadBalancer: func(ctx context.Context, docs map[string]json.RawMessage) error {
 				p.balancers.Apply(ctx, docs)
 				return p.firewall.ApplyLoadBalancers(ctx, docs)

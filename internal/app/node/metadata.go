@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"berth.dev/berth/internal/agent/credentials"
 	"berth.dev/berth/internal/agent/dns"
 	"berth.dev/berth/internal/agent/metadata"
 	"berth.dev/berth/internal/agent/network"
@@ -24,6 +25,7 @@ import (
 type metadataSource struct {
 	tasks      *task.Engine
 	containers runtime.Runtime
+	roles      *roles
 
 	mu      sync.Mutex
 	samples map[string]metadata.Sample // the last of each container, for rates
@@ -38,6 +40,15 @@ func (m *metadataSource) Task(taskID string) (metadata.TaskView, bool) {
 		return metadata.TaskView{}, false
 	}
 	return taskView(v), true
+}
+
+// Credentials returns those of a task's role, under their id.
+func (m *metadataSource) Credentials(taskID, id string) (*credentials.Credentials, bool) {
+	v, ok := m.tasks.Task(taskID)
+	if !ok {
+		return nil, false
+	}
+	return m.roles.ofTask(v, id)
 }
 
 func taskView(v task.View) metadata.TaskView {

@@ -21,6 +21,8 @@ import (
 	"berth.dev/berth/internal/agent/metadata"
 	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/agent/runtime/containerd"
+	"berth.dev/berth/internal/agent/seal"
+	"berth.dev/berth/internal/agent/secrets"
 	"berth.dev/berth/internal/agent/session"
 	"berth.dev/berth/internal/agent/task"
 	"berth.dev/berth/internal/app/instance"
@@ -45,10 +47,33 @@ type Config struct {
 	Containerd string
 	// DockerHost is the local Docker engine to look for images in.
 	DockerHost string
+	// TaskEndpoint says how tasks reach the AWS API: TaskEndpointHTTP, or
+	// TaskEndpointNone when their SDKs shall call AWS itself.
+	TaskEndpoint string
 	// CPUUnits and MemoryMiB are what the node offers; zero is what it has.
 	CPUUnits, MemoryMiB int64
 	Version             string
 	Log                 *slog.Logger
+}
+
+// How tasks reach the AWS API.
+const (
+	// TaskEndpointHTTP is an address in the task's own namespace, without TLS:
+	// the connection never leaves the host but inside the node's own to the
+	// control plane, which is mutual TLS.
+	TaskEndpointHTTP = "http"
+	TaskEndpointNone = "none"
+)
+
+// CheckTaskEndpoint refuses what is not one of the two.
+func CheckTaskEndpoint(s string) error {
+	switch s {
+	case TaskEndpointHTTP, TaskEndpointNone:
+		return nil
+	case "https":
+		return errors.New("tasks cannot reach the AWS API with https yet: use http, which stays inside the host, or none")
+	}
+	return fmt.Errorf("the task endpoint %q is neither %s nor %s", s, TaskEndpointHTTP, TaskEndpointNone)
 }
 
 // Dir is where an agent keeps its things.
@@ -65,6 +90,12 @@ func Runtime(i instance.Instance, address, dockerHost string, log *slog.Logger) 
 
 // Run is the life of an agent.
 func Run(ctx context.Context, cfg Config) error {
+	if cfg.TaskEndpoint == "" {
+		cfg.TaskEndpoint = TaskEndpointHTTP
+	}
+	if err := CheckTaskEndpoint(cfg.TaskEndpoint); err != nil {
+		return err
+	}
 	release, err := cfg.Instance.Claim("agent")
 	if err != nil {
 		return err
@@ -108,7 +139,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	plane, err := newDataPlane(cfg, manager)
+	key, err := seal.Open(dir)
+	if err != nil {
+		return err
+	}
+	roles, err := newRoles(cfg, key)
+	if err != nil {
+		return err
+	}
+	plane, err := newDataPlane(cfg, manager, key, roles)
 	if err != nil {
 		return err
 	}
@@ -119,18 +158,20 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	plane.connect(client)
-	driver := logdriver.New(logdriver.Config{Dir: dir + "/logs", Helper: helperPath, Sink: sink{client}, Log: room(cfg.Log, "agent/logdriver")})
-	if err := (logs{driver}).adopt(ctx, containers, room(cfg.Log, "agent/logdriver")); err != nil {
+	roles.connect(client)
+	driver := logdriver.New(logdriver.Config{Dir: dir + "/logs", Helper: helperPath, Sink: sink{client}, Key: key, Log: room(cfg.Log, "agent/logdriver")})
+	output := logs{driver, roles.secrets.LogOptions}
+	if err := output.adopt(ctx, containers, room(cfg.Log, "agent/logdriver")); err != nil {
 		return fmt.Errorf("resuming the delivery of logs: %w", err)
 	}
-	endpoints, connect := newEndpoints(cfg, plane.resolver, containers)
+	endpoints, connect := newEndpoints(cfg, plane.resolver, containers, roles)
 	engine := task.New(task.Config{
 		Runtime: containers, Network: networks{manager, plane.firewall}, Bridge: manager,
 		HostMetadata: metadata.HostAddress(cfg.Instance.ID).String(),
-		Logs:         logs{driver}, Endpoints: endpoints,
+		Logs:         output, Endpoints: endpoints,
+		Roles: roles, SecretsDir: secretsDir(cfg.Instance), TaskEndpoint: cfg.TaskEndpoint == TaskEndpointHTTP,
 		Journal: taskJournal, Report: client.Report,
-		Credentials: registryCredentials{cfg.Instance.Path("registry-credentials.json")}.find,
-		Dir:         dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
+		Dir: dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
 		Log: room(cfg.Log, "agent/task"),
 	})
 	connect(engine)
@@ -153,11 +194,13 @@ func Run(ctx context.Context, cfg Config) error {
 		"metadata": func(ctx context.Context) error {
 			return endpoints.serveHost(ctx, cfg.Instance.ID, engine, room(cfg.Log, "agent/metadata"))
 		},
-		"documents": plane.documents.Run,
-		"resolver":  plane.serveHost,
-		"logdriver": driver.Run,
-		"tasks":     engine.Run,
-		"session":   func(ctx context.Context) error { return client.Run(ctx, engine) },
+		"documents":   plane.documents.Run,
+		"credentials": roles.credentials.Run,
+		"secrets":     roles.followSecrets,
+		"resolver":    plane.serveHost,
+		"logdriver":   driver.Run,
+		"tasks":       engine.Run,
+		"session":     func(ctx context.Context) error { return client.Run(ctx, engine) },
 	} {
 		g.Go(func() error {
 			err := run(ctx)
@@ -258,6 +301,7 @@ func Purge(ctx context.Context, i instance.Instance, containerdAddress string, l
 		part(func(ctx context.Context) error { return purgeContainers(ctx, cfg) }),
 		part(func(ctx context.Context) error { return containerd.StopPrivate(ctx, cfg) }),
 		part(func(ctx context.Context) error { return purgeNetworks(ctx, i, log) }),
+		secrets.Unmount(secretsDir(i)),
 	)
 }
 

@@ -22,17 +22,17 @@ const (
 // prSetChildSubreaper is PR_SET_CHILD_SUBREAPER of prctl(2), which package syscall lacks.
 const prSetChildSubreaper = 36
 
-// Run runs argv (after an optional "--") as the child and returns the code to exit with.
-func Run(argv []string) int {
+// Run runs argv (after an optional "--") as the child, with an environment, and returns the code to exit with.
+func Run(argv, environment []string) int {
 	if len(argv) > 0 && argv[0] == "--" {
 		argv = argv[1:]
 	}
 	if len(argv) == 0 {
 		return fail(exitUsage, "usage: berth-helper init -- command [argument ...]")
 	}
-	path, err := lookPath(argv[0], os.Getenv("PATH"))
+	path, err := LookPath(argv[0], Variable(environment, "PATH"))
 	if err != nil {
-		return failStart(argv[0], err)
+		return FailStart(argv[0], err)
 	}
 	if os.Getpid() != 1 {
 		// In a shared process namespace orphans would go to its process 1 and not to us.
@@ -44,12 +44,12 @@ func Run(argv []string) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
 	child, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Env:   os.Environ(),
+		Env:   environment,
 		Files: []uintptr{0, 1, 2},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
 	if err != nil {
-		return failStart(argv[0], err)
+		return FailStart(argv[0], err)
 	}
 	foreground(child)
 
@@ -103,8 +103,19 @@ func foreground(child int) {
 	}
 }
 
-// lookPath finds what execvp would execute.
-func lookPath(name, path string) (string, error) {
+// Variable is the value of the last entry for name.
+func Variable(environment []string, name string) string {
+	value := ""
+	for _, entry := range environment {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// LookPath finds what execvp would execute.
+func LookPath(name, path string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, executable(name)
 	}
@@ -137,7 +148,8 @@ func executable(path string) error {
 	return syscall.Access(path, xOK)
 }
 
-func failStart(name string, err error) int {
+// FailStart says why a command did not start and returns the code to exit with, as shells have it.
+func FailStart(name string, err error) int {
 	code := exitNotExecutable
 	if errors.Is(err, fs.ErrNotExist) {
 		code = exitNotFound

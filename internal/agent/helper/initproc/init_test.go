@@ -22,7 +22,7 @@ const initEnv = "BERTH_TEST_INIT"
 func TestMain(m *testing.M) {
 	if os.Getenv(initEnv) != "" {
 		os.Unsetenv(initEnv)
-		os.Exit(initproc.Run(os.Args[1:]))
+		os.Exit(initproc.Run(os.Args[1:], os.Environ()))
 	}
 	os.Exit(m.Run())
 }

@@ -123,7 +123,7 @@ func (r *Runtime) execProcess(ctx context.Context, c record, spec runtime.ExecSp
 		return nil, err
 	}
 	p := *oci.Process
-	p.Terminal, p.Args = false, spec.Args
+	p.Terminal, p.Args = false, launch(c.spec, false, spec.Args)
 	p.Env = environment(append(slices.Concat(c.spec.Env, spec.Env), execVariable+"="+execID), false)
 	if spec.Cwd != "" {
 		p.Cwd = spec.Cwd

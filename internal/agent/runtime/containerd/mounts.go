@@ -31,8 +31,12 @@ func (r *Runtime) mounts(spec runtime.Spec) []specs.Mount {
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", fmt.Sprintf("size=%d", shm)}},
 	}
-	if spec.Init {
+	if spec.Init || spec.SecretsDir != "" {
 		base = append(base, specs.Mount{Destination: initTarget, Type: "bind", Source: r.cfg.InitPath, Options: []string{"bind", "ro", "nosuid", "nodev"}})
+	}
+	if spec.SecretsDir != "" {
+		base = append(base, specs.Mount{Destination: secretsTarget, Type: "bind", Source: spec.SecretsDir,
+			Options: []string{"bind", "ro", "nosuid", "nodev", "noexec", "rprivate"}})
 	}
 	own := slices.Clone(spec.Mounts)
 	slices.SortStableFunc(own, func(a, b runtime.Mount) int { return depth(a.Target) - depth(b.Target) })

@@ -24,6 +24,8 @@ const (
 	shimGroup = "io.containerd.runc.v2.group"
 	// initTarget is where Spec.Init's program is seen in the container: below /dev, which is always ours.
 	initTarget = "/dev/init"
+	// secretsTarget is where Spec.SecretsDir is seen.
+	secretsTarget = "/dev/berth"
 	// defaultPath is Docker's.
 	defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	// defaultShm is Docker's size of /dev/shm in bytes.
@@ -55,12 +57,8 @@ func (r *Runtime) buildSpec(ctx context.Context, spec runtime.Spec, u specs.User
 	if err != nil {
 		return nil, invalid(err)
 	}
-	args := spec.Args
-	if spec.Init {
-		if r.cfg.InitPath == "" {
-			return nil, fmt.Errorf("container %q: no init program is configured", spec.ID)
-		}
-		args = append([]string{initTarget, "init", "--"}, args...)
+	if (spec.Init || spec.SecretsDir != "") && r.cfg.InitPath == "" {
+		return nil, fmt.Errorf("container %q: no init program is configured", spec.ID)
 	}
 	score := 0
 	s := &specs.Spec{
@@ -68,7 +66,7 @@ func (r *Runtime) buildSpec(ctx context.Context, spec runtime.Spec, u specs.User
 		Hostname: spec.Hostname,
 		Root:     &specs.Root{Path: "rootfs", Readonly: spec.ReadonlyRootfs},
 		Process: &specs.Process{
-			Terminal: terminal(spec), Args: args, Env: environment(spec.Env, spec.TTY), Cwd: workdir(spec.Cwd), User: u,
+			Terminal: terminal(spec), Args: launch(spec, spec.Init, spec.Args), Env: environment(spec.Env, spec.TTY), Cwd: workdir(spec.Cwd), User: u,
 			NoNewPrivileges: spec.NoNewPrivileges, OOMScoreAdj: &score, Rlimits: rlimits(spec.Rlimits),
 			Capabilities: &specs.LinuxCapabilities{Bounding: caps, Permitted: caps, Effective: caps},
 		},
@@ -89,6 +87,21 @@ func (r *Runtime) buildSpec(ctx context.Context, spec runtime.Spec, u specs.User
 		}
 	}
 	return s, nil
+}
+
+// launch puts what starts a program in front of it: what adds the secrets to its environment, and the init process.
+func launch(spec runtime.Spec, init bool, args []string) []string {
+	var before []string
+	if spec.SecretsDir != "" {
+		before = append(before, "env", path.Join(secretsTarget, "env"))
+	}
+	if init {
+		before = append(before, "init")
+	}
+	if before == nil {
+		return args
+	}
+	return slices.Concat([]string{initTarget}, before, []string{"--"}, args)
 }
 
 // terminal tells whether the container gets one: the shim has nobody to give the other end to when output is thrown away.

@@ -208,6 +208,9 @@ func (r *Runtime) newTask(ctx context.Context, c record) error {
 	request := &tasks.CreateTaskRequest{
 		ContainerID: c.ID, Terminal: config.Terminal, Stdin: config.Stdin, Stdout: config.Stdout, Stderr: config.Stderr,
 	}
+	if err := ownSecrets(c); err != nil {
+		return err
+	}
 	mounts, err := r.client.SnapshotService(c.Snapshotter).Mounts(ctx, c.SnapshotKey)
 	if err != nil {
 		return fmt.Errorf("mount its file system: %w", err)
