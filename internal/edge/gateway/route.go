@@ -53,7 +53,7 @@ func (r route) operationName() string {
 
 // routes finds services by each of their names on the wire.
 type routes struct {
-	byTarget  map[string]*service   // X-Amz-Target before the last dot
+	byTarget  map[string]*service   // last word of X-Amz-Target before its operation
 	byVersion map[string][]*service // Version parameter
 	bySigning map[string][]*service // service in the credential scope
 	byName    map[string]*service   // name of the API
@@ -73,10 +73,10 @@ func newRoutes(services []Service) (routes, error) {
 			if s.API.JSONVersion == "1.0" {
 				svc.protocol = awsjson.JSON10()
 			}
-			if other := rs.byTarget[s.API.TargetPrefix]; other != nil {
+			if other := rs.byTarget[lastWord(s.API.TargetPrefix)]; other != nil {
 				return rs, fmt.Errorf("%s and %s have the same target prefix", other.api.Name, s.API.Name)
 			}
-			rs.byTarget[s.API.TargetPrefix] = svc
+			rs.byTarget[lastWord(s.API.TargetPrefix)] = svc
 		case "query", "ec2":
 			svc.protocol, svc.family = awsquery.Query(), sigv4.Query
 			if s.API.Protocol == "ec2" {
@@ -166,15 +166,17 @@ func (r route) api() *smithy.Service {
 	return r.service.api
 }
 
-// splitTarget parts a target header into service and operation. A service's
-// part may have dots (CloudTrail's is a Java package), an operation's has none.
-func splitTarget(target string) (prefix, name string) {
-	dot := strings.LastIndexByte(target, '.')
-	if dot < 0 {
-		return target, ""
+// splitTarget parts a target header into service and operation. Some services'
+// names are qualified (com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101),
+// and some SDKs leave the qualification away: only the last word counts.
+func splitTarget(target string) (service, operation string) {
+	if dot := strings.LastIndexByte(target, '.'); dot >= 0 {
+		target, operation = target[:dot], target[dot+1:]
 	}
-	return target[:dot], target[dot+1:]
+	return lastWord(target), operation
 }
+
+func lastWord(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 
 func (rs routes) byTargetHeader(guess route, r *http.Request, scope sigv4.Scope) route {
 	prefix, name := splitTarget(r.Header.Get("X-Amz-Target"))
