@@ -100,6 +100,12 @@ func ByVersion(stages map[string]string) map[string][]string {
 	return by
 }
 
+// Working reports whether a version with these labels is one that is used: it
+// is current, was before, or is pending.
+func Working(labels []string) bool {
+	return slices.Contains(labels, model.StageCurrent) || slices.Contains(labels, model.StagePrevious) || slices.Contains(labels, model.StagePending)
+}
+
 // Pending reports whether a rotation is not complete: a version other than the
 // current one is pending.
 func Pending(stages map[string]string) bool {

@@ -1,0 +1,29 @@
+package records
+
+import (
+	"berth.dev/berth/internal/data/store"
+	"berth.dev/berth/internal/model"
+)
+
+// UsableDefinition finds the task definition that new tasks of a family are
+// made of: the given revision, or the newest active one when revision is 0. It
+// reports false when there is none or it is not active.
+func UsableDefinition(r store.Reader, family string, revision int) (*model.TaskDefinition, bool) {
+	active := func(revision int) (*model.TaskDefinition, bool) {
+		d, found := TaskDefinitions.Get(r, model.TaskDefinitionKey(family, revision))
+		return d, found && d.Status == model.TaskDefinitionActive
+	}
+	if revision > 0 {
+		return active(revision)
+	}
+	known, found := Families.Get(r, family)
+	if !found {
+		return nil, false
+	}
+	for revision := known.LastRevision; revision > 0; revision-- {
+		if d, ok := active(revision); ok {
+			return d, true
+		}
+	}
+	return nil, false
+}
