@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // The versions of the language. Only the newer one has variables.
 const (
@@ -42,7 +39,10 @@ func Parse(kind Kind, text string) (*Document, error) {
 		}
 		return nil, malformed(syntaxErrors)
 	}
-	r := &reader{document: &Document{kind: kind, version: version2008, text: text}}
+	r := &reader{
+		document: &Document{kind: kind, version: version2008, text: text},
+		keys:     map[string]bool{}, actions: map[string]bool{},
+	}
 	// A nil *SyntaxError in an error would not be nil.
 	if fault := r.read(&root); fault != nil {
 		return nil, fault
@@ -54,6 +54,8 @@ func Parse(kind Kind, text string) (*Document, error) {
 type reader struct {
 	document *Document
 	raw      []rawStatement
+	// What Document.ContextKeys and Document.Actions list already.
+	keys, actions map[string]bool
 }
 
 // rawStatement is a statement whose grammar is right, before its texts are.
@@ -244,7 +246,10 @@ func (r *reader) compile(raw *rawStatement) *SyntaxError {
 	}
 	if !s.deny && !s.notAction {
 		for _, action := range raw.actions {
-			addOnce(&d.actions, action)
+			if !r.actions[action] {
+				r.actions[action] = true
+				d.actions = append(d.actions, action)
+			}
 		}
 	}
 	for _, text := range raw.resources {
@@ -253,22 +258,22 @@ func (r *reader) compile(raw *rawStatement) *SyntaxError {
 			return malformed(legacyParsing)
 		}
 		s.resources = append(s.resources, p)
-		d.addVariables(p.fields[:]...)
+		r.addVariables(p.fields[:]...)
 	}
 	if fault := s.compilePrincipals(raw.node); fault != nil {
 		return fault
 	}
 	for _, c := range raw.conditions {
 		compiled := condition{operator: c.operator, name: c.key, key: strings.ToLower(c.key)}
-		addOnce(&d.keys, c.key)
+		r.addKey(c.key)
 		for _, text := range c.values {
 			v, err := compileExpected(c.operator.family, text, r.variables())
 			if err != nil {
 				return malformed(legacyParsing)
 			}
 			compiled.values = append(compiled.values, v)
-			d.addVariables(v.text)
-			d.addVariables(v.arn.fields[:]...)
+			r.addVariables(v.text)
+			r.addVariables(v.arn.fields[:]...)
 		}
 		s.conditions = append(s.conditions, compiled)
 	}
@@ -292,18 +297,20 @@ func (s *statement) compilePrincipals(n *node) *SyntaxError {
 	return nil
 }
 
-func (d *Document) addVariables(patterns ...pattern) {
-	for _, p := range patterns {
-		for _, part := range p.parts {
+func (r *reader) addVariables(patterns ...pattern) {
+	for i := range patterns {
+		for _, part := range patterns[i].parts {
 			if part.variable != nil {
-				addOnce(&d.keys, part.variable.name)
+				r.addKey(part.variable.name)
 			}
 		}
 	}
 }
 
-func addOnce(list *[]string, s string) {
-	if !slices.Contains(*list, s) {
-		*list = append(*list, s)
+// addKey lists a context key once.
+func (r *reader) addKey(name string) {
+	if !r.keys[name] {
+		r.keys[name] = true
+		r.document.keys = append(r.document.keys, name)
 	}
 }
