@@ -24,7 +24,7 @@ import (
 
 func bubble(t *testing.T, f func(t *testing.T, p *plane)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newPlane(t)) })
+	synctest.Test(t, func(t *testing.T) { f(t, newPlane(t, nil)) })
 }
 
 func expectSaid(t *testing.T, n *node, want ...string) {

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +28,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/control/balancing"
 	"berth.dev/berth/internal/control/dispatch"
 	"berth.dev/berth/internal/control/nodeca"
 	"berth.dev/berth/internal/data/kv"
@@ -51,18 +54,19 @@ type plane struct {
 	logs *sink
 	// observed is what nodes reported besides tasks: "node key body".
 	observed observations
+	roles    *roles // nil: a control plane without roles
 
 	store    *store.Store
 	listener *bufconn.Listener
 	stop     func()
 }
 
-func newPlane(t *testing.T) *plane {
+func newPlane(t *testing.T, r *roles) *plane {
 	ca, err := nodeca.Open(filepath.Join(t.TempDir(), "pki"), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plane{t: t, kv: &gatedKV{KV: memkv.New(1000)}, ca: ca, logs: &sink{}}
+	p := &plane{t: t, kv: &gatedKV{KV: memkv.New(1000)}, ca: ca, logs: &sink{}, roles: r}
 	p.begin()
 	t.Cleanup(func() { p.stop() })
 	p.update(func(tx *store.Tx) error {
@@ -84,8 +88,14 @@ func (p *plane) begin() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	d := dispatch.New(dispatch.Config{Store: s, Logs: p.logs, Authority: p.ca, Scope: scope, Log: log,
-		Sources: []dispatch.Source{subnetNames{}}, Sinks: map[string]dispatch.Sink{"thing": &p.observed}})
+	cfg := dispatch.Config{Store: s, Logs: p.logs, Authority: p.ca, Scope: scope, Log: log,
+		Sources: []dispatch.Source{subnetNames{}}, Sinks: map[string]dispatch.Sink{"thing": &p.observed}}
+	if p.roles != nil {
+		cfg.Execution, cfg.Delivered, cfg.Serve = p.roles, p.logs.delivered, p.roles.serve
+		balancers := balancing.New(balancing.Config{Store: s, NodeLostAfter: time.Minute, Log: log})
+		cfg.Sinks[model.ObservedLoadBalancer] = balancers
+	}
+	d := dispatch.New(cfg)
 	server, err := d.Server(time.Now())
 	if err != nil {
 		p.t.Fatal(err)
@@ -178,6 +188,15 @@ func (p *plane) dial(ctx context.Context, _ string) (net.Conn, error) {
 // for an empty name.
 func (p *plane) client(name string, ca *nodeca.Authority) nodeapi.NodeClient {
 	p.t.Helper()
+	if name == "" {
+		return p.clientWith(nil)
+	}
+	return p.clientWith(new(certificate(p.t, ca, name, time.Now())))
+}
+
+// clientWith connects with a certificate, or with none for nil.
+func (p *plane) clientWith(cert *tls.Certificate) nodeapi.NodeClient {
+	p.t.Helper()
 	roots := x509.NewCertPool()
 	own, err := x509.ParseCertificate(p.ca.CertificateDER())
 	if err != nil {
@@ -185,10 +204,9 @@ func (p *plane) client(name string, ca *nodeca.Authority) nodeapi.NodeClient {
 	}
 	roots.AddCert(own)
 	config := &tls.Config{ServerName: nodeapi.ServerName, RootCAs: roots}
-	if name != "" {
-		cert := certificate(p.t, ca, name)
+	if cert != nil {
 		// Shown even when the server says that it would not accept it.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}
 	conn, err := grpc.NewClient("passthrough:///server", grpc.WithContextDialer(p.dial), grpc.WithTransportCredentials(credentials.NewTLS(config)))
 	if err != nil {
@@ -198,17 +216,17 @@ func (p *plane) client(name string, ca *nodeca.Authority) nodeapi.NodeClient {
 	return nodeapi.NewNodeClient(conn)
 }
 
-func certificate(t *testing.T, ca *nodeca.Authority, name string) tls.Certificate {
+func certificate(t *testing.T, ca *nodeca.Authority, name string, now time.Time) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := ca.SignNode(ca.Token().Secret, request, time.Now())
+	cert, err := ca.SignNode(ca.Token().Secret, der, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,9 +247,14 @@ type node struct {
 // connect opens a session with a hello.
 func (p *plane) connect(id string) *node {
 	p.t.Helper()
+	return p.connectWith(p.client(id, p.ca))
+}
+
+func (p *plane) connectWith(client nodeapi.NodeClient) *node {
+	p.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p.t.Cleanup(cancel)
-	stream, err := p.client(id, p.ca).Session(ctx)
+	stream, err := client.Session(ctx)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -359,9 +382,22 @@ func (g *gatedKV) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 type sink struct {
 	err     error
 	sources []string
+	// without a group EnsureStream refuses, unless it may make it.
+	groupMissing bool
+	ensured      []string
 }
 
-func (s *sink) EnsureStream(context.Context, string, string, bool) error { return s.err }
+func (s *sink) EnsureStream(_ context.Context, group, stream string, create bool) error {
+	s.ensured = append(s.ensured, fmt.Sprintf("%s %s %t", group, stream, create))
+	if s.groupMissing && !create {
+		return &dispatch.Refusal{Text: "ResourceNotFoundException: The specified log group does not exist."}
+	}
+	return s.err
+}
+
+func (s *sink) delivered(_ context.Context, _, _, source string) (bool, error) {
+	return slices.ContainsFunc(s.sources, func(have string) bool { return strings.HasPrefix(have, source+" ") }), nil
+}
 
 func (s *sink) Deliver(_ context.Context, _, _, source string, events []dispatch.LogEvent) error {
 	for _, e := range events {
@@ -426,4 +462,27 @@ func (o *observations) Observed(_ context.Context, instanceID, key string, body 
 	defer o.mu.Unlock()
 	o.said = append(o.said, fmt.Sprintf("%s %s %s", instanceID, key, body))
 	return nil
+}
+
+func newAuthority(t *testing.T) *nodeca.Authority {
+	t.Helper()
+	ca, err := nodeca.Open(filepath.Join(t.TempDir(), "pki"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// request is a certificate request in a node's name.
+func request(t *testing.T, name string) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
