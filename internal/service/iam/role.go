@@ -99,15 +99,17 @@ func (p *Provider) GetRole(_ context.Context, in *iamapi.GetRoleInput) (*iamapi.
 	return &iamapi.GetRoleOutput{Role: new(p.roleShape(r))}, nil
 }
 
-// UpdateRole implements iamapi.Service. What is not given stays.
+// UpdateRole implements iamapi.Service. What is not given stays. Of a
+// service-linked role the description can be changed, and nothing else.
 func (p *Provider) UpdateRole(ctx context.Context, in *iamapi.UpdateRoleInput) (*iamapi.UpdateRoleOutput, error) {
 	if err := p.update(ctx, func(tx *store.Tx) error {
-		return roles().editFree(tx, *in.RoleName, func(r *model.Role) error {
+		return roles().edit(tx, *in.RoleName, func(r *model.Role) error {
 			if in.Description != nil {
 				r.Description = *in.Description
 			}
 			if in.MaxSessionDuration != nil {
 				r.MaxSessionDuration = *in.MaxSessionDuration
+				return lockedRole(r)
 			}
 			return nil
 		})
