@@ -33,7 +33,7 @@ func checkAlias(name string) error {
 }
 
 // target finds the key that an alias is to name.
-func (p *Provider) target(tx *store.Tx, name *string) (*model.KMSKey, error) {
+func (p *Provider) target(ctx context.Context, tx *store.Tx, name *string) (*model.KMSKey, error) {
 	if n := value(name); strings.HasPrefix(n, "alias/") || strings.Contains(n, ":alias/") {
 		return nil, invalid("Aliases must refer to keys. Not aliases")
 	}
@@ -41,7 +41,7 @@ func (p *Provider) target(tx *store.Tx, name *string) (*model.KMSKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := customers(key, "CreateAlias"); err != nil {
+	if err := customers(ctx, key, "CreateAlias"); err != nil {
 		return nil, err
 	}
 	// A key that goes takes its aliases with it: this one must not come too late.
@@ -68,7 +68,7 @@ func (p *Provider) CreateAlias(ctx context.Context, in *kmsapi.CreateAliasInput)
 		return nil, err
 	}
 	_, err := p.store.Update(ctx, func(tx *store.Tx) error {
-		key, err := p.target(tx, in.TargetKeyId)
+		key, err := p.target(ctx, tx, in.TargetKeyId)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (p *Provider) UpdateAlias(ctx context.Context, in *kmsapi.UpdateAliasInput)
 		if !ok {
 			return p.aliasMissing(name)
 		}
-		key, err := p.target(tx, in.TargetKeyId)
+		key, err := p.target(ctx, tx, in.TargetKeyId)
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/api/kmsapi"
+	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/smithy"
 )
 
@@ -109,7 +110,7 @@ func (p *Provider) change(ctx context.Context, name *string, operation string, c
 		if err != nil {
 			return err
 		}
-		if err := customers(key, operation); err != nil {
+		if err := customers(ctx, key, operation); err != nil {
 			return err
 		}
 		if err := check(key); err != nil {
@@ -125,11 +126,12 @@ func (p *Provider) change(ctx context.Context, name *string, operation string, c
 
 // customers refuses to change the keys of services: their policy allows nobody
 // to do so.
-func customers(key *model.KMSKey, operation string) error {
+func customers(ctx context.Context, key *model.KMSKey, operation string) error {
 	if key.Manager == model.KMSManagedByCustomer {
 		return nil
 	}
-	return fault.New(fault.Denied, "User is not authorized to perform: kms:%s on resource: %s because no resource-based policy allows the kms:%[1]s action", operation, key.ARN)
+	who, _ := caller.From(ctx)
+	return fault.New(fault.Denied, "User: %s is not authorized to perform: kms:%s on resource: %s because no resource-based policy allows the kms:%[2]s action", who.ARN, operation, key.ARN)
 }
 
 // kept accepts every key but one that waits for deletion.
