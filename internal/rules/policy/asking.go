@@ -1,8 +1,6 @@
 package policy
 
-import (
-	"slices"
-)
+import "slices"
 
 // asking is a request while it is decided: what its conditions and variables
 // read, and what they did not find.

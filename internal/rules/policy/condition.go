@@ -289,6 +289,7 @@ func (c *condition) compares(value string) bool {
 		if got, ok := decodeBinary(value); ok {
 			test = func(v expected) bool { return got == v.bytes }
 		}
+	default: // texts: equalsAny
 	}
 	for _, v := range c.values {
 		if v.readable && test(v) {

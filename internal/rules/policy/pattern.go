@@ -128,17 +128,6 @@ func fromTokens(tokens []rune) pattern {
 	}
 }
 
-// wildcard reports whether the pattern may match more than one text apart from
-// what variables bring.
-func (p *pattern) wildcard() bool {
-	if p.parts == nil {
-		return p.shape != exactly
-	}
-	return slices.ContainsFunc(p.parts, func(part part) bool {
-		return slices.ContainsFunc(part.tokens, func(r rune) bool { return r < 0 })
-	})
-}
-
 // match reports whether the whole of s matches. A variable without a value
 // matches nothing: ask records its name.
 func (p *pattern) match(s string, ask *asking) bool {

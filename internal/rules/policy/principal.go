@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -35,13 +36,13 @@ type principals struct {
 // grade returns how closely the list names p.
 func (l *principals) grade(p *Principal) grade {
 	switch {
-	case p.ARN != "" && contains(l.aws, p.ARN),
-		p.ARN == "" && p.Service != "" && contains(l.services, p.Service),
-		p.Federated != "" && contains(l.federated, p.Federated):
+	case p.ARN != "" && slices.Contains(l.aws, p.ARN),
+		p.ARN == "" && p.Service != "" && slices.Contains(l.services, p.Service),
+		p.Federated != "" && slices.Contains(l.federated, p.Federated):
 		return byName
-	case l.everybody, p.RoleARN != "" && contains(l.aws, p.RoleARN):
+	case l.everybody, p.RoleARN != "" && slices.Contains(l.aws, p.RoleARN):
 		return byRole
-	case p.ARN != "" && p.AccountID != "" && contains(l.accounts, p.AccountID):
+	case p.ARN != "" && p.AccountID != "" && slices.Contains(l.accounts, p.AccountID):
 		if p.Root {
 			return byName
 		}
@@ -61,22 +62,13 @@ func (l *principals) spares(p *Principal) bool {
 	if p.ARN == "" {
 		return l.grade(p) == byName
 	}
-	if !contains(l.accounts, p.AccountID) {
+	if !slices.Contains(l.accounts, p.AccountID) {
 		return false
 	}
-	if p.RoleARN != "" && !contains(l.aws, p.RoleARN) {
+	if p.RoleARN != "" && !slices.Contains(l.aws, p.RoleARN) {
 		return false
 	}
-	return p.Root || contains(l.aws, p.ARN)
-}
-
-func contains(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
-		}
-	}
-	return false
+	return p.Root || slices.Contains(l.aws, p.ARN)
 }
 
 // compilePrincipals reads the element. It returns the offending value in the
