@@ -40,6 +40,8 @@ type balancer struct {
 	cfg Config
 	log *slog.Logger
 	dir string
+	// keys is where its certificates are.
+	keys string
 	// Sockets: HAProxy's own, and those on which the agent hears of health checks and requests.
 	admin, events, access string
 	next                  string // what the paths of sockets between processes begin with
@@ -75,7 +77,8 @@ type prober struct {
 
 func (m *Manager) newBalancer(dir string) *balancer {
 	base := filepath.Join(m.cfg.RunDir, filepath.Base(dir))
-	return &balancer{cfg: m.cfg, log: m.log, dir: dir, admin: base + ".admin", events: base + ".events", access: base + ".access", next: base + ".n",
+	return &balancer{cfg: m.cfg, log: m.log, dir: dir, keys: filepath.Join(m.cfg.KeyDir, filepath.Base(dir)),
+		admin: base + ".admin", events: base + ".events", access: base + ".access", next: base + ".n",
 		wake: make(chan struct{}, 1), probed: make(chan probed), attached: map[string]bool{}, probers: map[proberKey]*prober{},
 		draining: map[string][]netip.AddrPort{}}
 }
@@ -368,7 +371,7 @@ func (b *balancer) remove(ctx context.Context) error {
 			return fmt.Errorf("remove load balancer %s: %w", b.state.Key, err)
 		}
 	}
-	return os.RemoveAll(b.dir)
+	return errors.Join(os.RemoveAll(b.keys), os.RemoveAll(b.dir))
 }
 
 // listen hears of health checks until ctx ends. What HAProxy says only wakes: what is true is read from its socket.

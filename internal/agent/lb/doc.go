@@ -31,9 +31,10 @@
 //
 // # What survives
 //
-// Each load balancer has a directory with its configuration, its certificates and state.json: which target has which slot
-// and how it was. It is written before HAProxy is told. A new agent compares it with the process and continues; after a
-// crash of the process it starts one and puts the same targets in. After a restart of the host the interfaces are made
+// Each load balancer has a directory with its configuration and state.json, and one for its certificates with their keys, on
+// a tmpfs: after a restart of the host they are written again from the document, which is sealed on disk. In
+// state.json is which target has which slot and how it was. It is written before HAProxy is told. A new agent compares it
+// with the process and continues; after a crash of the process it starts one and puts the same targets in. After a restart of the host the interfaces are made
 // again, and a process that holds namespaces which are no more is replaced.
 //
 // # What wakes it

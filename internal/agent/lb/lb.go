@@ -31,8 +31,10 @@ type Network interface {
 type Config struct {
 	// Instance tells this Berth apart from others on the host.
 	Instance string
-	// Dir is for what must survive the agent: configurations, keys and which server slot is which target.
+	// Dir is for what must survive the agent: configurations and which server slot is which target.
 	Dir string
+	// KeyDir is for certificates with their keys. They must not be on a disk, so it should be on a tmpfs; empty is Dir.
+	KeyDir string
 	// RunDir is for sockets. The kernel allows 107 characters for a socket's path, so it should be short.
 	RunDir string
 	// HostNetNS is the path of the network namespace that plays the host; empty means that of this process.
@@ -71,7 +73,10 @@ func New(cfg Config) (*Manager, error) {
 	if longest := len(filepath.Join(cfg.RunDir, strings.Repeat("x", 16)+".admin")) + len(".4194304.tmp"); longest > 107 {
 		return nil, fmt.Errorf("directory for sockets %s has too long a name", cfg.RunDir)
 	}
-	for _, dir := range []string{cfg.Dir, cfg.RunDir} {
+	if cfg.KeyDir == "" {
+		cfg.KeyDir = cfg.Dir
+	}
+	for _, dir := range []string{cfg.Dir, cfg.RunDir, cfg.KeyDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make directory of load balancers: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -88,7 +89,7 @@ func (b *balancer) prepare(ctx context.Context, doc *model.NodeLoadBalancer, nam
 	if s := b.setup; s != nil && s.doc == doc && maps.Equal(s.slots, slots) && maps.Equal(s.namespaces, namespaces) {
 		return nil
 	}
-	site := routing.Site{Admin: b.admin, State: b.statesFile(), Events: b.events, Next: b.next, Files: b.dir, Namespaces: map[string]string{}, Slots: slots,
+	site := routing.Site{Admin: b.admin, State: b.statesFile(), Events: b.events, Next: b.next, Files: b.keys, Namespaces: map[string]string{}, Slots: slots,
 		Threads: b.cfg.Threads, Connections: connections()}
 	for id, path := range namespaces {
 		site.Namespaces[id] = filepath.Base(path)
@@ -146,11 +147,13 @@ func connections() int {
 // save writes the configuration and its files, and returns its path, in which a digest of the content tells a process
 // that has this configuration from one that has another.
 func (b *balancer) save(c routing.Config) (string, error) {
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		return "", fmt.Errorf("make directory: %w", err)
+	for _, dir := range []string{b.dir, b.keys} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", fmt.Errorf("make directory: %w", err)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
-		if err := writeOnce(filepath.Join(b.dir, name), c.Files[name]); err != nil {
+		if err := writeOnce(filepath.Join(b.keys, name), c.Files[name]); err != nil {
 			return "", err
 		}
 	}
@@ -334,15 +337,17 @@ func (b *balancer) cleanUp(ctx context.Context) {
 			used[word] = true
 		}
 	}
-	old, err := filepath.Glob(filepath.Join(b.dir, "*.[cp][fe][gm]"))
-	if err != nil {
+	// Keys beside configurations are those of an agent that did not keep them apart.
+	old, err1 := filepath.Glob(filepath.Join(b.dir, "*.[cp][fe][gm]"))
+	keys, err2 := filepath.Glob(filepath.Join(b.keys, "*.pem"))
+	if err1 != nil || err2 != nil {
 		return
 	}
-	for _, path := range old {
+	for _, path := range append(old, keys...) {
 		if used[path] {
 			continue
 		}
-		if err := os.Remove(path); err != nil {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			b.log.WarnContext(ctx, "old configuration stays", telemetry.Path, path, telemetry.Error, err)
 		}
 	}

@@ -82,6 +82,9 @@ type private struct {
 // Open returns a Keeper that knows what an earlier agent fetched.
 func Open(cfg Config) (*Keeper, error) {
 	k := &Keeper{cfg: cfg, wake: make(chan struct{}, 1), private: map[string]map[string]private{}, documents: map[string]string{}, applied: map[string]string{}}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening the secrets of tasks: %w", err)
+	}
 	entries, err := os.ReadDir(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening the secrets of tasks: %w", err)

@@ -72,7 +72,7 @@ func newDataPlane(cfg Config, manager *network.Manager, key *seal.Key, roles *ro
 // agent and for a purge.
 func newBalancers(i instance.Instance, interfaces lb.Network, report func(string, model.LoadBalancerObserved), logs logdriver.Sink, log *slog.Logger) (*lb.Manager, error) {
 	manager, err := lb.New(lb.Config{
-		Instance: i.ID, Dir: i.Path("agent", "lb"), RunDir: i.RunDir() + "/lb",
+		Instance: i.ID, Dir: i.Path("agent", "lb"), RunDir: i.RunDir() + "/lb", KeyDir: keysDir(i),
 		Network: interfaces, Report: report, Logs: logs, Log: room(log, "agent/lb"),
 	})
 	if err != nil {

@@ -169,7 +169,7 @@ func Run(ctx context.Context, cfg Config) error {
 		Runtime: containers, Network: networks{manager, plane.firewall}, Bridge: manager,
 		HostMetadata: metadata.HostAddress(cfg.Instance.ID).String(),
 		Logs:         output, Endpoints: endpoints,
-		Roles: roles, SecretsDir: secretsDir(cfg.Instance), TaskEndpoint: cfg.TaskEndpoint == TaskEndpointHTTP,
+		Roles: roles, SecretsDir: tasksDir(cfg.Instance), TaskEndpoint: cfg.TaskEndpoint == TaskEndpointHTTP,
 		Journal: taskJournal, Report: client.Report,
 		Dir: dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
 		Log: room(cfg.Log, "agent/task"),
@@ -301,7 +301,7 @@ func Purge(ctx context.Context, i instance.Instance, containerdAddress string, l
 		part(func(ctx context.Context) error { return purgeContainers(ctx, cfg) }),
 		part(func(ctx context.Context) error { return containerd.StopPrivate(ctx, cfg) }),
 		part(func(ctx context.Context) error { return purgeNetworks(ctx, i, log) }),
-		secrets.Unmount(secretsDir(i)),
+		secrets.Unmount(tmpfsDir(i)),
 	)
 }
 

@@ -31,8 +31,11 @@ type roles struct {
 
 var _ task.Roles = (*roles)(nil)
 
-// secretsDir is the tmpfs of an instance's secrets.
-func secretsDir(i instance.Instance) string { return i.RunDir() + "/secrets" }
+// tmpfsDir is where an instance's own tmpfs is, for what must be on no disk:
+// tasksDir has the secrets of tasks, keysDir the keys of load balancers.
+func tmpfsDir(i instance.Instance) string { return i.RunDir() + "/secrets" }
+func tasksDir(i instance.Instance) string { return tmpfsDir(i) + "/tasks" }
+func keysDir(i instance.Instance) string  { return tmpfsDir(i) + "/lb" }
 
 func newRoles(cfg Config, key *seal.Key) (*roles, error) {
 	r := &roles{}
@@ -43,11 +46,11 @@ func newRoles(cfg Config, key *seal.Key) (*roles, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := secrets.Mount(secretsDir(cfg.Instance)); err != nil {
+	if err := secrets.Mount(tmpfsDir(cfg.Instance)); err != nil {
 		return nil, err
 	}
 	r.secrets, err = secrets.Open(secrets.Config{
-		Dir: secretsDir(cfg.Instance), Log: room(cfg.Log, "agent/secrets"),
+		Dir: tasksDir(cfg.Instance), Log: room(cfg.Log, "agent/secrets"),
 		Fetch: func(ctx context.Context, taskID string) (*nodeapi.TaskSecretsResponse, error) {
 			return r.client.TaskSecrets(ctx, taskID)
 		},
