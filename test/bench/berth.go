@@ -144,6 +144,7 @@ func awsConfig(ctx context.Context, inst instance.Instance, listen string) (aws.
 const (
 	silentFamily = "bench-silent"
 	loggedFamily = "bench-logged"
+	secretFamily = "bench-secret" // silent, with three secrets
 	imageName    = "berth-bench:latest"
 	logGroup     = "/bench"
 )
@@ -162,6 +163,9 @@ func (w *berth) prepare(ctx context.Context, archive string) error {
 	if w.subnets, err = subnetIDs(ctx, cfg); err != nil {
 		return err
 	}
+	if err := w.furnish(ctx); err != nil {
+		return err
+	}
 	return register(ctx, w.ecs)
 }
 
@@ -178,7 +182,7 @@ func subnetIDs(ctx context.Context, cfg aws.Config) ([]string, error) {
 }
 
 func register(ctx context.Context, client *ecs.Client) error {
-	for _, family := range []string{silentFamily, loggedFamily} {
+	for _, family := range []string{silentFamily, loggedFamily, secretFamily} {
 		app := types.ContainerDefinition{
 			Name: aws.String("app"), Image: aws.String(imageName), Command: []string{"sleep"}, Essential: aws.Bool(true), StopTimeout: aws.Int32(2),
 			PortMappings: []types.PortMapping{{ContainerPort: aws.Int32(80)}},
@@ -187,6 +191,11 @@ func register(ctx context.Context, client *ecs.Client) error {
 			app.LogConfiguration = &types.LogConfiguration{LogDriver: types.LogDriverAwslogs, Options: map[string]string{
 				"awslogs-group": logGroup, "awslogs-region": "us-east-1", "awslogs-stream-prefix": "ecs", "awslogs-create-group": "true",
 			}}
+		}
+		if family == secretFamily {
+			for i, from := range secretNames {
+				app.Secrets = append(app.Secrets, types.Secret{Name: aws.String(fmt.Sprint("SECRET_", i)), ValueFrom: aws.String(from)})
+			}
 		}
 		_, err := client.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{
 			Family: &family, NetworkMode: types.NetworkModeAwsvpc, Cpu: aws.String("256"), Memory: aws.String("512"),

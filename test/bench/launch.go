@@ -17,6 +17,10 @@ const (
 	markDockerRate    = 3    // Berth at least so many times Docker's rate
 )
 
+// markSecrets is of issue "Identity and secrets": three secrets cost a launch
+// at most so many plain ones.
+const markSecrets = 1.15
+
 // settle is how long the machine is left alone before each launch: the kernel
 // takes namespaces and cgroups of the last one away in the background.
 const settle = 200 * time.Millisecond
@@ -48,6 +52,7 @@ func (b *bench) launch(ctx context.Context, w *berth, bare *bare, docker *docker
 		{name: "bare containerd and netlink, output to nowhere", run: floor(false)},
 		{name: "Berth, awslogs", run: whole(loggedFamily)},
 		{name: "bare containerd and netlink, output to the same log program", run: floor(true)},
+		{name: "Berth, no log configuration, three secrets", run: whole(secretFamily)},
 	}
 	if docker != nil {
 		ways = append(ways, &way{name: "`docker run -d`, Docker " + docker.version, run: docker.wholeLaunch})
@@ -77,10 +82,11 @@ func (b *bench) launch(ctx context.Context, w *berth, bare *bare, docker *docker
 	table(out, []string{"way", "median", "p10", "p90"}, rows)
 	fmt.Fprintf(out, "- Berth / bare, without logs: %s\n", atMost(ratio(median(ways[0].took), median(ways[1].took)), markBareLatency))
 	fmt.Fprintf(out, "- Berth / bare, with logs: %s\n", atMost(ratio(median(ways[2].took), median(ways[3].took)), markBareLatency))
+	fmt.Fprintf(out, "- Berth with three secrets / without: %s\n", atMost(ratio(median(ways[4].took), median(ways[0].took)), markSecrets))
 	if docker == nil {
 		fmt.Fprintf(out, "- Berth / `docker run -d`: not measured, no Docker engine answered\n")
 	} else {
-		fmt.Fprintf(out, "- Berth with awslogs / `docker run -d`: %s\n", atMost(ratio(median(ways[2].took), median(ways[4].took)), markDockerLatency))
+		fmt.Fprintf(out, "- Berth with awslogs / `docker run -d`: %s\n", atMost(ratio(median(ways[2].took), median(ways[5].took)), markDockerLatency))
 	}
 	phases.write(out)
 	return nil

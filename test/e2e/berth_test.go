@@ -19,11 +19,16 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -69,6 +74,12 @@ type berth struct {
 	sd   *servicediscovery.Client
 	logs *cloudwatchlogs.Client
 	sts  *sts.Client
+
+	iam        *iam.Client
+	secrets    *secretsmanager.Client
+	parameters *ssm.Client
+	kms        *kms.Client
+	trail      *cloudtrail.Client
 }
 
 // newBerth chooses a data directory and a port.
@@ -200,9 +211,15 @@ func (b *berth) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	b.clients(cfg)
+	return b.ensureRole(ctx, "ecsTaskExecutionRole", taskTrust, executionPolicy)
+}
+
+func (b *berth) clients(cfg aws.Config) {
 	b.ecs, b.ec2, b.logs, b.sts = ecs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), sts.NewFromConfig(cfg)
 	b.elb, b.sd = elasticloadbalancingv2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg, plainHost)
-	return nil
+	b.iam, b.kms, b.trail = iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), cloudtrail.NewFromConfig(cfg)
+	b.secrets, b.parameters = secretsmanager.NewFromConfig(cfg), ssm.NewFromConfig(cfg)
 }
 
 // plainHost keeps the client from putting "data-" before the host, which is an address here.

@@ -33,6 +33,9 @@ func TestSeedTaskRunsLikeOnFargate(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := shared
+	if err := b.ensureRole(t.Context(), "my-app-task-role", taskTrust, allow("*", "s3:GetObject")); err != nil {
+		t.Fatal(err)
+	}
 	k := b.run(t, &def)
 	running := k.awaitStatus(t, "RUNNING")
 

@@ -1,12 +1,10 @@
 package e2e_test
 
 import (
-	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"berth.dev/berth/test/images"
@@ -135,11 +134,9 @@ func TestTasksEndForTheReasonThatTheyGive(t *testing.T) {
 func TestRepositoryCredentialsOpenAPrivateRegistry(t *testing.T) {
 	t.Parallel()
 	address := privateRegistry(t)
-	secret := "arn:aws:secretsmanager:us-east-1:123456789012:secret:registry-abcdef"
-	// The file stands in for Secrets Manager.
-	if err := os.WriteFile(shared.path("registry-credentials.json"), fmt.Appendf(nil, `{%q: {"username": "user", "password": "pass"}}`, secret), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	secret := *must(shared.secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{
+		Name: aws.String("e2e/registry-" + random()), SecretString: aws.String(`{"username": "user", "password": "pass"}`),
+	}))(t).ARN
 	k := shared.run(t, fargate(with(container("app", "exit", "0"), func(c *types.ContainerDefinition) {
 		c.Image = aws.String(address + "/secret:1")
 		login(secret)(c)

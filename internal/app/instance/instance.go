@@ -92,6 +92,9 @@ func (i Instance) RunDir() string { return filepath.Join(runRoot, i.ID) }
 // NodeSocket is where the server answers the local node.
 func (i Instance) NodeSocket() string { return filepath.Join(i.RunDir(), "node.sock") }
 
+// AdminSocket is where the server answers its operator, who owns the instance.
+func (i Instance) AdminSocket() string { return filepath.Join(i.RunDir(), "admin.sock") }
+
 // CredentialsFile holds the root credentials in the form that AWS clients read.
 func (i Instance) CredentialsFile() string { return i.Path("credentials") }
 

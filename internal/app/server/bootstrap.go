@@ -9,7 +9,9 @@ import (
 
 	"berth.dev/berth/internal/agent/network"
 	"berth.dev/berth/internal/base/telemetry"
+	"berth.dev/berth/internal/data/keys"
 	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/data/sessions"
 	"berth.dev/berth/internal/rules/ipam"
 	ec2service "berth.dev/berth/internal/service/ec2"
 	ecsservice "berth.dev/berth/internal/service/ecs"
@@ -18,11 +20,16 @@ import (
 // bootstrap makes what every control plane has: root credentials, a default
 // cluster, a default VPC. What is there stays as it is.
 func (p *controlPlane) bootstrap(ctx context.Context) error {
-	key, err := ensureRootKey(ctx, p.store, p.cfg.Scope)
+	if err := keys.Reseal(ctx, p.store, p.ring); err != nil {
+		return fmt.Errorf("opening what is sealed: %w", err)
+	}
+	p.keys = keys.New(keys.Config{Store: p.store, Ring: p.ring, Scope: p.cfg.Scope})
+	p.sessions = sessions.New(p.ring)
+	id, secret, err := ensureRootKey(ctx, p.store, p.ring, p.cfg.Scope)
 	if err != nil {
 		return err
 	}
-	if err := writeCredentials(p.cfg.Instance.CredentialsFile(), key); err != nil {
+	if err := writeCredentials(p.cfg.Instance.CredentialsFile(), id, secret); err != nil {
 		return fmt.Errorf("writing the credentials file: %w", err)
 	}
 	if err := ecsservice.New(ecsservice.Config{Store: p.store, Scope: p.cfg.Scope}).EnsureDefaultCluster(ctx); err != nil {

@@ -1,58 +1,81 @@
 package server
 
 import (
-	"net/http"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"berth.dev/berth/internal/edge/audit"
+	"berth.dev/berth/internal/edge/authority"
 	"berth.dev/berth/internal/edge/gateway"
 	acmservice "berth.dev/berth/internal/service/acm"
 	ec2service "berth.dev/berth/internal/service/ec2"
 	ecsservice "berth.dev/berth/internal/service/ecs"
 	elbv2service "berth.dev/berth/internal/service/elbv2"
+	iamservice "berth.dev/berth/internal/service/iam"
+	kmsservice "berth.dev/berth/internal/service/kms"
 	logsservice "berth.dev/berth/internal/service/logs"
+	secretsservice "berth.dev/berth/internal/service/secretsmanager"
 	sdservice "berth.dev/berth/internal/service/servicediscovery"
+	ssmservice "berth.dev/berth/internal/service/ssm"
 	stsservice "berth.dev/berth/internal/service/sts"
 	"berth.dev/berth/internal/wire/api/acmapi"
 	"berth.dev/berth/internal/wire/api/ec2api"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/api/elbv2api"
+	"berth.dev/berth/internal/wire/api/iamapi"
+	"berth.dev/berth/internal/wire/api/kmsapi"
 	"berth.dev/berth/internal/wire/api/logsapi"
+	"berth.dev/berth/internal/wire/api/secretsmanagerapi"
 	"berth.dev/berth/internal/wire/api/servicediscoveryapi"
+	"berth.dev/berth/internal/wire/api/ssmapi"
 	"berth.dev/berth/internal/wire/api/stsapi"
 )
 
-// doors builds the providers and the gateway before them.
-func (p *controlPlane) doors() (http.Handler, error) {
+// doors builds the providers and the gateway before them: who calls, what they
+// may, and the record of it.
+func (p *controlPlane) doors() (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return gateway.New(gateway.Config{
+	if p.guard, err = authority.New(authority.Config{Store: p.store, Scope: p.cfg.Scope, Logs: p.logs}); err != nil {
+		return fmt.Errorf("making the authority: %w", err)
+	}
+	p.audit = audit.New(audit.Config{Logs: p.logs, AccountID: p.cfg.Scope.AccountID, Region: p.cfg.Scope.Region, Logger: room(p.cfg.Log, "edge/audit")})
+	p.gateway, err = gateway.New(gateway.Config{
 		Services:    p.services(),
-		Credentials: credentials{p.store, p.cfg.Scope},
+		Credentials: credentials{p.store, p.ring, p.sessions, p.cfg.Scope},
+		Authorizer:  p.guard,
+		Auditor:     p.audit,
+		//RL RateLimit:   p.cfg.RateLimit,
 		Region:      p.cfg.Scope.Region,
 		Ready:       p.ready,
 		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Registerer:  registry,
 		Logger:      room(p.cfg.Log, "edge/gateway"),
 	})
+	return err
 }
 
 // services are the AWS services that this Berth answers for.
 func (p *controlPlane) services() []gateway.Service {
-	ranges := p.ranges()
+	ranges, scope := p.ranges(), p.cfg.Scope
 	return []gateway.Service{
 		{API: ecsapi.API, Provider: ecsservice.New(ecsservice.Config{
-			Store: p.store, Scope: p.cfg.Scope, PublicAddresses: p.public, Logger: room(p.cfg.Log, "service/ecs"),
+			Store: p.store, Scope: scope, PublicAddresses: p.public, Logger: room(p.cfg.Log, "service/ecs"),
 		})},
 		{API: ec2api.API, Provider: ec2service.New(ec2service.Config{
-			Store: p.store, Scope: p.cfg.Scope, PublicAddresses: p.public, ClaimRange: ranges.claim, ReleaseRange: ranges.release,
+			Store: p.store, Scope: scope, PublicAddresses: p.public, ClaimRange: ranges.claim, ReleaseRange: ranges.release,
 		})},
-		{API: elbv2api.API, Provider: elbv2service.New(elbv2service.Config{Store: p.store, Scope: p.cfg.Scope, PublicAddresses: p.public})},
-		{API: acmapi.API, Provider: acmservice.New(acmservice.Config{Store: p.store, Scope: p.cfg.Scope})},
-		{API: servicediscoveryapi.API, Provider: sdservice.New(sdservice.Config{Store: p.store, Scope: p.cfg.Scope})},
-		{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: p.cfg.Scope.AccountID, Region: p.cfg.Scope.Region})},
+		{API: elbv2api.API, Provider: elbv2service.New(elbv2service.Config{Store: p.store, Scope: scope, PublicAddresses: p.public})},
+		{API: acmapi.API, Provider: acmservice.New(acmservice.Config{Store: p.store, Ring: p.ring, Scope: scope})},
+		{API: servicediscoveryapi.API, Provider: sdservice.New(sdservice.Config{Store: p.store, Scope: scope})},
+		{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: scope.AccountID, Region: scope.Region})},
+		{API: iamapi.API, Provider: iamservice.New(iamservice.Config{Store: p.store, Scope: scope, Ring: p.ring})},
 		{API: stsapi.API, Provider: stsservice.New(stsservice.Config{})},
+		{API: secretsmanagerapi.API, Provider: secretsservice.New(secretsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
+		{API: ssmapi.API, Provider: ssmservice.New(ssmservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
+		{API: kmsapi.API, Provider: kmsservice.New(kmsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 	}
 }

@@ -2,15 +2,14 @@ package server
 
 import (
 	"context"
-	"time"
 
 	"berth.dev/berth/internal/control/balancing"
 	"berth.dev/berth/internal/control/deployment"
 	"berth.dev/berth/internal/control/dispatch"
+	"berth.dev/berth/internal/control/execution"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/naming"
 	"berth.dev/berth/internal/control/netstate"
-	"berth.dev/berth/internal/control/nodeca"
 	"berth.dev/berth/internal/control/reaper"
 	"berth.dev/berth/internal/control/registration"
 	"berth.dev/berth/internal/data/launch"
@@ -21,27 +20,36 @@ import (
 // ends. They know each other by the store alone; the dispatcher also sends
 // what some of them derive.
 func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
-	authority, err := nodeca.Open(p.cfg.Instance.Path("server", "pki"), time.Now())
+	roles, err := execution.New(execution.Config{
+		Store: p.store, Sessions: p.sessions, Scope: p.cfg.Scope, API: innerDoor{p.gateway}, Access: access{p.guard},
+		Log: room(p.cfg.Log, "control/execution"),
+	})
 	if err != nil {
 		return nil, err
 	}
 	balancers := balancing.New(balancing.Config{
-		Store: p.store, NodeLostAfter: p.cfg.NodeLostAfter, Log: room(p.cfg.Log, "control/balancing"),
+		Store: p.store, Ring: p.ring, NodeLostAfter: p.cfg.NodeLostAfter, Log: room(p.cfg.Log, "control/balancing"),
 	})
 	vpcs, interfaces, groups := netstate.Sources()
 	p.dispatcher = dispatch.New(dispatch.Config{
-		Store: p.store, Logs: logSink{p.logs}, Authority: authority,
+		Store: p.store, Logs: logSink{p.logs}, Authority: p.authority,
 		Scope: p.cfg.Scope, Log: room(p.cfg.Log, "control/dispatch"),
 		// Groups come before the interfaces that are in them, and names before
 		// the load balancers that have them.
-		Sources: []dispatch.Source{vpcs, groups, interfaces, naming.New(), balancers.Source()},
-		Sinks:   map[string]dispatch.Sink{model.ObservedLoadBalancer: balancers},
+		Sources:   []dispatch.Source{vpcs, groups, interfaces, naming.New(), balancers.Source()},
+		Sinks:     map[string]dispatch.Sink{model.ObservedLoadBalancer: balancers},
+		Execution: roles,
+		Delivered: func(_ context.Context, group, stream, source string) (bool, error) {
+			return p.logs.Delivered(group, stream, source)
+		},
+		Serve: p.tasks.serve,
 	})
 	deployments := deployment.New(deployment.Config{
 		Store: p.store, Launcher: launch.New(launch.Config{Scope: p.cfg.Scope, PublicAddresses: p.public}),
 		HealthyAfter: p.cfg.HealthyAfter, Log: room(p.cfg.Log, "control/deployment"),
 	})
 	return map[string]func(context.Context) error{
+		"audit":        p.audit.Run,
 		"dispatch":     p.dispatcher.Run,
 		"deployment":   deployments.Run,
 		"balancing":    balancers.Run,

@@ -18,10 +18,16 @@ import (
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/control/dispatch"
+	"berth.dev/berth/internal/control/nodeca"
 	"berth.dev/berth/internal/data/etcd"
+	"berth.dev/berth/internal/data/keyring"
+	"berth.dev/berth/internal/data/keys"
 	"berth.dev/berth/internal/data/logstore"
 	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/data/sessions"
 	"berth.dev/berth/internal/data/store"
+	"berth.dev/berth/internal/edge/audit"
+	"berth.dev/berth/internal/edge/authority"
 	"berth.dev/berth/internal/edge/gateway"
 )
 
@@ -66,8 +72,15 @@ type controlPlane struct {
 	cfg        Config
 	store      *store.Store
 	logs       *logstore.Store
+	ring       *keyring.Keyring // the master key
+	keys       *keys.Keys
+	sessions   *sessions.Sessions
+	authority  *nodeca.Authority // of nodes
 	dispatcher *dispatch.Dispatcher
-	gateway    http.Handler
+	gateway    *gateway.Gateway
+	guard      *authority.Authority // what principals may do
+	audit      *audit.Recorder
+	tasks      *taskAPI
 	public     netip.Prefix // the pool of public addresses
 	endpoint   string       // of the AWS API, for local commands
 }
@@ -85,7 +98,13 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer api.Close() //nolint:errcheck // closed by the server before
 
-	p := &controlPlane{cfg: cfg, endpoint: endpoint}
+	p := &controlPlane{cfg: cfg, endpoint: endpoint, tasks: newTaskAPI()}
+	if p.ring, err = keyring.Open(ctx, keyring.Config{File: cfg.Instance.Path("server", "master-key"), Command: cfg.MasterKeyCommand}); err != nil {
+		return fmt.Errorf("opening the master key: %w", err)
+	}
+	if p.authority, err = nodeca.Open(cfg.Instance.Path("server", "pki"), time.Now()); err != nil {
+		return fmt.Errorf("opening the node authority: %w", err)
+	}
 	member := etcd.New(etcd.Config{Dir: cfg.Instance.Path("server", "etcd"), Logger: room(cfg.Log, "data/etcd")})
 	if p.store, err = store.Open(member.KV(), "/berth/", store.Options{Logger: room(cfg.Log, "data/store")}, records.All()...); err != nil {
 		return err
@@ -141,11 +160,11 @@ func (p *controlPlane) serve(ctx context.Context, api net.Listener) error {
 	if err := p.bootstrap(ctx); err != nil {
 		return err
 	}
-	loops, err := p.loops()
-	if err != nil {
+	if err := p.doors(); err != nil {
 		return err
 	}
-	if p.gateway, err = p.doors(); err != nil {
+	loops, err := p.loops()
+	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -154,6 +173,8 @@ func (p *controlPlane) serve(ctx context.Context, api net.Listener) error {
 	}
 	g.Go(func() error { return p.serveNodes(ctx) })
 	g.Go(func() error { return p.serveAPI(ctx, api) })
+	g.Go(func() error { return p.runTaskAPI(ctx) })
+	g.Go(func() error { return p.serveAdmin(ctx) })
 	return g.Wait()
 }
 

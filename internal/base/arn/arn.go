@@ -126,3 +126,10 @@ func (s Scope) DiscoveryService(id string) string { return s.make("servicediscov
 func (s Scope) Root() string {
 	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", "root")
 }
+
+// IAM returns the ARN of a principal or policy of the account: kind is user,
+// group, role, policy or instance-profile, and path begins and ends with a
+// slash.
+func (s Scope) IAM(kind, path, name string) string {
+	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", kind+path+name)
+}

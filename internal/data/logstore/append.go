@@ -267,6 +267,27 @@ func (s *Store) Deliver(ctx context.Context, group, stream, source string, event
 	return asAWS(err)
 }
 
+// Delivered reports whether a source has delivered to a stream that is still
+// there.
+func (s *Store) Delivered(group, stream, source string) (bool, error) {
+	if err := s.enter(); err != nil {
+		return false, err
+	}
+	defer s.readers.Done()
+	g, err := findGroup(s.db, group)
+	if err == nil {
+		var record *streamRecord
+		if record, err = findStream(s.db, g.ID, group, stream); err == nil {
+			mark, err := get(s.db, markKey(g.ID, record.id, source))
+			return mark != nil, err
+		}
+	}
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return false, err
+}
+
 // plain returns the events above a mark that have anything in them.
 func plain(events []SourceEvent, mark uint64) []Event {
 	out := make([]Event, 0, len(events))
