@@ -28,17 +28,17 @@ import (
 // role app is one of them.
 func (w *world) crowd() {
 	name := func(i int) string { return fmt.Sprintf("arn:aws:iam::123456789012:policy/p%03d", i) }
-	w.write(func(tx *store.Tx) {
-		for i := range 300 {
+	for i := range 300 {
+		w.write(func(tx *store.Tx) {
 			records.Policies.Put(tx, &model.Policy{ARN: name(i), Name: fmt.Sprintf("p%03d", i), Path: "/", DefaultID: "v1",
 				Versions: []model.PolicyVersion{{ID: "v1", Document: fmt.Sprintf(`{"Version":"2012-10-17","Statement":[
 {"Sid":"Buckets","Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:ListBucket"],"Resource":["arn:aws:s3:::bucket-%[1]d","arn:aws:s3:::bucket-%[1]d/*"]},
 {"Sid":"Tables","Effect":"Allow","Action":"dynamodb:*","Resource":"arn:aws:dynamodb:*:*:table/t-%[1]d","Condition":{"StringEquals":{"aws:PrincipalTag/Team":"team-%[1]d"}}},
 {"Sid":"Tasks","Effect":"Allow","Action":["ecs:Describe*","ecs:List*","ecs:RunTask"],"Resource":"*","Condition":{"ArnLike":{"ecs:cluster":"arn:aws:ecs:*:*:cluster/c-%[1]d"}}}]}`, i)}}})
-		}
-	})
-	w.write(func(tx *store.Tx) {
-		for i := range 100 {
+		})
+	}
+	for i := range 100 {
+		w.write(func(tx *store.Tx) {
 			role := &model.Role{ID: fmt.Sprintf("AROA%03d", i), Name: fmt.Sprintf("role%03d", i), Path: "/"}
 			if i == 50 {
 				role.ID, role.Name, role.Path = "AROAAPP", "app", "/team/"
@@ -49,8 +49,8 @@ func (w *world) crowd() {
 			role.BoundaryARN = "arn:aws:iam::aws:policy/PowerUserAccess"
 			role.Tags = []model.Tag{{Key: "Team", Value: "blue"}}
 			records.Roles.Put(tx, role)
-		}
-	})
+		})
+	}
 }
 
 const describeBody = `{"cluster":"prod","tasks":["` + taskID + `"]}`
