@@ -2,8 +2,12 @@ package ssm
 
 import (
 	"context"
+	"iter"
+	"slices"
+	"strings"
 
 	"berth.dev/berth/internal/data/records"
+	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/api/ssmapi"
 )
@@ -34,7 +38,7 @@ func (p *Provider) DescribeParameters(_ context.Context, in *ssmapi.DescribePara
 		limit = int(*in.MaxResults)
 	}
 	snap := p.store.Snapshot()
-	for parameter := range records.Parameters.After(snap, "", token) {
+	for parameter := range candidates(snap, filters, token) {
 		v, err := newest(snap, parameter)
 		if err != nil {
 			return nil, err
@@ -49,6 +53,29 @@ func (p *Provider) DescribeParameters(_ context.Context, in *ssmapi.DescribePara
 		out.Parameters = append(out.Parameters, metadata(parameter, v))
 	}
 	return out, nil
+}
+
+// candidates are the parameters after a name that filters may let pass. Those
+// that are asked for by name, as Terraform asks for each of its own, are found
+// without looking at the others.
+func candidates(r store.Reader, filters []filter, after string) iter.Seq[*model.Parameter] {
+	i := slices.IndexFunc(filters, func(f filter) bool { return f.key == "Name" && f.option == "Equals" })
+	if i < 0 {
+		return records.Parameters.After(r, "", after)
+	}
+	var names []string
+	for _, v := range filters[i].values {
+		bare := strings.TrimPrefix(v, "/")
+		names = append(names, bare, "/"+bare)
+	}
+	slices.Sort(names)
+	return func(yield func(*model.Parameter) bool) {
+		for _, name := range slices.Compact(names) {
+			if p, ok := records.Parameters.Get(r, name); ok && name > after && !yield(p) {
+				return
+			}
+		}
+	}
 }
 
 func metadata(p *model.Parameter, v *model.ParameterVersion) ssmapi.ParameterMetadata {
