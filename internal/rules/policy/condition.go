@@ -165,7 +165,7 @@ func compileExpected(f family, text string, variables bool) (expected, error) {
 		v.text, err = compile(text, true, variables)
 		v.readable = true
 	case arnLike:
-		v.arn, err = compileARN(text, variables)
+		v.arn, err = compileARN(text, variables, false)
 		v.readable = true
 	case numeric:
 		v.number, v.readable = parseNumber(text)

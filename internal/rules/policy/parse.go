@@ -253,7 +253,7 @@ func (r *reader) compile(raw *rawStatement) *SyntaxError {
 		}
 	}
 	for _, text := range raw.resources {
-		p, err := compileARN(text, r.variables())
+		p, err := compileARN(text, r.variables(), true)
 		if err != nil {
 			return malformed(legacyParsing)
 		}

@@ -128,6 +128,15 @@ func fromTokens(tokens []rune) pattern {
 	}
 }
 
+// openEnded reports whether the pattern ends with *.
+func (p *pattern) openEnded() bool {
+	if p.parts == nil {
+		return p.shape == anything || p.shape == leading || p.shape == general && p.tokens[len(p.tokens)-1] == anyRun
+	}
+	last := p.parts[len(p.parts)-1].tokens
+	return len(last) > 0 && last[len(last)-1] == anyRun
+}
+
 // match reports whether the whole of s matches. A variable without a value
 // matches nothing: ask records its name.
 func (p *pattern) match(s string, ask *asking) bool {

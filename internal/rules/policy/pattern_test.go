@@ -141,36 +141,108 @@ func TestPattern_Variables(t *testing.T) {
 func TestARNPattern_Match(t *testing.T) {
 	t.Parallel()
 	const task = "arn:aws:ecs:us-east-1:123456789012:task/default/0123"
+	const table = "arn:aws:dynamodb:us-east-1:123456789012:table/prod-x"
 	tests := []struct {
 		pattern, arn string
-		want         bool
+		want         bool // of a condition
+		runsOn       bool // a Resource matches although a condition does not
 	}{
-		{"*", task, true}, {"*", "*", true}, {"**", task, true},
-		{task, task, true}, {task, "*", false},
-		{"arn:aws:ecs:*:*:task/*", task, true},
-		{"arn:aws:ecs:us-*:1234????9012:task/default/*", task, true},
-		{"arn:aws:ecs:*:task/default/0123", task, false}, // a wildcard does not span fields
-		{"arn:aws:ecs:us-east-1:*/0123", task, false},
-		{"arn:aws:ecs:*", task, true}, // fields that are left out
-		{"arn:aws:ecs", task, true},
-		{"arn:aws:s3", task, false},
-		{"arn:aws:ECS:*:*:task/*", task, false}, // case counts
-		{"arn:aws:logs:us-east-1:123456789012:log-group:/ecs/*", "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/web:log-stream:a", true},
-		{"arn:aws:logs:us-east-1:123456789012:log-group:*:*", "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/web:*", true},
-		{"arn:aws:s3:::bucket/*", "arn:aws:s3:::bucket/a:b/c", true},
-		{"arn:aws:s3:::bucket", "arn:aws:s3:::bucket/a", false},
-		{"arn:aws:iam::*:role/*", "*", false},
-		{"arn:aws:s3:::${aws:username}", "arn:aws:s3:::a:b", true},
-		{"arn:aws:sns:${aws:PrincipalTag/a:b, 'x'}:*:t", "arn:aws:sns:x:1:t", true},
+		{"*", task, true, false}, {"*", "*", true, false}, {"**", task, true, false},
+		{task, task, true, false}, {task, "*", false, false},
+		{"arn:aws:ecs:*:*:task/*", task, true, false},
+		{"arn:aws:ecs:us-*:1234????9012:task/default/*", task, true, false},
+		{"arn:aws:ecs:*:task/default/0123", task, false, true},
+		{"arn:aws:dynamodb:*:table/prod-*", table, false, true}, {"arn:aws:dynamodb:*:table/dev-*", table, false, false},
+		{"arn:aws:dynamodb:us-*:table/prod-x", table, false, true}, {"arn:aws:dynamodb:us-*:table/prod", table, false, false},
+		{"arn:aws:dynamodb:us-*-1:table/prod-x", table, false, false}, {"arn:aws:dynamodb:us-east-?:table/prod-x", table, false, false},
+		{"arn:*:table/prod-x", table, false, true}, {"arn:aws:*:123456789012:table/*", table, false, true},
+		{"arn:aws:dynamodb:${aws:username}*:table/prod-x", table, false, false},
+		{"arn:aws:ecs:us-east-1:*/0123", task, false, false}, // this * is not the end of its field
+		{"arn:aws:ecs:*", task, true, false},                 // fields that are left out
+		{"arn:aws:ecs", task, true, false},
+		{"arn:aws:s3", task, false, false},
+		{"arn:aws:ECS:*:*:task/*", task, false, false}, // case counts
+		{"arn:aws:logs:us-east-1:123456789012:log-group:/ecs/*", "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/web:log-stream:a", true, false},
+		{"arn:aws:logs:us-east-1:123456789012:log-group:*:*", "arn:aws:logs:us-east-1:123456789012:log-group:/ecs/web:*", true, false},
+		{"arn:aws:s3:::bucket/*", "arn:aws:s3:::bucket/a:b/c", true, false},
+		{"arn:aws:s3:::bucket", "arn:aws:s3:::bucket/a", false, false},
+		{"arn:aws:iam::*:role/*", "*", false, false},
+		{"arn:aws:s3:::${aws:username}", "arn:aws:s3:::a:b", true, false},
+		{"arn:aws:sns:${aws:PrincipalTag/a:b, 'x'}:*:t", "arn:aws:sns:x:1:t", true, false},
 	}
 	request := Request{Context: map[string][]string{"aws:username": {"a:b"}}}
 	for _, test := range tests {
-		p, err := compileARN(test.pattern, true)
+		for _, runsOn := range []bool{false, true} {
+			p, err := compileARN(test.pattern, true, runsOn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := p.match(test.arn, &asking{request: &request}), test.want || runsOn && test.runsOn; got != want {
+				t.Errorf("%q matches %q: %t (runs on: %t)", test.pattern, test.arn, got, runsOn)
+			}
+		}
+	}
+}
+
+// naiveARN is what a Resource of six fields means, by trying everything.
+func naiveARN(pattern, text string, field int) bool {
+	if pattern == "" {
+		return text == ""
+	}
+	first, rest := pattern[0], pattern[1:]
+	inLast := field == arnFields-1
+	if first == '*' {
+		for n := 0; ; n++ {
+			if naiveARN(rest, text[n:], field) {
+				return true
+			}
+			if n == len(text) || text[n] == ':' && !inLast && !strings.HasPrefix(rest, ":") {
+				return false
+			}
+		}
+	}
+	if text == "" || first != '?' && first != text[0] || first == '?' && text[0] == ':' && !inLast {
+		return false
+	}
+	if first == ':' && !inLast {
+		field++
+	}
+	return naiveARN(rest, text[1:], field)
+}
+
+func TestARNPattern_EqualsNaiveModel(t *testing.T) {
+	t.Parallel()
+	field := rapid.StringOfN(rapid.SampledFrom([]rune("ab*?")), 0, 3, -1)
+	last := rapid.StringOfN(rapid.SampledFrom([]rune("ab*?:")), 0, 4, -1)
+	text := rapid.StringOfN(rapid.SampledFrom([]rune("ab::")), 0, 14, -1)
+	rapid.Check(t, func(t *rapid.T) {
+		var b strings.Builder
+		for range arnFields - 1 {
+			b.WriteString(field.Draw(t, "field") + ":")
+		}
+		pattern := b.String() + last.Draw(t, "last")
+		arn := text.Draw(t, "text")
+		p, err := compileARN(pattern, true, true)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.match(test.arn, &asking{request: &request}); got != test.want {
-			t.Errorf("%q matches %q: %t", test.pattern, test.arn, got)
+		if got, want := p.match(arn, nil), naiveARN(pattern, arn, 0); got != want {
+			t.Fatalf("%q matches %q: %t, want %t", pattern, arn, got, want)
+		}
+	})
+}
+
+// An ARN of more parts than are told apart still matches what takes its rest.
+func TestARNPattern_ManyParts(t *testing.T) {
+	t.Parallel()
+	arn := "arn:aws:s3:::" + strings.Repeat("a:", 200) + "b"
+	for pattern, want := range map[string]bool{"arn:aws:s3:::*:b": true, "arn:aws:s3:::*:c": false, "arn:aws:s3:*": true, "arn:*:*:*:*:*": true} {
+		p, err := compileARN(pattern, true, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.match(arn, nil); got != want {
+			t.Errorf("%q: %t", pattern, got)
 		}
 	}
 }
