@@ -58,7 +58,7 @@ func (r *reader) statement(n *node) (rawStatement, *SyntaxError) {
 		return raw, broken
 	}
 	for _, m := range n.members {
-		ok := true
+		var ok bool
 		switch m.name {
 		case "Sid":
 			raw.sid, ok = m.value.text, m.value.kind == stringNode
@@ -80,8 +80,6 @@ func (r *reader) statement(n *node) (rawStatement, *SyntaxError) {
 			ok = validPrincipal(&m.value)
 		case "Condition":
 			raw.conditions, ok = conditionBlock(&m.value)
-		default:
-			ok = false
 		}
 		if !ok {
 			return raw, broken

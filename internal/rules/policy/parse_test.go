@@ -115,8 +115,11 @@ func TestDocument_Statements(t *testing.T) {
 		start, end     Position
 	}{
 		// The example of simulate-custom-policy in AWS's command line reference.
-		{"documented", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"dynamodb:*","Resource":"*","Condition":{"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}}}}`,
-			Position{1, 38}, Position{1, 167}},
+		{
+			"documented", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"dynamodb:*","Resource":"*","Condition":{"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}}}}`,
+			Position{1, 38},
+			Position{1, 167},
+		},
 		{"array on one line", `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}`, Position{1, 41}, Position{1, 91}},
 		{"lines", "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": [\n    {\n      \"Effect\": \"Allow\",\n      \"Action\": \"é:*\", \"Resource\": \"*\"\n    }\n  ]\n}", Position{4, 5}, Position{7, 5}},
 	}

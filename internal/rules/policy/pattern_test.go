@@ -13,17 +13,38 @@ func TestPattern_Match(t *testing.T) {
 		pattern, text string
 		want          bool
 	}{
-		{"", "", true}, {"", "a", false}, {"a", "", false},
-		{"*", "", true}, {"*", "a/b:c", true}, {"**", "a", true},
-		{"?", "", false}, {"?", "a", true}, {"?", "é", true}, {"?", "ab", false},
-		{"a*", "a", true}, {"a*", "abc", true}, {"a*", "ba", false},
-		{"*a", "a", true}, {"*a", "bca", true}, {"*a", "ab", false},
-		{"a*b*c", "aXXbYYc", true}, {"a*b*c", "acb", false},
-		{"a?c", "abc", true}, {"a?c", "ac", false}, {"a?*", "a", false}, {"a?*", "ab", true},
-		{"*?*?*", "a", false}, {"*?*?*", "ab", true},
-		{"*aab", "aaaab", true}, {"*a*aab*", "aaab", true},
-		{"A", "a", false}, {"[a-z]", "b", false}, {"[a-z]", "[a-z]", true}, {`\*`, `\x`, true},
-		{"db-*-prod", "db-orders-prod", true}, {"db-*-prod", "db-prod", false},
+		{"", "", true},
+		{"", "a", false},
+		{"a", "", false},
+		{"*", "", true},
+		{"*", "a/b:c", true},
+		{"**", "a", true},
+		{"?", "", false},
+		{"?", "a", true},
+		{"?", "é", true},
+		{"?", "ab", false},
+		{"a*", "a", true},
+		{"a*", "abc", true},
+		{"a*", "ba", false},
+		{"*a", "a", true},
+		{"*a", "bca", true},
+		{"*a", "ab", false},
+		{"a*b*c", "aXXbYYc", true},
+		{"a*b*c", "acb", false},
+		{"a?c", "abc", true},
+		{"a?c", "ac", false},
+		{"a?*", "a", false},
+		{"a?*", "ab", true},
+		{"*?*?*", "a", false},
+		{"*?*?*", "ab", true},
+		{"*aab", "aaaab", true},
+		{"*a*aab*", "aaab", true},
+		{"A", "a", false},
+		{"[a-z]", "b", false},
+		{"[a-z]", "[a-z]", true},
+		{`\*`, `\x`, true},
+		{"db-*-prod", "db-orders-prod", true},
+		{"db-*-prod", "db-prod", false},
 	}
 	for _, test := range tests {
 		p, err := compile(test.pattern, true, false)
@@ -42,9 +63,15 @@ func TestPattern_MatchFold(t *testing.T) {
 		pattern, text string
 		want          bool
 	}{
-		{"Run*", "runtask", true}, {"run*", "RUN", true}, {"run*", "RU", false},
-		{"*Task?", "RUNTASKS", true}, {"runtask", "RunTask", true}, {"runtask", "RunTasks", false},
-		{"É*", "éa", true}, {"k*", "Kelvin", true}, {"*ß", "aß", true},
+		{"Run*", "runtask", true},
+		{"run*", "RUN", true},
+		{"run*", "RU", false},
+		{"*Task?", "RUNTASKS", true},
+		{"runtask", "RunTask", true},
+		{"runtask", "RunTasks", false},
+		{"É*", "éa", true},
+		{"k*", "Kelvin", true},
+		{"*ß", "aß", true},
 	}
 	for _, test := range tests {
 		p, err := compile(test.pattern, true, false)
@@ -147,15 +174,22 @@ func TestARNPattern_Match(t *testing.T) {
 		want         bool // of a condition
 		runsOn       bool // a Resource matches although a condition does not
 	}{
-		{"*", task, true, false}, {"*", "*", true, false}, {"**", task, true, false},
-		{task, task, true, false}, {task, "*", false, false},
+		{"*", task, true, false},
+		{"*", "*", true, false},
+		{"**", task, true, false},
+		{task, task, true, false},
+		{task, "*", false, false},
 		{"arn:aws:ecs:*:*:task/*", task, true, false},
 		{"arn:aws:ecs:us-*:1234????9012:task/default/*", task, true, false},
 		{"arn:aws:ecs:*:task/default/0123", task, false, true},
-		{"arn:aws:dynamodb:*:table/prod-*", table, false, true}, {"arn:aws:dynamodb:*:table/dev-*", table, false, false},
-		{"arn:aws:dynamodb:us-*:table/prod-x", table, false, true}, {"arn:aws:dynamodb:us-*:table/prod", table, false, false},
-		{"arn:aws:dynamodb:us-*-1:table/prod-x", table, false, false}, {"arn:aws:dynamodb:us-east-?:table/prod-x", table, false, false},
-		{"arn:*:table/prod-x", table, false, true}, {"arn:aws:*:123456789012:table/*", table, false, true},
+		{"arn:aws:dynamodb:*:table/prod-*", table, false, true},
+		{"arn:aws:dynamodb:*:table/dev-*", table, false, false},
+		{"arn:aws:dynamodb:us-*:table/prod-x", table, false, true},
+		{"arn:aws:dynamodb:us-*:table/prod", table, false, false},
+		{"arn:aws:dynamodb:us-*-1:table/prod-x", table, false, false},
+		{"arn:aws:dynamodb:us-east-?:table/prod-x", table, false, false},
+		{"arn:*:table/prod-x", table, false, true},
+		{"arn:aws:*:123456789012:table/*", table, false, true},
 		{"arn:aws:dynamodb:${aws:username}*:table/prod-x", table, false, false},
 		{"arn:aws:ecs:us-east-1:*/0123", task, false, false}, // this * is not the end of its field
 		{"arn:aws:ecs:*", task, true, false},                 // fields that are left out

@@ -14,8 +14,13 @@ var (
 	genAction    = rapid.SampledFrom([]string{"*", "ecs:*", "ecs:Run*", "ecs:RunTask", "ecs:StopTask", "s3:Get?bject", "s3:*"})
 	genResource  = rapid.SampledFrom([]string{"*", "arn:aws:s3:::a/*", "arn:aws:s3:::a/x", "arn:aws:s3:::${aws:username}/*", "arn:aws:ecs:*:*:task/*"})
 	genPrincipal = rapid.SampledFrom([]any{
-		"*", map[string]any{"AWS": account}, map[string]any{"AWS": user().ARN}, map[string]any{"AWS": []string{session().ARN, roleARN, account}},
-		map[string]any{"AWS": roleARN}, map[string]any{"Service": service().Service}, map[string]any{"AWS": foreign},
+		"*",
+		map[string]any{"AWS": account},
+		map[string]any{"AWS": user().ARN},
+		map[string]any{"AWS": []string{session().ARN, roleARN, account}},
+		map[string]any{"AWS": roleARN},
+		map[string]any{"Service": service().Service},
+		map[string]any{"AWS": foreign},
 	})
 	genOperator = rapid.SampledFrom([]string{
 		"StringEquals", "StringNotEquals", "StringLike", "StringEqualsIfExists", "ForAnyValue:StringEquals", "ForAllValues:StringNotLike", "Null",
