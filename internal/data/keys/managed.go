@@ -39,7 +39,9 @@ func (k *Keys) managedKey(alias string) (*model.KMSKey, error) {
 
 // The policies that AWS gives these keys: all of the account may use them
 // through the service, and see what they are (guides of Secrets Manager,
-// "Secret encryption and decryption", and of KMS on Parameter Store).
+// "Secret encryption and decryption", and of KMS on Parameter Store). AWS's
+// first has one Sid twice, which it takes from nobody else; here the second
+// statement has none.
 const (
 	secretsManagerPolicy = `{
   "Version" : "2012-10-17",
@@ -59,7 +61,6 @@ const (
       }
     }
   }, {
-    "Sid" : "Allow access through AWS Secrets Manager for all principals in the account that are authorized to use AWS Secrets Manager",
     "Effect" : "Allow",
     "Principal" : {
       "AWS" : "*"

@@ -23,6 +23,6 @@
 //
 // Sources of behaviour: the KMS API reference, the developer guide ("Key states
 // of AWS KMS keys", "Rotate AWS KMS keys", "Grants in AWS KMS"), and answers of
-// AWS that LocalStack's and moto's tests and issues of Terraform's provider
-// have recorded. What none of them says is marked [GK] in testdata.
+// AWS that LocalStack's snapshot tests and issues of Terraform's provider have
+// recorded. testdata/errors.golden marks where each text is from.
 package kms
