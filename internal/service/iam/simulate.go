@@ -181,8 +181,9 @@ func (b *bearing) result(req policy.Request, owner string) iamapi.EvaluationResu
 		if m.Layer == policy.LayerBoundary {
 			allowed, denied = allowed || !m.Deny, denied || m.Deny
 		}
-		// As on AWS, what decided is listed: the denials, or else what allowed.
-		if m.Deny == (decision.Outcome == policy.ExplicitDeny) {
+		// What decided is listed: the denials, or else what allowed. Where
+		// nothing allows, nothing is.
+		if decision.Outcome != policy.ImplicitDeny && m.Deny == (decision.Outcome == policy.ExplicitDeny) {
 			out.MatchedStatements = append(out.MatchedStatements, b.statement(m))
 		}
 	}
