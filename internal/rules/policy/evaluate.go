@@ -83,7 +83,7 @@ func (e *evaluation) decide(p *Policies) {
 		resourceLayer = LayerTrust
 	}
 	account := e.principal.AccountID
-	e.decision.CrossAccount = p.ResourceAccountID != "" && p.ResourceAccountID != account
+	e.decision.CrossAccount = e.principal.ARN != "" && p.ResourceAccountID != "" && p.ResourceAccountID != account
 
 	identity := e.layer(LayerIdentity, p.Identity)
 	boundary, session, resource := verdict{-1, -1, unnamed}, verdict{-1, -1, unnamed}, verdict{-1, -1, unnamed}

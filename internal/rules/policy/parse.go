@@ -30,7 +30,8 @@ const (
 // A document may have several faults; AWS names the one that its first failing
 // stage finds. The stages, in order: the grammar; the version; what the old
 // parser refuses (the case of Effect, dates, ARNs with missing fields); Sids;
-// elements that are missing; the form of resources; that of actions.
+// elements that are not for this kind; those that are missing; the form of
+// resources; that of actions.
 func Parse(kind Kind, text string) (*Document, error) {
 	root, err := parseJSON(text)
 	if err != nil || root.kind != objectNode {
@@ -80,7 +81,7 @@ type rawCondition struct {
 
 func (r *reader) read(root *node) *SyntaxError {
 	for _, stage := range []func(*node) *SyntaxError{
-		r.grammar, r.checkVersion, r.checkLegacy, r.checkSids, r.checkElements, r.checkPrincipals, r.checkResources, r.checkActions,
+		r.grammar, r.checkVersion, r.checkLegacy, r.checkSids, r.checkProhibited, r.checkPrincipals, r.checkElements, r.checkResources, r.checkActions,
 	} {
 		if fault := stage(root); fault != nil {
 			return fault
@@ -154,8 +155,23 @@ func notAlphanumeric(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-// checkElements refuses statements that lack an element or have one that is not
-// for their kind.
+// checkProhibited refuses resources in trust policies. It comes before the
+// principals are missed: a permissions policy that is taken for a trust policy
+// is told of its Resource.
+func (r *reader) checkProhibited(*node) *SyntaxError {
+	for i := range r.raw {
+		switch s := &r.raw[i]; {
+		case r.document.kind != Trust || !s.hasRes:
+		case s.notRes:
+			return malformed("AssumeRole policy must not contain resources.")
+		default:
+			return malformed("Has prohibited field Resource")
+		}
+	}
+	return nil
+}
+
+// checkElements refuses statements without actions or resources.
 func (r *reader) checkElements(*node) *SyntaxError {
 	for i := range r.raw {
 		if s := &r.raw[i]; !s.hasAction || len(s.actions) == 0 {
@@ -166,14 +182,8 @@ func (r *reader) checkElements(*node) *SyntaxError {
 		}
 	}
 	for i := range r.raw {
-		s := &r.raw[i]
-		switch {
-		case r.document.kind != Trust && (!s.hasRes || len(s.resources) == 0):
+		if s := &r.raw[i]; r.document.kind != Trust && (!s.hasRes || len(s.resources) == 0) {
 			return malformed("Policy statement must contain resources.")
-		case r.document.kind == Trust && s.hasRes && s.notRes:
-			return malformed("AssumeRole policy must not contain resources.")
-		case r.document.kind == Trust && s.hasRes:
-			return malformed("Has prohibited field Resource")
 		}
 	}
 	return nil

@@ -201,6 +201,14 @@ func TestARNPattern_Match(t *testing.T) {
 		{"arn:aws:s3:::bucket/*", "arn:aws:s3:::bucket/a:b/c", true, false},
 		{"arn:aws:s3:::bucket", "arn:aws:s3:::bucket/a", false, false},
 		{"arn:aws:iam::*:role/*", "*", false, false},
+		// The examples of IAM's reference of the Resource element.
+		{"arn:aws:s3:::bucket/*/test/*", "arn:aws:s3:::bucket/1/2/test/3/object.jpg", true, false},
+		{"arn:aws:s3:::bucket/*/test/*", "arn:aws:s3:::bucket/1///test///object.jpg", true, false},
+		{"arn:aws:s3:::bucket/*/test/*", "arn:aws:s3:::bucket//test/object.jpg", true, false},
+		{"arn:aws:s3:::bucket/*/test/*", "arn:aws:s3:::bucket/1/test/", true, false},
+		{"arn:aws:s3:::bucket/*/test/*", "arn:aws:s3:::bucket/1-test/object.jpg", false, false},
+		{"arn:aws:s3:::bucket/*/test/*", "arn:aws:s3:::bucket/test/object.jpg", false, false},
+		{"arn:aws:s3:::bucket/*/test/*", "arn:aws:s3:::bucket/1/2/test.jpg", false, false},
 		{"arn:aws:s3:::${aws:username}", "arn:aws:s3:::a:b", true, false},
 		{"arn:aws:sns:${aws:PrincipalTag/a:b, 'x'}:*:t", "arn:aws:sns:x:1:t", true, false},
 	}

@@ -19,7 +19,9 @@ const (
 
 // Principal is who asks.
 type Principal struct {
-	// ARN is the caller's: a user's, root's, or a role session's.
+	// ARN is the caller's: a user's, root's, or a role session's. A service
+	// that asks for itself and a web identity have none: only the resource's
+	// policy speaks for them.
 	ARN       string
 	AccountID string
 	// RoleARN is the role of a session.
@@ -57,7 +59,8 @@ type Source struct {
 type Policies struct {
 	Identity []Source
 	Boundary *Source // nil: none
-	// Session policies limit together: one of them must allow. nil: none.
+	// Session policies limit together: one of them must allow. nil: none. An
+	// empty list that is not nil allows nothing.
 	Session  []Source
 	Resource *Source // nil: the resource has none
 	// ResourceDecides: without the resource policy's word nothing is allowed

@@ -8,7 +8,7 @@ var table = [...]entry{
 		"What an Envoy of App Mesh needs to read its configuration.",
 	},
 	{
-		"AWSApplicationAutoscalingECSServicePolicy", "/aws-service-role/", "v3", "2017-10-25T23:53:08Z", "2017-10-25T23:53:08Z",
+		"AWSApplicationAutoscalingECSServicePolicy", "/aws-service-role/", "v3", "2017-10-25T23:53:08Z", "2026-05-20T21:27:13Z",
 		"What Application Auto Scaling's service-linked role for ECS may do.",
 	},
 	{
@@ -16,7 +16,7 @@ var table = [...]entry{
 		"All actions of ACM.",
 	},
 	{
-		"AWSCertificateManagerReadOnly", "/", "v7", "2016-01-21T17:07:33Z", "2016-01-21T17:07:33Z",
+		"AWSCertificateManagerReadOnly", "/", "v7", "2016-01-21T17:07:33Z", "2026-08-13T18:07:23Z",
 		"Reading of ACM.",
 	},
 	{
@@ -24,11 +24,11 @@ var table = [...]entry{
 		"All actions of CloudFormation.",
 	},
 	{
-		"AWSCloudFormationReadOnlyAccess", "/", "v7", "2015-02-06T18:39:49Z", "2015-02-06T18:39:49Z",
+		"AWSCloudFormationReadOnlyAccess", "/", "v7", "2015-02-06T18:39:49Z", "2026-02-12T18:02:00Z",
 		"Reading of CloudFormation.",
 	},
 	{
-		"AWSCloudMapDiscoverInstanceAccess", "/", "v2", "2018-11-29T00:02:42Z", "2018-11-29T00:02:42Z",
+		"AWSCloudMapDiscoverInstanceAccess", "/", "v2", "2018-11-29T00:02:42Z", "2023-09-20T21:48:09Z",
 		"Discovery of instances in Cloud Map.",
 	},
 	{
@@ -36,11 +36,11 @@ var table = [...]entry{
 		"All actions of Cloud Map.",
 	},
 	{
-		"AWSCloudMapReadOnlyAccess", "/", "v2", "2018-11-28T23:45:26Z", "2018-11-28T23:45:26Z",
+		"AWSCloudMapReadOnlyAccess", "/", "v2", "2018-11-28T23:45:26Z", "2023-09-20T21:47:45Z",
 		"Reading of Cloud Map.",
 	},
 	{
-		"AWSCloudMapRegisterInstanceAccess", "/", "v3", "2018-11-29T00:04:57Z", "2018-11-29T00:04:57Z",
+		"AWSCloudMapRegisterInstanceAccess", "/", "v3", "2018-11-29T00:04:57Z", "2023-09-20T21:47:06Z",
 		"What a registrant needs to add and remove instances in Cloud Map.",
 	},
 	{
@@ -52,7 +52,7 @@ var table = [...]entry{
 		"Reading of CloudTrail.",
 	},
 	{
-		"AWSCodeBuildDeveloperAccess", "/", "v21", "2016-12-01T19:02:32Z", "2016-12-01T19:02:32Z",
+		"AWSCodeBuildDeveloperAccess", "/", "v21", "2016-12-01T19:02:32Z", "2026-02-12T18:01:34Z",
 		"What a developer needs of CodeBuild.",
 	},
 	{
@@ -64,7 +64,7 @@ var table = [...]entry{
 		"What CodeDeploy needs for blue/green deployments of ECS services, less than AWSCodeDeployRoleForECS.",
 	},
 	{
-		"AWSDenyAll", "/", "v2", "2019-05-01T22:36:14Z", "2019-05-01T22:36:14Z",
+		"AWSDenyAll", "/", "v2", "2019-05-01T22:36:14Z", "2023-12-18T16:42:05Z",
 		"Denies all actions.",
 	},
 	{
@@ -76,11 +76,11 @@ var table = [...]entry{
 		"What a Lambda function needs to write its logs.",
 	},
 	{
-		"AWSLambdaVPCAccessExecutionRole", "/service-role/", "v3", "2016-02-11T23:15:26Z", "2016-02-11T23:15:26Z",
+		"AWSLambdaVPCAccessExecutionRole", "/service-role/", "v3", "2016-02-11T23:15:26Z", "2024-01-05T22:38:26Z",
 		"What a Lambda function needs to run in a VPC.",
 	},
 	{
-		"AWSLambda_FullAccess", "/", "v7", "2020-11-17T21:14:08Z", "2020-11-17T21:14:08Z",
+		"AWSLambda_FullAccess", "/", "v7", "2020-11-17T21:14:08Z", "2026-02-12T18:00:51Z",
 		"All actions of Lambda and those of services that its console uses.",
 	},
 	{
@@ -88,7 +88,7 @@ var table = [...]entry{
 		"Reading of Resource Groups.",
 	},
 	{
-		"AWSSecretsManagerClientReadOnlyAccess", "/", "v4", "2025-11-05T20:04:08Z", "2025-11-05T20:04:08Z",
+		"AWSSecretsManagerClientReadOnlyAccess", "/", "v4", "2025-11-05T20:04:08Z", "2026-06-02T20:42:11Z",
 		"Reading of secrets and their metadata by a client.",
 	},
 	{
@@ -96,15 +96,15 @@ var table = [...]entry{
 		"All actions of Step Functions.",
 	},
 	{
-		"AWSXRayDaemonWriteAccess", "/", "v2", "2018-08-28T23:00:33Z", "2018-08-28T23:00:33Z",
+		"AWSXRayDaemonWriteAccess", "/", "v2", "2018-08-28T23:00:33Z", "2024-02-13T21:58:30Z",
 		"What the X-Ray daemon needs to send traces.",
 	},
 	{
-		"AWSXrayFullAccess", "/", "v2", "2016-12-01T18:30:55Z", "2016-12-01T18:30:55Z",
+		"AWSXrayFullAccess", "/", "v2", "2016-12-01T18:30:55Z", "2024-04-11T17:07:36Z",
 		"All actions of X-Ray.",
 	},
 	{
-		"AWSXrayReadOnlyAccess", "/", "v8", "2016-12-01T18:27:02Z", "2016-12-01T18:27:02Z",
+		"AWSXrayReadOnlyAccess", "/", "v8", "2016-12-01T18:27:02Z", "2024-02-14T00:35:02Z",
 		"Reading of X-Ray.",
 	},
 	{
@@ -120,11 +120,11 @@ var table = [...]entry{
 		"All actions of DynamoDB and those of services that its console uses.",
 	},
 	{
-		"AmazonDynamoDBFullAccess_v2", "/", "v3", "2025-05-22T14:52:06Z", "2025-05-22T14:52:06Z",
+		"AmazonDynamoDBFullAccess_v2", "/", "v3", "2025-05-22T14:52:06Z", "2026-02-12T18:02:57Z",
 		"All actions of DynamoDB.",
 	},
 	{
-		"AmazonDynamoDBReadOnlyAccess", "/", "v15", "2015-02-06T18:40:12Z", "2015-02-06T18:40:12Z",
+		"AmazonDynamoDBReadOnlyAccess", "/", "v15", "2015-02-06T18:40:12Z", "2024-11-18T17:38:15Z",
 		"Reading of DynamoDB.",
 	},
 	{
@@ -156,7 +156,7 @@ var table = [...]entry{
 		"What the older role of ECS needs to register targets with load balancers.",
 	},
 	{
-		"AmazonEC2ContainerServiceforEC2Role", "/service-role/", "v10", "2015-03-19T18:45:18Z", "2015-03-19T18:45:18Z",
+		"AmazonEC2ContainerServiceforEC2Role", "/service-role/", "v10", "2015-03-19T18:45:18Z", "2026-02-12T17:59:52Z",
 		"What a container instance's role needs.",
 	},
 	{
@@ -164,27 +164,27 @@ var table = [...]entry{
 		"All actions of EC2.",
 	},
 	{
-		"AmazonEC2ReadOnlyAccess", "/", "v5", "2015-02-06T18:40:17Z", "2015-02-06T18:40:17Z",
+		"AmazonEC2ReadOnlyAccess", "/", "v5", "2015-02-06T18:40:17Z", "2026-02-12T18:03:17Z",
 		"Reading of EC2.",
 	},
 	{
-		"AmazonECSComputeServiceRolePolicy", "/aws-service-role/", "v6", "2025-03-24T17:37:06Z", "2025-03-24T17:37:06Z",
+		"AmazonECSComputeServiceRolePolicy", "/aws-service-role/", "v6", "2025-03-24T17:37:06Z", "2026-02-12T17:57:51Z",
 		"What the service-linked role of ECS's managed compute may do.",
 	},
 	{
-		"AmazonECSInfrastructureRolePolicyForLoadBalancers", "/", "v6", "2025-07-17T16:37:07Z", "2025-07-17T16:37:07Z",
+		"AmazonECSInfrastructureRolePolicyForLoadBalancers", "/", "v6", "2025-07-17T16:37:07Z", "2026-02-12T18:01:05Z",
 		"What an infrastructure role needs to change load balancers during deployments.",
 	},
 	{
-		"AmazonECSInfrastructureRolePolicyForManagedInstances", "/", "v11", "2025-09-26T18:04:07Z", "2025-09-26T18:04:07Z",
+		"AmazonECSInfrastructureRolePolicyForManagedInstances", "/", "v11", "2025-09-26T18:04:07Z", "2026-02-26T18:27:10Z",
 		"What an infrastructure role needs to launch managed instances.",
 	},
 	{
-		"AmazonECSInfrastructureRolePolicyForServiceConnectTransportLayerSecurity", "/service-role/", "v4", "2024-01-19T20:08:36Z", "2024-01-19T20:08:36Z",
+		"AmazonECSInfrastructureRolePolicyForServiceConnectTransportLayerSecurity", "/service-role/", "v4", "2024-01-19T20:08:36Z", "2026-02-12T18:02:05Z",
 		"What an infrastructure role needs to manage certificates of Service Connect.",
 	},
 	{
-		"AmazonECSInfrastructureRolePolicyForVolumes", "/service-role/", "v5", "2024-01-10T22:56:41Z", "2024-01-10T22:56:41Z",
+		"AmazonECSInfrastructureRolePolicyForVolumes", "/service-role/", "v5", "2024-01-10T22:56:41Z", "2026-02-12T18:02:34Z",
 		"What an infrastructure role needs to manage EBS volumes of tasks.",
 	},
 	{
@@ -192,15 +192,15 @@ var table = [...]entry{
 		"What an infrastructure role needs to register tasks with VPC Lattice.",
 	},
 	{
-		"AmazonECSInfrastructureRoleforExpressGatewayServices", "/service-role/", "v6", "2025-11-12T20:34:08Z", "2025-11-12T20:34:08Z",
+		"AmazonECSInfrastructureRoleforExpressGatewayServices", "/service-role/", "v6", "2025-11-12T20:34:08Z", "2026-02-12T18:01:54Z",
 		"What an infrastructure role needs for express services.",
 	},
 	{
-		"AmazonECSInstanceRolePolicyForManagedInstances", "/", "v4", "2025-09-26T23:49:07Z", "2025-09-26T23:49:07Z",
+		"AmazonECSInstanceRolePolicyForManagedInstances", "/", "v4", "2025-09-26T23:49:07Z", "2026-07-02T02:57:22Z",
 		"What the role of a managed instance needs.",
 	},
 	{
-		"AmazonECSServiceRolePolicy", "/aws-service-role/", "v24", "2017-10-14T01:18:58Z", "2017-10-14T01:18:58Z",
+		"AmazonECSServiceRolePolicy", "/aws-service-role/", "v24", "2017-10-14T01:18:58Z", "2026-04-22T23:12:09Z",
 		"What ECS's service-linked role may do.",
 	},
 	{
@@ -208,11 +208,11 @@ var table = [...]entry{
 		"What a task's execution role needs: pulls from ECR and writes to CloudWatch Logs.",
 	},
 	{
-		"AmazonECS_FullAccess", "/", "v21", "2017-11-07T21:36:54Z", "2017-11-07T21:36:54Z",
+		"AmazonECS_FullAccess", "/", "v21", "2017-11-07T21:36:54Z", "2024-08-13T19:39:37Z",
 		"All actions of ECS and those of other services that its console uses.",
 	},
 	{
-		"AmazonElastiCacheFullAccess", "/", "v3", "2015-02-06T18:40:20Z", "2015-02-06T18:40:20Z",
+		"AmazonElastiCacheFullAccess", "/", "v3", "2015-02-06T18:40:20Z", "2023-11-28T03:49:56Z",
 		"All actions of ElastiCache.",
 	},
 	{
@@ -228,15 +228,15 @@ var table = [...]entry{
 		"Mounting of EFS file systems for reading and writing.",
 	},
 	{
-		"AmazonElasticFileSystemFullAccess", "/", "v10", "2015-05-27T16:22:28Z", "2015-05-27T16:22:28Z",
+		"AmazonElasticFileSystemFullAccess", "/", "v10", "2015-05-27T16:22:28Z", "2024-11-07T19:34:20Z",
 		"All actions of EFS.",
 	},
 	{
-		"AmazonElasticFileSystemReadOnlyAccess", "/", "v9", "2015-05-27T16:25:25Z", "2015-05-27T16:25:25Z",
+		"AmazonElasticFileSystemReadOnlyAccess", "/", "v9", "2015-05-27T16:25:25Z", "2024-11-07T19:39:56Z",
 		"Reading of EFS.",
 	},
 	{
-		"AmazonEventBridgeFullAccess", "/", "v7", "2019-07-11T14:08:55Z", "2019-07-11T14:08:55Z",
+		"AmazonEventBridgeFullAccess", "/", "v7", "2019-07-11T14:08:55Z", "2026-02-12T17:58:25Z",
 		"All actions of EventBridge.",
 	},
 	{
@@ -244,7 +244,7 @@ var table = [...]entry{
 		"Reading of EventBridge.",
 	},
 	{
-		"AmazonEventBridgeSchedulerFullAccess", "/", "v4", "2022-11-10T18:37:25Z", "2022-11-10T18:37:25Z",
+		"AmazonEventBridgeSchedulerFullAccess", "/", "v4", "2022-11-10T18:37:25Z", "2026-02-12T18:03:15Z",
 		"All actions of EventBridge Scheduler.",
 	},
 	{
@@ -260,7 +260,7 @@ var table = [...]entry{
 		"Remote writes to Amazon Managed Service for Prometheus.",
 	},
 	{
-		"AmazonRDSFullAccess", "/", "v14", "2015-02-06T18:40:52Z", "2015-02-06T18:40:52Z",
+		"AmazonRDSFullAccess", "/", "v14", "2015-02-06T18:40:52Z", "2023-08-17T23:00:17Z",
 		"All actions of RDS.",
 	},
 	{
@@ -268,7 +268,7 @@ var table = [...]entry{
 		"Reading of RDS.",
 	},
 	{
-		"AmazonRoute53FullAccess", "/", "v7", "2015-02-06T18:40:54Z", "2015-02-06T18:40:54Z",
+		"AmazonRoute53FullAccess", "/", "v7", "2015-02-06T18:40:54Z", "2026-02-12T18:00:40Z",
 		"All actions of Route 53.",
 	},
 	{
@@ -288,11 +288,11 @@ var table = [...]entry{
 		"All actions of SES.",
 	},
 	{
-		"AmazonSNSFullAccess", "/", "v2", "2015-02-06T18:41:05Z", "2015-02-06T18:41:05Z",
+		"AmazonSNSFullAccess", "/", "v2", "2015-02-06T18:41:05Z", "2024-09-24T22:32:05Z",
 		"All actions of SNS.",
 	},
 	{
-		"AmazonSNSReadOnlyAccess", "/", "v2", "2015-02-06T18:41:06Z", "2015-02-06T18:41:06Z",
+		"AmazonSNSReadOnlyAccess", "/", "v2", "2015-02-06T18:41:06Z", "2024-09-24T22:13:12Z",
 		"Reading of SNS.",
 	},
 	{
@@ -300,11 +300,11 @@ var table = [...]entry{
 		"All actions of SQS.",
 	},
 	{
-		"AmazonSQSReadOnlyAccess", "/", "v4", "2015-02-06T18:41:08Z", "2015-02-06T18:41:08Z",
+		"AmazonSQSReadOnlyAccess", "/", "v4", "2015-02-06T18:41:08Z", "2024-05-24T18:16:44Z",
 		"Reading of SQS.",
 	},
 	{
-		"AmazonSSMAutomationRole", "/service-role/", "v9", "2016-12-05T22:09:55Z", "2016-12-05T22:09:55Z",
+		"AmazonSSMAutomationRole", "/service-role/", "v9", "2016-12-05T22:09:55Z", "2026-03-20T17:42:14Z",
 		"What Systems Manager's automation needs to run.",
 	},
 	{
@@ -312,7 +312,7 @@ var table = [...]entry{
 		"All actions of Systems Manager.",
 	},
 	{
-		"AmazonSSMManagedEC2InstanceDefaultPolicy", "/", "v2", "2022-08-30T20:54:27Z", "2022-08-30T20:54:27Z",
+		"AmazonSSMManagedEC2InstanceDefaultPolicy", "/", "v2", "2022-08-30T20:54:27Z", "2024-07-16T18:14:07Z",
 		"What Systems Manager needs on EC2 instances that have no profile of their own.",
 	},
 	{
@@ -324,11 +324,11 @@ var table = [...]entry{
 		"Reading of Systems Manager.",
 	},
 	{
-		"AmazonVPCFullAccess", "/", "v13", "2015-02-06T18:41:16Z", "2015-02-06T18:41:16Z",
+		"AmazonVPCFullAccess", "/", "v13", "2015-02-06T18:41:16Z", "2026-02-12T18:00:44Z",
 		"All actions on VPCs.",
 	},
 	{
-		"AmazonVPCReadOnlyAccess", "/", "v12", "2015-02-06T18:41:17Z", "2015-02-06T18:41:17Z",
+		"AmazonVPCReadOnlyAccess", "/", "v12", "2015-02-06T18:41:17Z", "2026-02-12T17:58:19Z",
 		"Reading of VPCs.",
 	},
 	{
@@ -340,19 +340,19 @@ var table = [...]entry{
 		"Reading of EC2 Auto Scaling.",
 	},
 	{
-		"Billing", "/job-function/", "v30", "2016-11-10T17:33:18Z", "2016-11-10T17:33:18Z",
+		"Billing", "/job-function/", "v30", "2016-11-10T17:33:18Z", "2026-07-30T22:12:16Z",
 		"Reading and setting of billing and costs.",
 	},
 	{
-		"CloudWatchAgentAdminPolicy", "/", "v2", "2018-03-07T00:52:31Z", "2018-03-07T00:52:31Z",
+		"CloudWatchAgentAdminPolicy", "/", "v2", "2018-03-07T00:52:31Z", "2024-02-05T20:59:57Z",
 		"What the CloudWatch agent needs to store its configuration.",
 	},
 	{
-		"CloudWatchAgentServerPolicy", "/", "v3", "2018-03-07T01:06:44Z", "2018-03-07T01:06:44Z",
+		"CloudWatchAgentServerPolicy", "/", "v3", "2018-03-07T01:06:44Z", "2024-02-06T16:37:37Z",
 		"What the CloudWatch agent needs on a server.",
 	},
 	{
-		"CloudWatchEventsFullAccess", "/", "v5", "2016-01-14T18:37:08Z", "2016-01-14T18:37:08Z",
+		"CloudWatchEventsFullAccess", "/", "v5", "2016-01-14T18:37:08Z", "2026-02-12T18:00:32Z",
 		"All actions of CloudWatch Events.",
 	},
 	{
@@ -364,31 +364,31 @@ var table = [...]entry{
 		"All actions of CloudWatch; CloudWatchFullAccessV2 replaces it.",
 	},
 	{
-		"CloudWatchFullAccessV2", "/", "v16", "2023-08-01T11:32:57Z", "2023-08-01T11:32:57Z",
+		"CloudWatchFullAccessV2", "/", "v16", "2023-08-01T11:32:57Z", "2026-06-08T13:27:16Z",
 		"All actions of CloudWatch.",
 	},
 	{
-		"CloudWatchLogsFullAccess", "/", "v8", "2015-02-06T18:40:02Z", "2015-02-06T18:40:02Z",
+		"CloudWatchLogsFullAccess", "/", "v8", "2015-02-06T18:40:02Z", "2026-02-12T18:00:33Z",
 		"All actions of CloudWatch Logs.",
 	},
 	{
-		"CloudWatchLogsReadOnlyAccess", "/", "v12", "2015-02-06T18:40:03Z", "2015-02-06T18:40:03Z",
+		"CloudWatchLogsReadOnlyAccess", "/", "v12", "2015-02-06T18:40:03Z", "2026-02-12T17:59:13Z",
 		"Reading of CloudWatch Logs.",
 	},
 	{
-		"CloudWatchReadOnlyAccess", "/", "v24", "2015-02-06T18:40:01Z", "2015-02-06T18:40:01Z",
+		"CloudWatchReadOnlyAccess", "/", "v24", "2015-02-06T18:40:01Z", "2026-02-12T18:01:50Z",
 		"Reading of CloudWatch.",
 	},
 	{
-		"DatabaseAdministrator", "/job-function/", "v5", "2016-11-10T17:25:43Z", "2016-11-10T17:25:43Z",
+		"DatabaseAdministrator", "/job-function/", "v5", "2016-11-10T17:25:43Z", "2026-02-12T18:02:20Z",
 		"What a database administrator needs to set up and run databases.",
 	},
 	{
-		"ElasticLoadBalancingFullAccess", "/", "v9", "2018-09-20T20:42:07Z", "2018-09-20T20:42:07Z",
+		"ElasticLoadBalancingFullAccess", "/", "v9", "2018-09-20T20:42:07Z", "2026-02-23T18:57:07Z",
 		"All actions of Elastic Load Balancing.",
 	},
 	{
-		"ElasticLoadBalancingReadOnly", "/", "v3", "2018-09-20T20:17:09Z", "2018-09-20T20:17:09Z",
+		"ElasticLoadBalancingReadOnly", "/", "v3", "2018-09-20T20:17:09Z", "2023-11-26T18:15:46Z",
 		"Reading of Elastic Load Balancing.",
 	},
 	{
@@ -408,19 +408,19 @@ var table = [...]entry{
 		"Lets a user manage the service-specific credentials that are the user's own.",
 	},
 	{
-		"IAMUserChangePassword", "/", "v5", "2016-11-15T00:25:16Z", "2016-11-15T00:25:16Z",
+		"IAMUserChangePassword", "/", "v5", "2016-11-15T00:25:16Z", "2026-02-12T17:58:57Z",
 		"Lets a user change the password that is the user's own.",
 	},
 	{
-		"NetworkAdministrator", "/job-function/", "v16", "2016-11-10T17:31:35Z", "2016-11-10T17:31:35Z",
+		"NetworkAdministrator", "/job-function/", "v16", "2016-11-10T17:31:35Z", "2026-07-09T14:42:15Z",
 		"What a network administrator needs to set up and run networks.",
 	},
 	{
-		"PowerUserAccess", "/", "v12", "2015-02-06T18:39:47Z", "2015-02-06T18:39:47Z",
+		"PowerUserAccess", "/", "v12", "2015-02-06T18:39:47Z", "2026-02-12T17:59:14Z",
 		"All actions but the management of users, groups, roles and the organization.",
 	},
 	{
-		"ReadOnlyAccess", "/", "v188", "2015-02-06T18:39:48Z", "2015-02-06T18:39:48Z",
+		"ReadOnlyAccess", "/", "v188", "2015-02-06T18:39:48Z", "2026-07-21T18:42:30Z",
 		"Reading of all services and resources.",
 	},
 	{
@@ -432,23 +432,23 @@ var table = [...]entry{
 		"Reading of Resource Groups and tags.",
 	},
 	{
-		"SecretsManagerReadWrite", "/", "v6", "2018-04-04T18:05:29Z", "2018-04-04T18:05:29Z",
+		"SecretsManagerReadWrite", "/", "v6", "2018-04-04T18:05:29Z", "2026-08-25T23:37:10Z",
 		"All actions of Secrets Manager but changes of IAM that rotation needs.",
 	},
 	{
-		"SecurityAudit", "/", "v92", "2015-02-06T18:41:01Z", "2015-02-06T18:41:01Z",
+		"SecurityAudit", "/", "v92", "2015-02-06T18:41:01Z", "2026-08-17T15:27:26Z",
 		"Reading of the configuration that a security audit looks at.",
 	},
 	{
-		"SupportUser", "/job-function/", "v11", "2016-11-10T17:21:53Z", "2016-11-10T17:21:53Z",
+		"SupportUser", "/job-function/", "v11", "2016-11-10T17:21:53Z", "2026-02-12T18:03:12Z",
 		"What a person in support needs to find and settle problems in an account.",
 	},
 	{
-		"SystemAdministrator", "/job-function/", "v12", "2016-11-10T17:23:56Z", "2016-11-10T17:23:56Z",
+		"SystemAdministrator", "/job-function/", "v12", "2016-11-10T17:23:56Z", "2026-02-12T18:02:37Z",
 		"What a system administrator needs to set up and run an application's resources.",
 	},
 	{
-		"ViewOnlyAccess", "/job-function/", "v45", "2016-11-10T17:20:15Z", "2016-11-10T17:20:15Z",
+		"ViewOnlyAccess", "/job-function/", "v45", "2016-11-10T17:20:15Z", "2026-04-22T18:12:21Z",
 		"Listing of resources and their metadata in all services, without their contents.",
 	},
 }
