@@ -203,7 +203,7 @@ func refuseAccount(r *refusals) {
 	r.section("the account")
 	refused[*iamclient.CreateAccountAliasOutput](r, observed)(r.CreateAccountAlias(ctx, &iamclient.CreateAccountAliasInput{AccountAlias: aws.String("Upper")}))
 	refused[*iamclient.CreateAccountAliasOutput](r, observed)(r.CreateAccountAlias(ctx, &iamclient.CreateAccountAliasInput{AccountAlias: aws.String("a--b")}))
-	refused[*iamclient.DeleteAccountAliasOutput](r, observed)(r.DeleteAccountAlias(ctx, &iamclient.DeleteAccountAliasInput{AccountAlias: aws.String("absent")}))
+	refused[*iamclient.DeleteAccountAliasOutput](r, guessed)(r.DeleteAccountAlias(ctx, &iamclient.DeleteAccountAliasInput{AccountAlias: aws.String("absent")}))
 	refused[*iamclient.GetAccountAuthorizationDetailsOutput](r, guessed)(r.GetAccountAuthorizationDetails(ctx, &iamclient.GetAccountAuthorizationDetailsInput{Marker: aws.String("x")}))
 }
 

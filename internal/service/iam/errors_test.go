@@ -1,6 +1,7 @@
 package iam_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	iamclient "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // Where a text is from: seen in AWS's answers that users reported, in AWS's
@@ -25,6 +27,7 @@ const (
 type refusals struct {
 	*world
 	lines strings.Builder
+	short *strings.Replacer
 }
 
 func (r *refusals) section(name string) { fmt.Fprintf(&r.lines, "\n# %s\n", name) }
@@ -36,8 +39,19 @@ func refused[T any](r *refusals, source string) func(T, error) {
 		if err == nil {
 			r.Errorf("not refused; after\n%s", r.lines.String())
 		}
-		fmt.Fprintln(&r.lines, source+said(err))
+		fmt.Fprintln(&r.lines, source+r.line(err))
 	}
+}
+
+// line is an error with its HTTP status. What repeats is cut short.
+func (r *refusals) line(err error) string {
+	r.Helper()
+	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok {
+		r.Errorf("no answer: %v", err)
+		return ""
+	}
+	return fmt.Sprint(answer.HTTPStatusCode(), " ", r.short.Replace(said(err)))
 }
 
 const (
@@ -49,7 +63,7 @@ const (
 // Every refusal, in the words that clients see. -update writes the file.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t)
-	r := &refusals{world: w}
+	r := &refusals{world: w, short: strings.NewReplacer(strings.Repeat("d", 1001), "d…", strings.Repeat("r", 65), "r…", strings.Repeat("a", 65), "a…")}
 	r.lines.WriteString("# What the IAM API refuses, and where the words are from:\n# seen, docs, moto; guess: AWS documents the rule; berth: no such refusal at AWS.\n")
 	w.user("ann")
 	w.group("devs")
@@ -117,9 +131,9 @@ func refuseKeys(r *refusals) {
 	refused[*iamclient.DeleteAccessKeyOutput](r, observed)(r.DeleteAccessKey(ctx, &iamclient.DeleteAccessKeyInput{UserName: holder, AccessKeyId: aws.String("AKIAAAAAAAAAAAAAAAAA")}))
 	fmt.Fprintln(&r.lines, "# another user's key, named by its id")
 	_, err := r.DeleteAccessKey(ctx, &iamclient.DeleteAccessKeyInput{UserName: aws.String("ann"), AccessKeyId: one.AccessKeyId})
-	fmt.Fprintln(&r.lines, observed+strings.ReplaceAll(said(err), *one.AccessKeyId, "AKIA…"))
+	fmt.Fprintln(&r.lines, observed+strings.ReplaceAll(r.line(err), *one.AccessKeyId, "AKIA…"))
 	_, err = r.DeleteAccessKey(ctx, &iamclient.DeleteAccessKeyInput{AccessKeyId: one.AccessKeyId}) // nor is it root's
-	fmt.Fprintln(&r.lines, observed+strings.ReplaceAll(said(err), *one.AccessKeyId, "AKIA…"))
+	fmt.Fprintln(&r.lines, observed+strings.ReplaceAll(r.line(err), *one.AccessKeyId, "AKIA…"))
 	refused[*iamclient.UpdateAccessKeyOutput](r, observed)(r.UpdateAccessKey(ctx, &iamclient.UpdateAccessKeyInput{UserName: holder, AccessKeyId: aws.String("AKIAAAAAAAAAAAAAAAAA"), Status: types.StatusTypeActive}))
 	refused[*iamclient.UpdateAccessKeyOutput](r, ours)(r.UpdateAccessKey(ctx, &iamclient.UpdateAccessKeyInput{UserName: holder, AccessKeyId: one.AccessKeyId, Status: types.StatusTypeExpired}))
 	refused[*iamclient.UpdateAccessKeyOutput](r, observed)(r.UpdateAccessKey(ctx, &iamclient.UpdateAccessKeyInput{UserName: holder, AccessKeyId: one.AccessKeyId, Status: "Off"}))
@@ -200,7 +214,7 @@ func refuseTrusts(r *refusals) {
 	trust(observed, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Resource":"*","Action":"sts:AssumeRole"}]}`)
 	trust(observed, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject"}]}`)
 	trust(observed, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole"}]}`)
-	trust(observed, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"`+strings.Repeat("x", 2048)+`"},"Action":"sts:AssumeRole"}]}`)
+	trust(observed, strings.Replace(trustTasks, `"Effect"`, `"Sid":"`+strings.Repeat("x", 2048)+`","Effect"`, 1))
 	principal(observed, `{"AWS":"arn:aws:iam::123456789012:user/nobody"}`)
 	principal(observed, `{"AWS":["arn:aws:iam::123456789012:user/ann","arn:aws:iam::123456789012:role/nobody"]}`)
 	principal(observed, `{"AWS":"arn:aws:iam::123456789012:role/x"}`) // itself, before it exists
