@@ -30,12 +30,12 @@ import (
 const account = "123456789012"
 
 type world struct {
-	*testing.T
+	testing.TB
 	*keys.Keys
 	store *store.Store
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	s, err := store.Open(memkv.New(0), "/berth/", store.Options{CheckMutation: true}, records.All()...)
 	if err != nil {
@@ -55,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{T: t, store: s, Keys: keys.New(keys.Config{Store: s, Ring: ring, Scope: arn.Scope{Region: "us-east-1", AccountID: account}})}
+	return &world{TB: t, store: s, Keys: keys.New(keys.Config{Store: s, Ring: ring, Scope: arn.Scope{Region: "us-east-1", AccountID: account}})}
 }
 
 // put makes a customer key with an alias.
@@ -413,5 +413,21 @@ func TestMAC(t *testing.T) {
 	}
 	if _, err := w.NewMaterial(ident.UUID(), "RSA_2048", time.Now(), false); err == nil {
 		t.Error("an RSA key was made")
+	}
+}
+
+// What a secret of usual length costs.
+func BenchmarkOpen(b *testing.B) {
+	w := newWorld(b)
+	with := map[string]string{"SecretARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-a1b2c3", "SecretVersionId": ident.UUID()}
+	sealed, _, err := w.Seal(b.Context(), "secretsmanager", keys.SecretsManager, []byte("correct horse battery staple"), with)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := w.Open(b.Context(), "secretsmanager", sealed, with); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
