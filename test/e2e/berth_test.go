@@ -19,6 +19,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/acm"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -75,11 +76,12 @@ type berth struct {
 	logs *cloudwatchlogs.Client
 	sts  *sts.Client
 
-	iam        *iam.Client
-	secrets    *secretsmanager.Client
-	parameters *ssm.Client
-	kms        *kms.Client
-	trail      *cloudtrail.Client
+	iam          *iam.Client
+	secrets      *secretsmanager.Client
+	parameters   *ssm.Client
+	kms          *kms.Client
+	trail        *cloudtrail.Client
+	certificates *acm.Client
 }
 
 // newBerth chooses a data directory and a port.
@@ -219,7 +221,7 @@ func (b *berth) clients(cfg aws.Config) {
 	b.ecs, b.ec2, b.logs, b.sts = ecs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), sts.NewFromConfig(cfg)
 	b.elb, b.sd = elasticloadbalancingv2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg, plainHost)
 	b.iam, b.kms, b.trail = iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), cloudtrail.NewFromConfig(cfg)
-	b.secrets, b.parameters = secretsmanager.NewFromConfig(cfg), ssm.NewFromConfig(cfg)
+	b.secrets, b.parameters, b.certificates = secretsmanager.NewFromConfig(cfg), ssm.NewFromConfig(cfg), acm.NewFromConfig(cfg)
 }
 
 // plainHost keeps the client from putting "data-" before the host, which is an address here.

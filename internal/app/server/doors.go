@@ -11,6 +11,7 @@ import (
 	"berth.dev/berth/internal/edge/authority"
 	"berth.dev/berth/internal/edge/gateway"
 	acmservice "berth.dev/berth/internal/service/acm"
+	trailservice "berth.dev/berth/internal/service/cloudtrail"
 	ec2service "berth.dev/berth/internal/service/ec2"
 	ecsservice "berth.dev/berth/internal/service/ecs"
 	elbv2service "berth.dev/berth/internal/service/elbv2"
@@ -22,6 +23,7 @@ import (
 	ssmservice "berth.dev/berth/internal/service/ssm"
 	stsservice "berth.dev/berth/internal/service/sts"
 	"berth.dev/berth/internal/wire/api/acmapi"
+	"berth.dev/berth/internal/wire/api/cloudtrailapi"
 	"berth.dev/berth/internal/wire/api/ec2api"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/api/elbv2api"
@@ -49,11 +51,11 @@ func (p *controlPlane) doors() (err error) {
 		Authorizer:  p.guard,
 		Auditor:     p.audit,
 		//RL RateLimit:   p.cfg.RateLimit,
-		Region:      p.cfg.Scope.Region,
-		Ready:       p.ready,
-		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Registerer:  registry,
-		Logger:      room(p.cfg.Log, "edge/gateway"),
+		Region:     p.cfg.Scope.Region,
+		Ready:      p.ready,
+		Metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Registerer: registry,
+		Logger:     room(p.cfg.Log, "edge/gateway"),
 	})
 	return err
 }
@@ -73,9 +75,10 @@ func (p *controlPlane) services() []gateway.Service {
 		{API: servicediscoveryapi.API, Provider: sdservice.New(sdservice.Config{Store: p.store, Scope: scope})},
 		{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: scope.AccountID, Region: scope.Region})},
 		{API: iamapi.API, Provider: iamservice.New(iamservice.Config{Store: p.store, Scope: scope, Ring: p.ring})},
-		{API: stsapi.API, Provider: stsservice.New(stsservice.Config{})},
+		{API: stsapi.API, Provider: stsservice.New(stsservice.Config{Store: p.store, Sessions: p.sessions, Scope: scope})},
 		{API: secretsmanagerapi.API, Provider: secretsservice.New(secretsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: ssmapi.API, Provider: ssmservice.New(ssmservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: kmsapi.API, Provider: kmsservice.New(kmsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
+		{API: cloudtrailapi.API, Provider: trailservice.New(trailservice.Config{Logs: p.logs, AccountID: scope.AccountID})},
 	}
 }

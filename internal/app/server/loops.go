@@ -7,11 +7,13 @@ import (
 	"berth.dev/berth/internal/control/deployment"
 	"berth.dev/berth/internal/control/dispatch"
 	"berth.dev/berth/internal/control/execution"
+	"berth.dev/berth/internal/control/expiry"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/naming"
 	"berth.dev/berth/internal/control/netstate"
 	"berth.dev/berth/internal/control/reaper"
 	"berth.dev/berth/internal/control/registration"
+	"berth.dev/berth/internal/control/rotation"
 	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/model"
 )
@@ -36,7 +38,7 @@ func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 		Scope: p.cfg.Scope, Log: room(p.cfg.Log, "control/dispatch"),
 		// Groups come before the interfaces that are in them, and names before
 		// the load balancers that have them.
-		Sources:   []dispatch.Source{vpcs, groups, interfaces, naming.New(), balancers.Source()},
+		Sources:   []dispatch.Source{vpcs, groups, interfaces, naming.New(), balancers.Source(), rotation.NewSource(p.cfg.Scope)},
 		Sinks:     map[string]dispatch.Sink{model.ObservedLoadBalancer: balancers},
 		Execution: roles,
 		Delivered: func(_ context.Context, group, stream, source string) (bool, error) {
@@ -44,14 +46,19 @@ func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 		},
 		Serve: p.tasks.serve,
 	})
+	launcher := launch.New(launch.Config{Scope: p.cfg.Scope, PublicAddresses: p.public})
 	deployments := deployment.New(deployment.Config{
-		Store: p.store, Launcher: launch.New(launch.Config{Scope: p.cfg.Scope, PublicAddresses: p.public}),
+		Store: p.store, Launcher: launcher,
 		HealthyAfter: p.cfg.HealthyAfter, Log: room(p.cfg.Log, "control/deployment"),
 	})
 	return map[string]func(context.Context) error{
-		"audit":        p.audit.Run,
-		"dispatch":     p.dispatcher.Run,
-		"deployment":   deployments.Run,
+		"audit":      p.audit.Run,
+		"dispatch":   p.dispatcher.Run,
+		"deployment": deployments.Run,
+		"expiry":     expiry.New(expiry.Config{Store: p.store, Keys: p.keys, Log: room(p.cfg.Log, "control/expiry")}).Run,
+		"rotation": rotation.New(rotation.Config{
+			Store: p.store, Launcher: launcher, Scope: p.cfg.Scope, PublicAddresses: p.public.IsValid(), Log: room(p.cfg.Log, "control/rotation"),
+		}).Run,
 		"balancing":    balancers.Run,
 		"registration": registration.New(registration.Config{Store: p.store, Scope: p.cfg.Scope, Log: room(p.cfg.Log, "control/registration")}).Run,
 		"liveness":     liveness.New(p.store, p.cfg.NodeLostAfter, room(p.cfg.Log, "control/liveness")).Run,
