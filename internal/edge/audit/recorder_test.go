@@ -323,9 +323,13 @@ func TestRecord_Strangers(t *testing.T) {
 			t.Errorf("%s", d.events[100])
 		}
 		r.Record(t.Context(), gateway.AuditRecord{Time: time.Now(), RequestID: "y", ErrorCode: "X", ReadOnly: true})
+		for range 1000 {
+			r.Record(t.Context(), gateway.AuditRecord{Time: time.Now(), RequestID: "z", ErrorCode: "X", ReadOnly: true})
+		}
 		stop()
-		if got := d.count(); got != 102 {
-			t.Errorf("%d records after a pause", got)
+		counted := slices.ContainsFunc(d.events[101:], func(e string) bool { return strings.Contains(e, `"unauthenticated":901`) })
+		if got := d.count(); got != 202 || !counted {
+			t.Errorf("%d records after a pause and another storm", got)
 		}
 	})
 }

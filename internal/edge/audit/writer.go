@@ -124,8 +124,11 @@ func (w *writer) removeBefore(ctx context.Context, day string) error {
 	return nil
 }
 
-// finish writes what is left when Run ends.
+// finish writes what is left when Run ends, and what has been counted.
 func (w *writer) finish(ctx context.Context) {
+	if message, ok := w.summary(); ok {
+		w.take(entry{at: w.cfg.Now(), message: message})
+	}
 	for {
 		w.gather()
 		if len(w.batch) == 0 {
