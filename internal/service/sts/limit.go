@@ -39,7 +39,7 @@ func (p *Provider) limit(s *caller.Session, text *string, arns []stsapi.PolicyDe
 	}
 	for _, a := range arns {
 		if a.Arn == nil || !p.hasPolicy(*a.Arn) {
-			return nil, invalid("The session policy ARN %s does not exist or is not attachable.", value(a.Arn)) // [GK]
+			return nil, invalid("The session policy ARN %s does not exist.", value(a.Arn)) // [GK]
 		}
 		s.PolicyARNs = append(s.PolicyARNs, *a.Arn)
 	}
@@ -61,8 +61,8 @@ func (p *Provider) limit(s *caller.Session, text *string, arns []stsapi.PolicyDe
 }
 
 func (p *Provider) hasPolicy(name string) bool {
-	if found, ok := managed.Find(name); ok {
-		return found.Attachable()
+	if _, ok := managed.Find(name); ok {
+		return true
 	}
 	return records.Policies.Has(p.store.Snapshot(), name)
 }
