@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -29,8 +30,9 @@ type call struct {
 	in     smithy.Shape
 	code   string // what the client was told, "OK" without an error
 
-	performed  bool // a provider ran that may have changed something
-	unrecorded bool // not for the auditor
+	performed  bool  // a provider ran that may have changed something
+	unrecorded bool  // not for the auditor
+	held       int64 // bytes of the budget for bodies
 }
 
 // serve runs the stages. Its error is what the client is to hear of, as a
@@ -45,10 +47,13 @@ func (c *call) serve() (out smithy.Shape, err error) {
 	c.claim = claim
 	c.route = c.g.routes.byHead(c.r, claim.Scope)
 	if claimErr != nil {
-		c.leaveBody() // who does not sign is not listened to
-		return nil, c.refuse(claimErr)
+		return c.unsigned(claimErr)
 	}
-	body, err := c.readBody()
+	if err := c.suspect(c.start); err != nil {
+		c.leaveBody()
+		return nil, err
+	}
+	body, err := c.readSigned()
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +61,63 @@ func (c *call) serve() (out smithy.Shape, err error) {
 	if err := c.authenticate(body); err != nil {
 		return nil, err
 	}
-	if c.route.err != nil {
-		return nil, c.route.err
+	if err := c.limit(); err != nil {
+		return nil, err
 	}
-	return c.invoke(body)
+	switch {
+	case c.route.err == nil:
+		return c.invoke(body)
+	case c.route.service == nil:
+		return nil, c.foreign(body)
+	}
+	return nil, c.route.err
+}
+
+// readSigned reads the body. What would be stored in S3 may be of any size: it
+// is not for us, and left where it is.
+func (c *call) readSigned() ([]byte, error) {
+	if c.route.service == nil && isS3(c.claim.Scope.Service) && c.r.ContentLength > DefaultMaxBody {
+		c.leaveBody()
+		return nil, nil
+	}
+	return c.readBody()
+}
+
+// maxUnsigned is the longest body of a request without a signature, in bytes:
+// enough for a web identity's token and two policies.
+const maxUnsigned = 64 << 10
+
+// unsigned serves the one operation that needs no signature, because it gets
+// credentials for a token instead. Nobody else who does not sign is listened to.
+func (c *call) unsigned(refusal error) (smithy.Shape, error) {
+	if !c.mayBeWebIdentity(refusal) {
+		c.leaveBody()
+		return nil, c.refuse(refusal)
+	}
+	if err := c.suspect(c.start); err != nil {
+		c.leaveBody()
+		return nil, err
+	}
+	body, err := c.readUpTo(maxUnsigned)
+	if err != nil {
+		return nil, err
+	}
+	routed := c.g.routes.find(c.route, c.r, body, c.claim.Scope)
+	if routed.err != nil || routed.operation.Name != "AssumeRoleWithWebIdentity" || routed.service.api.SigningName != "sts" {
+		return nil, c.refuse(refusal)
+	}
+	c.route, c.caller = routed, c.stranger()
+	out, err := c.invoke(body)
+	if err != nil {
+		c.failures().AllowN(c.start, 1)
+	}
+	return out, err
+}
+
+// mayBeWebIdentity looks at the head of a request without a signature.
+func (c *call) mayBeWebIdentity(refusal error) bool {
+	e, ok := errors.AsType[*sigv4.Error](refusal)
+	return ok && e.Reason == sigv4.Missing && c.r.Method == http.MethodPost && mediaType(c.r) == formType
 }
 
 // authenticate verifies the signature and learns who the caller is.
@@ -72,8 +130,12 @@ func (c *call) authenticate(body []byte) error {
 		return credential, err
 	}
 	if err := c.claim.Verify(c.g.now(), c.r, body, c.expect(), lookup); err != nil {
+		if e, ok := errors.AsType[*sigv4.Error](err); ok && (e.Reason == sigv4.UnknownKey || e.Reason == sigv4.Mismatch) {
+			c.failures().AllowN(c.start, 1)
+		}
 		return c.refuse(err)
 	}
+	c.proven()
 	about := c.stranger()
 	who.AccessKeyID, who.RequestID, who.Region = about.AccessKeyID, about.RequestID, about.Region
 	who.SourceIP, who.SourceVPC = about.SourceIP, about.SourceVPC
@@ -96,7 +158,7 @@ func (c *call) stranger() caller.Identity {
 // served accepts any: the refusal that matters comes after the signature.
 func (c *call) expect() sigv4.Expect {
 	if c.route.service == nil {
-		return sigv4.Expect{}
+		return sigv4.Expect{S3: isS3(c.claim.Scope.Service)}
 	}
 	name := c.route.service.api.SigningName
 	expect := sigv4.Expect{Services: []string{name}}

@@ -206,6 +206,9 @@ func (v *value) ways() []breach {
 		if b.HasMax {
 			add("too many", func(v *value) {
 				one := (&deriver{}).derive(s.Elem.Target, v.path+"[]")
+				if len(one.fields) == 0 && len(v.elems) > 0 && len(v.elems[0].fields) > 0 {
+					one = v.elems[0] // a form cannot say that there is an empty structure
+				}
 				v.elems = slices.Repeat([]*value{one}, int(b.Max)+1)
 			})
 		}

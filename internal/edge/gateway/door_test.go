@@ -135,7 +135,7 @@ func provide(api *smithy.Service, provider any) func(*gateway.Config) {
 type request struct {
 	method, target, contentType, amzTarget string
 	body                                   []byte
-	service, region, key                   string
+	service, region, key, token            string
 	unsigned                               bool
 }
 
@@ -164,7 +164,7 @@ func (q request) build(t testing.TB) *http.Request {
 	}
 	if !q.unsigned {
 		sum := sha256.Sum256(q.body)
-		key := aws.Credentials{AccessKeyID: or(q.key, rootKey), SecretAccessKey: secret}
+		key := aws.Credentials{AccessKeyID: or(q.key, rootKey), SecretAccessKey: secret, SessionToken: q.token}
 		if err := v4.NewSigner().SignHTTP(t.Context(), key, r, hex.EncodeToString(sum[:]), or(q.service, "ecs"), or(q.region, "eu-central-1"), now); err != nil {
 			t.Fatal(err)
 		}

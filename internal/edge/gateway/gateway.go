@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"berth.dev/berth/internal/base/ident"
 	"berth.dev/berth/internal/wire/caller"
@@ -56,6 +57,14 @@ type Config struct {
 	Authorizer Authorizer
 	// Auditor keeps a record of each request; nil means nobody does.
 	Auditor Auditor
+	// RateLimit is how many requests a second one principal may make, and
+	// RateBurst how many of them at once; a role is one principal with all its
+	// sessions. 0 means no limit.
+	RateLimit float64
+	RateBurst int
+	// MaxBodies is how many bytes of bodies may be held at a time; 0 means
+	// DefaultMaxBodies.
+	MaxBodies int64
 	// Region is the one that credential scopes must name. Global services (iam,
 	// sts) accept us-east-1 too. Empty accepts any.
 	Region string
@@ -74,12 +83,16 @@ type Config struct {
 }
 
 // Gateway is an http.Handler; see the package comment. It is safe for
-// concurrent use and holds no state between requests.
+// concurrent use. Between requests it remembers how often who has asked, and
+// nothing else.
 type Gateway struct {
 	routes      routes
 	credentials CredentialStore
 	authorizer  Authorizer
 	auditor     Auditor
+	principals  *buckets // nil without a limit
+	failed      *buckets // sources that failed to authenticate
+	bodies      budget
 	region      string
 	ready       func() error
 	scrape      http.Handler
@@ -116,10 +129,27 @@ func New(cfg Config) (*Gateway, error) {
 	if g.routes, err = newRoutes(cfg.Services); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	if err := g.setLimits(cfg); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	if g.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	return g, nil
+}
+
+func (g *Gateway) setLimits(cfg Config) (err error) {
+	if cfg.MaxBodies == 0 {
+		cfg.MaxBodies = DefaultMaxBodies
+	}
+	g.bodies.give(cfg.MaxBodies)
+	if g.failed, err = newBuckets(failureRate, failureBurst); err != nil {
+		return err
+	}
+	if cfg.RateLimit > 0 {
+		g.principals, err = newBuckets(rate.Limit(cfg.RateLimit), max(cfg.RateBurst, 1))
+	}
+	return err
 }
 
 // ServeHTTP answers one request.
@@ -134,6 +164,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), RequestTimeout)
 	defer cancel()
 	c := &call{g: g, w: rec, r: r.WithContext(ctx), client: r.Context(), id: id, start: start}
+	defer func() { g.bodies.give(c.held) }()
 	out, err := c.serve()
 	c.answer(out, err)
 	c.report()

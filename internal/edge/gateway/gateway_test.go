@@ -69,7 +69,8 @@ func TestRefusals(t *testing.T) {
 	vpcs := formCall(ec2api.API, "DescribeVpcs", "")
 	with := func(q request, change func(*request)) request { change(&q); return q }
 	const (
-		served   = " is not served at this endpoint. Served are: ec2, ecs, logs, sts."
+		served   = ". This endpoint serves: ec2, ecs, logs, sts. To reach "
+		away     = " elsewhere, give its client an endpoint of its own, such as by AWS_ENDPOINT_URL_<SERVICE>."
 		invalid  = "The security token included in the request is invalid."
 		mismatch = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 	)
@@ -104,12 +105,12 @@ func TestRefusals(t *testing.T) {
 		{"json: other path", with(list, func(q *request) { q.target = "http://h/other" }), "json", 400, "UnknownOperationException", ""},
 		{"json: GET", with(list, func(q *request) { q.method = "GET" }), "json", 400, "UnknownOperationException", ""},
 		{"json: unknown service", request{contentType: "application/x-amz-json-1.0", amzTarget: "DynamoDB_20120810.ListTables", body: []byte("{}"), service: "dynamodb"},
-			"json", 400, "UnknownOperationException", "The service 'dynamodb'" + served},
+			"json", 501, "NotImplemented", "Berth does not have dynamodb" + served + "dynamodb" + away},
 		{"json: unknown service, not signed well", request{contentType: "application/x-amz-json-1.0", amzTarget: "DynamoDB_20120810.ListTables", service: "dynamodb", key: "AKIANOBODY"},
 			"json", 400, "UnrecognizedClientException", invalid},
 		{"query: unknown service", request{contentType: formType, body: []byte("Action=ListUsers&Version=2010-05-08"), service: "iam", region: "us-east-1"},
-			"query", 400, "InvalidAction", "The service 'iam'" + served},
-		{"rest: unknown service", request{method: "GET", target: "http://h/bucket/key", service: "s3"}, "query", 400, "InvalidAction", "The service 's3'" + served},
+			"query", 501, "NotImplemented", "Berth does not have iam" + served + "iam" + away},
+		{"rest: unknown service", request{method: "GET", target: "http://h/2015-03-31/functions/", service: "lambda"}, "json", 501, "NotImplemented", "Berth does not have lambda" + served + "lambda" + away},
 		{"query: unknown action", formCall(stsapi.API, "MakeCoffee", ""), "query", 400, "InvalidAction", "*"},
 		{"ec2: unknown action", formCall(ec2api.API, "MakeCoffee", ""), "ec2", 400, "InvalidAction", "The action MakeCoffee is not valid for this web service."},
 		{"query: no action", with(identity, func(q *request) { q.body = []byte("Version=2011-06-15") }), "query", 400, "MissingAction", "*"},
@@ -357,11 +358,11 @@ func TestMetricsAndAudit(t *testing.T) {
 		}
 	}
 	want := map[string]float64{
-		"berth_gateway_requests_total OK ListClusters ecs":                       1,
-		"berth_gateway_requests_total SerializationException ListClusters ecs":   1,
-		"berth_gateway_requests_total UnknownOperationException unknown unknown": 1,
-		"berth_gateway_request_duration_seconds ListClusters ecs":                2,
-		"berth_gateway_request_duration_seconds unknown unknown":                 1,
+		"berth_gateway_requests_total OK ListClusters ecs":                     1,
+		"berth_gateway_requests_total SerializationException ListClusters ecs": 1,
+		"berth_gateway_requests_total NotImplemented unknown unknown":          1,
+		"berth_gateway_request_duration_seconds ListClusters ecs":              2,
+		"berth_gateway_request_duration_seconds unknown unknown":               1,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("metrics %v, want %v", got, want)

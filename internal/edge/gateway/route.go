@@ -136,8 +136,10 @@ func (rs routes) byHead(r *http.Request, scope sigv4.Scope) route {
 	if all := rs.bySigning[scope.Service]; len(all) > 0 {
 		return answering(all[0])
 	}
-	// Services without a target that are not served, such as S3, speak XML.
-	if kind == formType || scope.Service != "" && !isJSON(kind) {
+	if slices.Contains(restXML, scope.Service) {
+		return route{protocol: xmlErrors(), family: sigv4.Query}
+	}
+	if kind == formType {
 		return unknownXML
 	}
 	return unknownJSON
@@ -151,7 +153,7 @@ func (rs routes) find(guess route, r *http.Request, body []byte, scope sigv4.Sco
 	case guess.family == sigv4.JSON:
 		guess.err = guess.protocol.UnknownOperation(guess.api(), "")
 		if guess.service == nil {
-			guess.err = rs.unknownService(guess, scope.Service)
+			guess.err = rs.notHere(scope.Service)
 		}
 		return guess
 	default:
@@ -185,7 +187,7 @@ func (rs routes) byTargetHeader(guess route, r *http.Request, scope sigv4.Scope)
 		if scope.Service != "" {
 			prefix = scope.Service
 		}
-		guess.err = rs.unknownService(guess, prefix)
+		guess.err = rs.notHere(prefix)
 		return guess
 	}
 	op, ok := guess.service.api.Operation(name)
@@ -220,7 +222,7 @@ func (rs routes) byAction(guess route, r *http.Request, body []byte, scope sigv4
 		if name == "" {
 			name = version
 		}
-		guess.err = rs.unknownService(guess, name)
+		guess.err = rs.notHere(name)
 	case action == "":
 		guess.err = smithy.NewError(http.StatusBadRequest, "MissingAction", "The request must contain the parameter Action")
 	case version != "" && version != guess.service.api.APIVersion:
@@ -253,16 +255,6 @@ func (rs routes) ofVersion(version string, scope sigv4.Scope) *service {
 		return candidates[0]
 	}
 	return nil
-}
-
-// unknownService names the service that was asked for, since SDKs send all of
-// them here once AWS_ENDPOINT_URL is set.
-func (rs routes) unknownService(guess route, name string) error {
-	code := "InvalidAction"
-	if guess.family == sigv4.JSON {
-		code = "UnknownOperationException"
-	}
-	return smithy.NewError(http.StatusBadRequest, code, fmt.Sprintf("The service '%s' is not served at this endpoint. Served are: %s.", shorten(name), strings.Join(rs.names, ", ")))
 }
 
 const formType = "application/x-www-form-urlencoded"

@@ -41,6 +41,10 @@ type Lookup func(accessKeyID, sessionToken string) (Credential, error)
 type Expect struct {
 	Regions  []string
 	Services []string
+	// S3 is the form of S3's clients: the path is signed as it was sent, and the
+	// body by what X-Amz-Content-Sha256 says of it, if at all. Such a signature
+	// does not vouch for the body, which must not be used.
+	S3 bool
 }
 
 // Verify parses r's signature and checks all of it; see Claim.Verify.
@@ -76,12 +80,11 @@ func (c *Claim) Verify(now time.Time, r *http.Request, body []byte, expect Expec
 		return &Error{Reason: TokenExpired}
 	}
 
-	sum := sha256.Sum256(body)
-	payload := hex.EncodeToString(sum[:])
-	if declared := r.Header.Get("X-Amz-Content-Sha256"); declared != "" && !strings.EqualFold(declared, payload) {
+	payload, ok := c.payload(r, body, expect)
+	if !ok {
 		return &Error{Reason: Mismatch}
 	}
-	want, err := c.resign(r, payload, credential)
+	want, err := c.resign(r, payload, expect, credential)
 	if err != nil {
 		return err
 	}
@@ -89,6 +92,21 @@ func (c *Claim) Verify(now time.Time, r *http.Request, body []byte, expect Expec
 		return &Error{Reason: Mismatch}
 	}
 	return nil
+}
+
+// payload is what stands for the body in the canonical request, and false when
+// the request says otherwise.
+func (c *Claim) payload(r *http.Request, body []byte, expect Expect) (string, bool) {
+	declared := r.Header.Get("X-Amz-Content-Sha256")
+	switch {
+	case expect.S3 && declared != "":
+		return declared, true
+	case expect.S3 && c.Presigned:
+		return "UNSIGNED-PAYLOAD", true
+	}
+	sum := sha256.Sum256(body)
+	payload := hex.EncodeToString(sum[:])
+	return payload, declared == "" || strings.EqualFold(declared, payload)
 }
 
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
@@ -144,7 +162,7 @@ func canonical(names []string) bool {
 // client that did sign them is right too. The signer adds X-Amz-Date and, in
 // the query, its own parameters itself, from the same values that the claim
 // was parsed from.
-func (c *Claim) resign(r *http.Request, payload string, credential Credential) (string, error) {
+func (c *Claim) resign(r *http.Request, payload string, expect Expect, credential Credential) (string, error) {
 	if !canonical(c.SignedHeaders) {
 		return "", &Error{Reason: Mismatch}
 	}
@@ -186,6 +204,7 @@ func (c *Claim) resign(r *http.Request, payload string, credential Credential) (
 	signer := v4.NewSigner(func(o *v4.SignerOptions) {
 		o.DisableHeaderHoisting = true
 		o.DisableSessionToken = true
+		o.DisableURIPathEscaping = expect.S3
 	})
 	keys := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: credential.SecretAccessKey}
 	if c.Presigned {
