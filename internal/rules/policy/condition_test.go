@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"strconv"
 	"testing"
 	"time"
 
@@ -75,6 +76,9 @@ func TestCondition_Operators(t *testing.T) {
 		{"NumericEquals", `"1"`, values("x"), no},
 		{"NumericEquals", `"9007199254740993"`, values("9007199254740992"), no},
 		{"NumericEquals", `"Inf"`, values("Inf"), no},
+		// A value of the policy that cannot be read is not zero.
+		{"NumericEquals", `"ten"`, values("0"), no},
+		{"BinaryEquals", `"no base64!"`, values(""), no},
 		{"NumericNotEquals", `["1","2"]`, values("2"), no},
 		{"NumericNotEquals", `"1"`, values("2"), yes},
 		{"NumericNotEquals", `"1"`, nil, yes},
@@ -281,6 +285,13 @@ func TestParseDate(t *testing.T) {
 		}
 		if !ok || got.seconds != moment.Unix() {
 			t.Errorf("%s is %v, want %s", text, got, want)
+		}
+	}
+	for _, year := range []int{-1, -43, -44, -400, -401, -9999} {
+		want := time.Date(year, time.March, 15, 6, 0, 0, 0, time.UTC).Unix()
+		text := "-" + strconv.Itoa(-year) + "-03-15T06:00:00Z"
+		if got, ok := parseDate(text); !ok || got.seconds != want {
+			t.Errorf("%s is %v, want %d", text, got, want)
 		}
 	}
 	if got, ok := parseDate("2026"); !ok || got.seconds != 2026 {

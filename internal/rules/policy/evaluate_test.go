@@ -171,6 +171,40 @@ func TestEvaluate_EmptySession(t *testing.T) {
 	}
 }
 
+// Of several statements that allow, the one that names the caller most closely
+// counts, wherever it stands; of several that deny, the first is shown.
+func TestEvaluate_ClosestAllowFirstDeny(t *testing.T) {
+	t.Parallel()
+	statement := func(sid, effect, principal string) string {
+		return `{"Sid":"` + sid + `","Effect":"` + effect + `","Principal":{"AWS":"` + principal + `"},"Action":"*","Resource":"*"}`
+	}
+	ask := func(statements string) Decision {
+		document := must(t, Resource, `{"Version":"2012-10-17","Statement":[`+statements+`]}`)
+		return Evaluate(Request{Principal: user(), Action: "kms:Decrypt", Resource: "*"}, Policies{Resource: &Source{Document: document}, ResourceDecides: true})
+	}
+	byAccount, byUser := statement("account", "Allow", account), statement("user", "Allow", user().ARN)
+	for _, statements := range []string{byAccount + "," + byUser, byUser + "," + byAccount} {
+		if got := ask(statements); got.Outcome != Allowed || got.By.Sid != "user" {
+			t.Errorf("%s: %d by %+v", statements, got.Outcome, got.By)
+		}
+	}
+	if got := ask(statement("first", "Deny", account) + "," + statement("second", "Deny", user().ARN)); got.By == nil || got.By.Sid != "first" {
+		t.Errorf("denied by %+v", got.By)
+	}
+}
+
+// A session in whose name a service makes a call is not that service.
+func TestEvaluate_ServiceIsNotItsSession(t *testing.T) {
+	t.Parallel()
+	principal := session()
+	principal.Service = service().Service
+	document := must(t, Resource, resourcePolicy("Allow", `{"Service":"ecs-tasks.amazonaws.com"}`))
+	got := Evaluate(Request{Principal: principal, Action: "secretsmanager:GetSecretValue", Resource: secret}, Policies{Resource: &Source{Document: document}})
+	if got.Outcome != ImplicitDeny {
+		t.Errorf("%d by %+v", got.Outcome, got.By)
+	}
+}
+
 // NotPrincipal in a Deny must spare the account, the role and the session for
 // one session to be spared (AWS's reference of NotPrincipal).
 func TestEvaluate_NotPrincipal(t *testing.T) {

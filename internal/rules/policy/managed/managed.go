@@ -24,10 +24,6 @@ type Policy struct {
 	Document string
 }
 
-// Attachable reports whether users may attach the policy: those of
-// service-linked roles they may not.
-func (p Policy) Attachable() bool { return p.Path != "/aws-service-role/" }
-
 const prefix = "arn:aws:iam::aws:policy"
 
 // entry is a row of the table.
