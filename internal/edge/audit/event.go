@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/edge/gateway"
+	"berth.dev/berth/internal/wire/api/stsapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/smithy"
 )
@@ -29,7 +30,11 @@ func (r *Recorder) encode(call *gateway.AuditRecord) string {
 
 func (r *Recorder) appendEvent(buf []byte, call *gateway.AuditRecord) []byte {
 	buf = append(buf, `{"eventVersion":"1.11","userIdentity":`...)
-	buf = appendIdentity(buf, &call.Caller)
+	if token, ok := call.Output.(*stsapi.AssumeRoleWithWebIdentityOutput); ok {
+		buf = appendWebIdentity(buf, token)
+	} else {
+		buf = appendIdentity(buf, &call.Caller)
+	}
 	buf = append(buf, `,"eventTime":"`...)
 	buf = call.Time.UTC().AppendFormat(buf, time.RFC3339)
 	buf = appendMember(append(buf, '"'), "eventSource", source(call))
@@ -155,6 +160,20 @@ func appendIdentity(buf []byte, who *caller.Identity) []byte {
 		buf = appendMember(buf, "invokedBy", who.Service)
 	}
 	return append(buf, '}')
+}
+
+// appendWebIdentity appends who showed the token of an issuer.
+func appendWebIdentity(buf []byte, token *stsapi.AssumeRoleWithWebIdentityOutput) []byte {
+	var issuer, audience, subject string
+	for _, m := range [...]struct{ to, from *string }{{&issuer, token.Provider}, {&audience, token.Audience}, {&subject, token.SubjectFromWebIdentityToken}} {
+		if m.from != nil {
+			*m.to = *m.from
+		}
+	}
+	buf = append(buf, `{"type":"WebIdentityUser"`...)
+	buf = appendMember(buf, "principalId", issuer+":"+audience+":"+subject)
+	buf = appendMember(buf, "userName", subject)
+	return append(appendMember(buf, "identityProvider", issuer), '}')
 }
 
 // appendSession appends where temporary credentials come from.

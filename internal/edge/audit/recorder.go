@@ -93,7 +93,7 @@ func (r *Recorder) Record(ctx context.Context, call gateway.AuditRecord) {
 		return
 	default:
 	}
-	if call.Caller.ARN == "" && !r.strangers.admit(r.cfg.Now(), call.Caller.SourceIP) {
+	if stranger(&call) && !r.strangers.admit(r.cfg.Now(), call.Caller.SourceIP) {
 		return
 	}
 	e := entry{at: call.Time, message: r.encode(&call)}

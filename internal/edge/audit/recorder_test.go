@@ -322,6 +322,17 @@ func TestRecord_Strangers(t *testing.T) {
 		if data := summary.AdditionalEventData; summary.EventType != "AwsServiceEvent" || data.Unauthenticated != 900 || len(data.Sources) != 17 || data.Sources["others"] == 0 {
 			t.Errorf("%s", d.events[100])
 		}
+		for range 200 { // who succeeds without credentials is no stranger
+			r.Record(t.Context(), gateway.AuditRecord{Time: time.Now(), RequestID: "token", ReadOnly: true})
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := d.count(); got != 301 {
+			t.Errorf("%d records of calls without credentials that succeed", got-101)
+		}
+		d.mu.Lock()
+		d.events = d.events[:101]
+		d.mu.Unlock()
 		r.Record(t.Context(), gateway.AuditRecord{Time: time.Now(), RequestID: "y", ErrorCode: "X", ReadOnly: true})
 		for range 1000 {
 			r.Record(t.Context(), gateway.AuditRecord{Time: time.Now(), RequestID: "z", ErrorCode: "X", ReadOnly: true})

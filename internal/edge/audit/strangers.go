@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"berth.dev/berth/internal/edge/gateway"
 )
 
 const (
@@ -24,6 +26,13 @@ type strangers struct {
 	at       time.Time
 	count    int64 // not recorded since the last summary
 	bySource map[string]int64
+}
+
+// stranger reports whether a call was turned away without anybody knowing whose
+// it was. (Who shows a token of a trusted issuer has no credentials yet either,
+// and succeeds.)
+func stranger(call *gateway.AuditRecord) bool {
+	return call.Caller.ARN == "" && call.Caller.Service == "" && call.ErrorCode != ""
 }
 
 // admit reports whether one more is recorded.

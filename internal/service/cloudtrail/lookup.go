@@ -145,9 +145,15 @@ func (p *Provider) days(ctx context.Context, q *query) ([]string, error) {
 			return nil, err
 		case s.Name < first:
 			return days, nil
-		case s.Name <= last:
+		case s.Name <= last && isDay(s.Name):
 			days = append(days, s.Name)
 		}
 	}
 	return days, nil
+}
+
+// isDay reports whether a stream is one of the recorder's.
+func isDay(name string) bool {
+	_, err := time.Parse(dayLayout, name)
+	return err == nil
 }
