@@ -136,7 +136,8 @@ func (e *Endpoint) serve(ctx context.Context, local net.Conn) {
 		reset(local)
 		return
 	}
-	defer remote.Close() //nolint:errcheck // as above
+	defer remote.Close()                                      //nolint:errcheck // as above
+	defer context.AfterFunc(ctx, func() { remote.Close() })() //nolint:errcheck // as above
 	var group sync.WaitGroup
 	group.Go(func() {
 		// The control plane hears of the task's end of writing, and goes on answering.
