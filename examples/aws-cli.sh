@@ -62,7 +62,33 @@ finished() {
 	[ "$status" = SUCCESS ] || { echo "operation $1: $status" >&2; return 1; }
 }
 
+# role NAME makes a role that tasks can have, unless it is there.
+role() {
+	aws iam get-role --role-name "$1" >/dev/null 2>&1 || aws iam create-role --role-name "$1" --query Role.Arn --output text --assume-role-policy-document '{
+		"Version": "2012-10-17",
+		"Statement": [{ "Effect": "Allow", "Principal": { "Service": "ecs-tasks.amazonaws.com" }, "Action": "sts:AssumeRole" }]
+	}'
+}
+
+# roles makes what my-app.json names: the execution role, which pulls, logs and
+# reads the secret, the task role, and the secret.
+roles() {
+	role ecsTaskExecutionRole
+	aws iam attach-role-policy --role-name ecsTaskExecutionRole --policy-arn arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy
+	aws iam put-role-policy --role-name ecsTaskExecutionRole --policy-name my-app --policy-document '{
+		"Version": "2012-10-17",
+		"Statement": [{ "Effect": "Allow", "Action": ["secretsmanager:GetSecretValue", "logs:CreateLogGroup"], "Resource": "*" }]
+	}'
+	role ecsTaskRole
+	aws secretsmanager describe-secret --secret-id db-password >/dev/null 2>&1 ||
+		aws secretsmanager create-secret --name db-password --query ARN --output text \
+			--secret-string "$(aws secretsmanager get-random-password --query RandomPassword --output text)"
+}
+
 up() {
+	say "Roles and a secret"
+	roles
+
 	say "Cluster and task definition"
 	aws ecs create-cluster --cluster-name "$cluster" --query cluster.clusterArn --output text
 	aws ecs register-task-definition --cli-input-json file://my-app.json --query taskDefinition.taskDefinitionArn --output text

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Berth in a minute: starts it on this machine, runs a task of two containers
-# through the ECS API, kills the control plane, and shows that the task did not
-# notice. Then three tasks behind a load balancer and a name, which are updated
+# through the ECS API with a secret and a role, shows what the role is denied,
+# kills the control plane, and shows that the task did not notice. Then three tasks behind a load balancer and a name, which are updated
 # without a lost request, and a bad image that is rolled back by itself.
 # Run it with `make demo`; it may be run again and again.
 #
@@ -102,25 +102,50 @@ say "2. An image, without any registry"
 show "berth image import bin/sample-app.tar"
 "$berth" image import bin/sample-app.tar
 
-say "3. A task on FARGATE: app depends on init being COMPLETE"
+say "3. A secret, and the role of the task"
+password=${BERTH_DEMO_PASSWORD:-correct-horse-battery-staple}
+show "berth secrets put db-password    # from standard input"
+printf %s "$password" | "$berth" secrets put db-password
+show "berth roles create ecsTaskRole --allow s3:GetObject,dynamodb:Query"
+"$berth" roles -o json | grep -q '"ecsTaskRole"' || "$berth" roles create ecsTaskRole --allow s3:GetObject,dynamodb:Query
+
+say "4. A task on FARGATE: app depends on init being COMPLETE"
 show "berth run -f examples/my-app.json"
 task=$("$berth" run -f examples/my-app.json)
 short=${task:0:8}
 address=$("$berth" ps | awk -v task="$short" '$1 == task { print $5 }')
 
-say "4. A page from the task's own address"
+say "5. A page from the task's own address"
 show "curl http://$address:3000/"
 page() { page=$(http "$address" 3000 /); }
 await "the page" 10 page
 echo "$page"
 
-say "5. Its logs, from CloudWatch Logs"
+say "6. The secret has reached the container: its SHA-256, there and here"
+show "curl http://$address:3000/secret/DB_PASSWORD"
+arrived=$(http "$address" 3000 /secret/DB_PASSWORD)
+echo "$arrived"
+[ "$arrived" = "$(printf %s "$password" | sha256sum | cut -d ' ' -f 1)" ] || fail "the container has another secret"
+
+say "7. What the task may not do, it is denied: the AWS SDK inside asks as the task role"
+show "curl http://$address:3000/whoami"
+http "$address" 3000 /whoami
+show "curl http://$address:3000/tasks    # calls ecs:ListTasks"
+denied=$(http "$address" 3000 /tasks || true)
+echo "${denied#*RequestID: *, }"
+[[ $denied == *"is not authorized to perform: ecs:ListTasks"* ]] || fail "it was not denied"
+show "berth audit --denied --tail 1"
+recorded() { "$berth" audit --denied --tail 1 | grep -q ListTasks; }
+await "the record of it" 10 recorded
+"$berth" audit --denied --tail 1
+
+say "8. Its logs, from CloudWatch Logs"
 show "berth logs $short"
 logged() { "$berth" logs "$short" | grep -q 'GET /'; }
 await "the request in the logs" 10 logged
 "$berth" logs "$short"
 
-say "6. Killing the control plane with SIGKILL"
+say "9. Killing the control plane with SIGKILL"
 before=$(task_process "$address")
 server=$(<"$dir/server.pid")
 show "kill -9 $server"
@@ -136,7 +161,7 @@ echo "✓ the task's process was $before, and still is"
 show "berth ps"
 "$berth" ps
 
-say "7. A service: three tasks behind a load balancer, found as my-service.my-apps.local"
+say "10. A service: three tasks behind a load balancer, found as my-service.my-apps.local"
 show "berth stop $short"
 "$berth" stop "$short" >/dev/null
 deploy=(-f examples/my-app.json -f examples/my-service.json --expose http --as my-service.my-apps.local
@@ -146,7 +171,7 @@ url=$("$berth" deploy "${deploy[@]}" --timeout 120s)
 url=${url%%$'\n'*}
 echo "$url"
 
-say "8. Every task answers at the one URL, and every task knows the name"
+say "11. Every task answers at the one URL, and every task knows the name"
 show "curl $url    # six times"
 for _ in 1 2 3 4 5 6; do
 	# shellcheck disable=SC2310 # the loop ends where a request fails
@@ -158,7 +183,7 @@ known() { [ "$(site "$url" /lookup/my-service.my-apps.local | wc -w)" = 3 ]; }
 await "three addresses under the name" 20 known
 site "$url" /lookup/my-service.my-apps.local
 
-say "9. A new image, while requests go on"
+say "12. A new image, while requests go on"
 answers=$dir/answers
 : >"$answers"
 (
@@ -181,7 +206,7 @@ lost=$(tr -cd x <"$answers" | wc -c) all=$(wc -c <"$answers")
 [ "$lost" = 0 ] || fail "$lost of $all requests failed during the update"
 echo "✓ $all requests were made meanwhile, none failed"
 
-say "10. A bad image: it ends as soon as it is started"
+say "13. A bad image: it ends as soon as it is started"
 show "berth deploy my-service --image app=sample-app:broken"
 status=0
 "$berth" deploy my-service --image app=sample-app:broken --timeout 120s >/dev/null || status=$?

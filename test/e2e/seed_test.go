@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
 // The task definition that every new user begins with runs, and the task has every field that AWS gives to a task.
@@ -33,7 +34,10 @@ func TestSeedTaskRunsLikeOnFargate(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := shared
-	if err := b.ensureRole(t.Context(), "my-app-task-role", taskTrust, allow("*", "s3:GetObject")); err != nil {
+	if err := b.ensureRole(t.Context(), "ecsTaskRole", taskTrust, allow("*", "s3:GetObject")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("db-password"), SecretString: aws.String("x")}); err != nil && !hasCode(err, "ResourceExistsException") {
 		t.Fatal(err)
 	}
 	k := b.run(t, &def)

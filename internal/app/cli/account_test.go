@@ -51,7 +51,9 @@ func newAccount(t *testing.T) *anAccount {
 		},
 	}
 	a.query = a.network()
-	a.query["GetRole"] = func(in url.Values) (string, error) { return "<Role><RoleName>" + in.Get("RoleName") + "</RoleName></Role>", nil }
+	a.query["GetRole"] = func(in url.Values) (string, error) {
+		return "<Role><RoleName>" + in.Get("RoleName") + "</RoleName></Role>", nil
+	}
 	a.start()
 	return a
 }

@@ -42,7 +42,9 @@ func TestRun_MakesTheExecutionRoleOfAWSsConsole(t *testing.T) {
 			}
 			f.start()
 			file := filepath.Join(t.TempDir(), "def.json")
-			def, err := json.Marshal(map[string]any{"family": "x", "executionRoleArn": test.role, "containerDefinitions": []any{map[string]any{"name": "x", "image": "x"}}})
+			def, err := json.Marshal(map[string]any{"family": "x", "executionRoleArn": test.role, "containerDefinitions": []any{map[string]any{"name": "x", "image": "x", "secrets": []any{
+				map[string]any{"name": "A", "valueFrom": "arn:aws:secretsmanager:us-east-1:123456789012:secret:db:password::"}, map[string]any{"name": "B", "valueFrom": "/a/b"},
+			}}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,6 +64,11 @@ func TestRun_MakesTheExecutionRoleOfAWSsConsole(t *testing.T) {
 				t.Errorf("calls %q, want %q", calls, test.made)
 			}
 			if len(test.made) > 0 {
+				policy, err := url.ParseQuery(f.called("PutRolePolicy"))
+				if want := `{"Effect":"Allow","Action":["secretsmanager:GetSecretValue"],"Resource":["arn:aws:secretsmanager:us-east-1:123456789012:secret:db","arn:aws:secretsmanager:us-east-1:123456789012:secret:db-??????"]},` +
+					`{"Effect":"Allow","Action":["ssm:GetParameters"],"Resource":["arn:aws:ssm:*:*:parameter/a/b"]}`; err != nil || !strings.Contains(policy.Get("PolicyDocument"), want) {
+					t.Errorf("the role may %s, want %s", policy.Get("PolicyDocument"), want)
+				}
 				in, err := url.ParseQuery(f.called("CreateRole"))
 				if err != nil || !strings.Contains(in.Get("AssumeRolePolicyDocument"), "ecs-tasks.amazonaws.com") {
 					t.Errorf("nobody can assume the role: %v, %v", in, err)

@@ -31,12 +31,11 @@ type statement struct {
 	Resource []string
 }
 
-// policyOf writes a policy that allows actions on resources.
-func policyOf(actions, resources []string) (string, error) {
+func policyOf(statements ...statement) (string, error) {
 	text, err := json.Marshal(struct {
 		Version   string
 		Statement []statement
-	}{"2012-10-17", []statement{{"Allow", actions, resources}}})
+	}{"2012-10-17", statements})
 	return string(text), err
 }
 
@@ -55,16 +54,46 @@ func (c *clients) ensureExecutionRole(ctx context.Context, p *printer, def *ecs.
 	if err != nil {
 		return err
 	}
-	// What AWS's console grants beside, when it writes awslogs-create-group.
-	groups, err := policyOf([]string{"logs:CreateLogGroup"}, []string{"*"})
+	// What the managed policy leaves to the user, for this definition.
+	needs, err := policyFor(def)
 	if err != nil {
 		return err
 	}
-	if _, err := c.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: aws.String("create-log-groups"), PolicyDocument: &groups}); err != nil {
-		return fmt.Errorf("letting %s make log groups: %w", executionRole, explained(err))
+	if _, err := c.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: def.Family, PolicyDocument: &needs}); err != nil {
+		return fmt.Errorf("letting %s do what %s needs: %w", executionRole, aws.ToString(def.Family), explained(err))
 	}
-	p.done("Made the role %s, as AWS's console does: it may pull images and write logs", aws.ToString(made.RoleName))
+	p.done("Made the role %s, as AWS's console does: it may pull images, write logs, and read the secrets of %s", aws.ToString(made.RoleName), aws.ToString(def.Family))
 	return nil
+}
+
+// policyFor allows the execution role of a definition to make its log groups
+// and to read its secrets, and no others.
+func policyFor(def *ecs.RegisterTaskDefinitionInput) (string, error) {
+	statements := []statement{{"Allow", []string{"logs:CreateLogGroup"}, []string{"*"}}}
+	var secrets, parameters []string
+	for _, container := range def.ContainerDefinitions {
+		for _, s := range container.Secrets {
+			switch from := aws.ToString(s.ValueFrom); {
+			case strings.HasPrefix(from, "arn:aws:secretsmanager:"):
+				// Without a JSON key, stage and version, with and without the
+				// six characters that end a secret's ARN.
+				fields := strings.Split(from, ":")
+				arn := strings.Join(fields[:min(7, len(fields))], ":")
+				secrets = append(secrets, arn, arn+"-??????")
+			case strings.HasPrefix(from, "arn:"):
+				parameters = append(parameters, from)
+			default:
+				parameters = append(parameters, "arn:aws:ssm:*:*:parameter/"+strings.TrimPrefix(from, "/"))
+			}
+		}
+	}
+	if len(secrets) > 0 {
+		statements = append(statements, statement{"Allow", []string{"secretsmanager:GetSecretValue"}, secrets})
+	}
+	if len(parameters) > 0 {
+		statements = append(statements, statement{"Allow", []string{"ssm:GetParameters"}, parameters})
+	}
+	return policyOf(statements...)
 }
 
 func (c *clients) lacksRole(ctx context.Context, name string) (bool, error) {
@@ -186,7 +215,7 @@ func newRolesCreate(e *environment) *cobra.Command {
 				return err
 			}
 			if len(allow) > 0 {
-				document, err := policyOf(allow, on)
+				document, err := policyOf(statement{"Allow", allow, on})
 				if err != nil {
 					return err
 				}
