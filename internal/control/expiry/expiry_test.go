@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,14 +39,14 @@ type world struct {
 // broken is a kv whose writes fail while told to.
 type broken struct {
 	kv.KV
-	fails bool
+	fails atomic.Bool
 }
 
 var errBroken = errors.New("no quorum")
 
 // Txn implements kv.KV.
 func (b *broken) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
-	if b.fails {
+	if b.fails.Load() {
 		return kv.TxnResult{}, errBroken
 	}
 	return b.KV.Txn(ctx, t)
@@ -334,11 +335,11 @@ func TestRetry(t *testing.T) {
 			return nil
 		})
 		time.Sleep(2 * day)
-		w.kv.fails = true
+		w.kv.fails.Store(true)
 		defer w.run()()
 		time.Sleep(time.Minute)
 		w.expect("secret db")
-		w.kv.fails = false
+		w.kv.fails.Store(false)
 		time.Sleep(time.Second)
 		w.expect()
 	})

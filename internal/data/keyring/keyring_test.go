@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
@@ -255,22 +256,17 @@ func TestOpen_command(t *testing.T) {
 // A command that hangs, also in what it started itself, ends with the context.
 func TestOpen_commandHangs(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "started")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := keyring.Open(ctx, keyring.Config{Command: "mkfifo " + fifo + ".new && mv " + fifo + ".new " + fifo + "; sh -c 'echo > " + fifo + "; cat < " + fifo + "'"})
+		_, err := keyring.Open(ctx, keyring.Config{Command: "sh -c 'echo started > " + fifo + "; cat < " + fifo + "'"})
 		done <- err
 	}()
-	for ctx.Err() == nil {
-		if f, err := os.Open(fifo); err == nil { // waits for the writer
-			f.Close()
-			break
-		}
-		select {
-		case err := <-done:
-			t.Fatalf("the command ended: %v", err)
-		default:
-		}
+	if said, err := os.ReadFile(fifo); err != nil || string(said) != "started\n" { // waits for who writes
+		t.Errorf("the command said %q, %v", said, err)
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {

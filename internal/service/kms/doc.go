@@ -10,6 +10,8 @@
 //     aliases and ciphertexts are as they were when it is enabled again;
 //   - a key's policy parses, names principals that exist, and lets whoever sets
 //     it change it again, unless he asks to be locked out;
+//   - a grant has its effect when it is made, so that grant tokens, which on
+//     AWS bridge the time until it has, may be given and change nothing;
 //   - what it accepts has an effect: asymmetric keys, imported material, custom
 //     key stores, keys of several regions and enclaves are refused.
 //

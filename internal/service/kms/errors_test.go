@@ -235,6 +235,15 @@ func TestRefusals(t *testing.T) {
 		in.KeyId, in.Operations = mac.KeyId, []types.GrantOperation{"GenerateMac"}
 		in.Constraints = &types.GrantConstraints{EncryptionContextEquals: map[string]string{"a": "1"}}
 	}))
+	constrained := func(c types.GrantConstraints) error {
+		return grant(func(in *awskms.CreateGrantInput) { in.Constraints = &c })
+	}
+	refuse("grant with a long context", "GK", constrained(types.GrantConstraints{EncryptionContextSubset: map[string]string{"a": strings.Repeat("x", 384)}}))
+	pairs := map[string]string{}
+	for i := range 9 {
+		pairs[fmt.Sprint(i)] = ""
+	}
+	refuse("grant with a large context", "GK", constrained(types.GrantConstraints{EncryptionContextEquals: pairs}))
 	refuse("grant on a disabled key", "doc", grant(func(in *awskms.CreateGrantInput) { in.KeyId = disabled.KeyId }))
 	w.full(*other.KeyId)
 	refuse("too many grants", "Berth", grant(func(in *awskms.CreateGrantInput) { in.KeyId = other.KeyId }))

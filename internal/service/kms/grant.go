@@ -23,6 +23,25 @@ import (
 // part of the key's record, which is read and written as a whole.
 const maxGrants = 1000
 
+// Bounds of what a constraint of a grant can have: pairs, and characters of all
+// their names and values.
+const (
+	maxPairs   = 8
+	maxContext = 384
+)
+
+// checkConstraint refuses a constraint that is too large.
+func checkConstraint(name string, pairs map[string]string) error {
+	size := 0
+	for k, v := range pairs {
+		size += len(k) + len(v)
+	}
+	if len(pairs) > maxPairs || size > maxContext {
+		return invalid("%s can have at most %d pairs and %d characters", name, maxPairs, maxContext)
+	}
+	return nil
+}
+
 // grantOperations are the operations that a grant on a key can allow.
 func grantOperations(key *model.KMSKey) []kmsapi.GrantOperation {
 	common := []kmsapi.GrantOperation{kmsapi.GrantOperationCreateGrant, kmsapi.GrantOperationRetireGrant, kmsapi.GrantOperationDescribeKey}
@@ -55,6 +74,9 @@ func (p *Provider) newGrant(r store.Reader, key *model.KMSKey, in *kmsapi.Create
 	if c := in.Constraints; c != nil {
 		if key.Usage != model.KMSEncryptDecrypt && len(c.EncryptionContextEquals)+len(c.EncryptionContextSubset) > 0 {
 			return model.KMSGrant{}, invalid("Grant constraints on the encryption context are valid for symmetric encryption keys only")
+		}
+		if err := cmp.Or(checkConstraint("EncryptionContextEquals", c.EncryptionContextEquals), checkConstraint("EncryptionContextSubset", c.EncryptionContextSubset)); err != nil {
+			return model.KMSGrant{}, err
 		}
 		g.ContextEquals, g.ContextSubset = c.EncryptionContextEquals, c.EncryptionContextSubset
 	}
