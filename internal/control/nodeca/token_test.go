@@ -28,7 +28,7 @@ type gate struct {
 	kv    kv.KV
 }
 
-func withGate(t *testing.T, f func(g *gate)) {
+func withGate(t *testing.T, f func(t *testing.T, g *gate)) {
 	t.Helper()
 	a := open(t, t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
@@ -41,7 +41,7 @@ func withGate(t *testing.T, f func(g *gate)) {
 		defer cancel()
 		go g.store.Run(ctx) //nolint:errcheck // it ends with the test
 		<-g.store.Ready()
-		f(g)
+		f(t, g)
 	})
 }
 
@@ -84,7 +84,7 @@ func (g *gate) refused(what string, err error) {
 }
 
 func TestAdmit(t *testing.T) {
-	withGate(t, func(g *gate) {
+	withGate(t, func(t *testing.T, g *gate) {
 		two, other := g.mint(time.Hour, 2), g.mint(time.Minute, 1)
 		for n := range 2 {
 			if err := g.join(two, n, true); err != nil {
@@ -108,7 +108,7 @@ func TestAdmit(t *testing.T) {
 
 // A token does not make its bearer a node that is there already.
 func TestAdmit_TakesNobodysPlace(t *testing.T) {
-	withGate(t, func(g *gate) {
+	withGate(t, func(t *testing.T, g *gate) {
 		secret, later := g.mint(time.Hour, 9), g.mint(time.Hour, 9)
 		if _, err := g.store.Update(t.Context(), func(tx *store.Tx) error {
 			records.Instances.Put(tx, &model.Instance{ID: fmt.Sprintf("%032x", 7)})
@@ -130,7 +130,7 @@ func TestAdmit_TakesNobodysPlace(t *testing.T) {
 
 // The token of the server's own machine is good there only.
 func TestAdmit_LocalToken(t *testing.T) {
-	withGate(t, func(g *gate) {
+	withGate(t, func(t *testing.T, g *gate) {
 		for range 2 {
 			if err := g.join(g.Token().Secret, 1, false); err != nil {
 				t.Error(err)
@@ -145,7 +145,7 @@ func TestAdmit_LocalToken(t *testing.T) {
 }
 
 func TestMintToken(t *testing.T) {
-	withGate(t, func(g *gate) {
+	withGate(t, func(t *testing.T, g *gate) {
 		for _, bad := range []struct {
 			ttl  time.Duration
 			uses int
