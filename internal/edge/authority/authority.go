@@ -161,11 +161,12 @@ func (q *question) ask(c *access.Check) error {
 		}
 	}
 	q.request.Action, q.request.Resource = c.Action, c.Resource
-	own := q.own(c)
-	defer q.forget(own)
+	owner := accountOf(c.Resource)
+	defer q.forget(q.own(c, owner))
 
-	policies := policy.Policies{Identity: q.principal.identity, Boundary: q.principal.boundary, Session: q.session}
-	policies.ResourceAccountID = accountOf(c.Resource)
+	policies := policy.Policies{
+		Identity: q.principal.identity, Boundary: q.principal.boundary, Session: q.session, ResourceAccountID: owner,
+	}
 	r, err := q.resourcePolicy(c)
 	if err != nil {
 		return err
@@ -202,6 +203,9 @@ func (q *question) prepare() error {
 
 // accountOf is the account that owns a resource; "" where an ARN does not tell.
 func accountOf(resource string) string {
+	if !arn.Is(resource) {
+		return ""
+	}
 	parsed, err := arn.Parse(resource)
 	if err != nil || len(parsed.AccountID) != 12 {
 		return ""

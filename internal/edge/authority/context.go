@@ -40,7 +40,7 @@ func (q *question) globalKeys() map[string][]string {
 	if who.UserAgent != "" {
 		set("aws:useragent", who.UserAgent)
 	}
-	if who.UserName != "" && (who.Session == nil || who.Session.RoleARN == "") {
+	if who.UserName != "" && !federated(who) {
 		set("aws:username", who.UserName)
 	}
 	switch {
@@ -70,6 +70,10 @@ func (q *question) sessionKeys(set func(name, value string), keys map[string][]s
 	set("aws:multifactorauthpresent", "false")
 	if s.FederatedProvider != "" {
 		set("aws:federatedprovider", s.FederatedProvider)
+		if _, issuer, ok := strings.Cut(strings.ToLower(s.FederatedProvider), ":oidc-provider/"); ok {
+			set(issuer+":sub", s.Subject)
+			set(issuer+":aud", s.Audience)
+		}
 	}
 	if s.SourceIdentity != "" {
 		set("aws:sourceidentity", s.SourceIdentity)
@@ -93,15 +97,15 @@ func (q *question) principalType() string {
 		return "AssumedRole"
 	case isRoot(q.who):
 		return "Account"
-	case strings.Contains(q.who.ARN, ":federated-user/"):
+	case federated(q.who):
 		return "FederatedUser"
 	}
 	return "User"
 }
 
-// own adds the keys of one check to those of the request, and returns the names
-// that forget takes away again.
-func (q *question) own(c *access.Check) []string {
+// own adds the keys of one check, whose resource an account owns, to those of
+// the request, and returns the names that forget takes away again.
+func (q *question) own(c *access.Check, owner string) []string {
 	names := make([]string, 0, 4+len(c.Keys)+2*len(c.Tags))
 	set := func(name string, values []string) {
 		if _, ok := q.request.Context[name]; !ok {
@@ -113,7 +117,7 @@ func (q *question) own(c *access.Check) []string {
 	for _, tag := range c.Tags {
 		key, value := "resourcetag/"+strings.ToLower(tag.Key), []string{tag.Value}
 		set("aws:"+key, value)
-		set(strings.ToLower(service)+":"+key, value)
+		set(service+":"+key, value)
 	}
 	for _, k := range c.Keys {
 		set(k.Name, k.Values)
@@ -127,7 +131,7 @@ func (q *question) own(c *access.Check) []string {
 	case "ec2":
 		set("ec2:region", []string{q.scope.Region})
 	}
-	if owner := accountOf(c.Resource); owner != "" {
+	if owner != "" {
 		set("aws:resourceaccount", []string{owner})
 	}
 	return names

@@ -73,13 +73,17 @@ func (a *Authority) principalOf(r store.Reader, who *caller.Identity) (*principa
 		return nobody, nil
 	case who.UserName != "":
 		user, ok := records.Users.Get(r, model.FoldName(who.UserName))
-		if !ok {
+		if !ok || user.ID != who.UserID && !federated(who) {
 			return nil, gone()
 		}
 		return a.principalFor(r, "user/"+user.Key(), user, nil)
 	}
 	return nobody, nil
 }
+
+// federated reports whether who is a federated user (sts:GetFederationToken),
+// who acts within the policies of the user that made it and of its session.
+func federated(who *caller.Identity) bool { return strings.Contains(who.ARN, ":federated-user/") }
 
 func (a *Authority) principalFor(r store.Reader, key string, user *model.User, role *model.Role) (*principal, error) {
 	if p, ok := a.principals.Get(key); ok && p.current(r, user, role) {

@@ -202,6 +202,9 @@ func cluster(v *view, name string) []string {
 // the provider would take for a resource must be checked as that resource,
 // however it was written.
 func (v *view) ecsPath(kind, name string) ([]string, bool) {
+	if !arn.Is(name) {
+		return nil, false
+	}
 	a, err := arn.Parse(name)
 	if err != nil || a.Service != "ecs" || a.Type() != kind || a.Region != v.Scope.Region || a.AccountID != v.Scope.AccountID {
 		return nil, false
