@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -213,5 +214,20 @@ func TestBridgeServiceBehindALoadBalancer(t *testing.T) {
 	health := must(b.elb.DescribeTargetHealth(ctx, &elasticloadbalancingv2.DescribeTargetHealthInput{TargetGroupArn: &s.group}))(t).TargetHealthDescriptions
 	if len(health) != 2 || *health[0].Target.Id != *health[1].Target.Id || *health[0].Target.Port == *health[1].Target.Port {
 		t.Errorf("targets %+v", health)
+	}
+}
+
+// What answers inside a task for AWS leaves every port to the task: a web server listens on port 80 of all addresses, and
+// finds its metadata on port 80 of another.
+func TestPort80IsTheTasksOwn(t *testing.T) {
+	t.Parallel()
+	k := shared.run(t, fargate(container("app", "answer", "80", "0")))
+	k.awaitStatus(t, "RUNNING")
+	c := inside{k, 80}
+	if got := c.ask(t, "/fetch", "url", c.ask(t, "/env", "name", "ECS_CONTAINER_METADATA_URI_V4")); !strings.Contains(got, k.arn) {
+		t.Errorf("the metadata are %q", got)
+	}
+	if got := c.ask(t, "/fetch", "url", "http://127.0.0.1:80/"); !strings.HasPrefix(got, "hello from") {
+		t.Errorf("port 80 says %q", got)
 	}
 }

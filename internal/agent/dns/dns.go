@@ -2,6 +2,7 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -107,17 +108,35 @@ func (r *Resolver) OpenHost(ctx context.Context) (*Endpoint, error) {
 }
 
 func (r *Resolver) open(ctx context.Context, netnsPath, address string, v viewer, vpc netip.Prefix) (*Endpoint, error) {
-	udp, err := network.ListenUDP(ctx, netnsPath, address)
+	udp, tcp, err := listen(ctx, netnsPath, address)
 	if err != nil {
-		return nil, fmt.Errorf("open resolver in %s: %w", place(netnsPath), err)
-	}
-	// The same port as UDP's, which a test leaves to the kernel.
-	tcp, err := network.ListenTCP(ctx, netnsPath, udp.LocalAddr().String())
-	if err != nil {
-		udp.Close()
 		return nil, fmt.Errorf("open resolver in %s: %w", place(netnsPath), err)
 	}
 	return &Endpoint{resolver: r, viewer: v, vpc: vpc, udp: udp, tcp: tcp, slots: make(chan struct{}, inFlight)}, nil
+}
+
+// listen opens both sockets. Port 53 of a task's namespace stays free for the task.
+func listen(ctx context.Context, netnsPath, address string) (udp net.PacketConn, tcp net.Listener, err error) {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	if netnsPath == "" || at.Port() == 0 {
+		if udp, err = network.ListenUDP(ctx, netnsPath, address); err != nil {
+			return nil, nil, err
+		}
+		// The same port as UDP's, which a test leaves to the kernel.
+		tcp, err = network.ListenTCP(ctx, netnsPath, udp.LocalAddr().String())
+	} else {
+		if udp, err = network.ListenEndpointUDP(ctx, netnsPath, at); err != nil {
+			return nil, nil, err
+		}
+		tcp, err = network.ListenEndpointTCP(ctx, netnsPath, at)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, udp.Close())
+	}
+	return udp, tcp, nil
 }
 
 func place(netnsPath string) string {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -66,7 +67,12 @@ type Endpoint struct {
 // Open opens the socket in the task's network namespace. From then on requests wait in it, so containers may start.
 // The caller must call Run, which closes it, or Close.
 func (s *Server) Open(ctx context.Context, netnsPath, taskID string) (*Endpoint, error) {
-	ln, err := network.ListenTCP(ctx, netnsPath, s.cfg.Address)
+	at, err := netip.ParseAddrPort(s.cfg.Address)
+	if err != nil {
+		return nil, fmt.Errorf("open metadata endpoint of task %s: %w", taskID, err)
+	}
+	// Port 80 is the task's, as on AWS.
+	ln, err := network.ListenEndpointTCP(ctx, netnsPath, at)
 	if err != nil {
 		return nil, fmt.Errorf("open metadata endpoint of task %s: %w", taskID, err)
 	}
