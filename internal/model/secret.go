@@ -2,13 +2,6 @@ package model
 
 import "time"
 
-// Staging labels of a secret's versions.
-const (
-	StageCurrent  = "AWSCURRENT"
-	StagePrevious = "AWSPREVIOUS"
-	StagePending  = "AWSPENDING"
-)
-
 // Secret is a secret of Secrets Manager without its values
 // (behaviour/secrets-logs.md §2). The provider writes it; control/rotation
 // writes what is said so below; control/expiry removes it when its recovery
@@ -28,7 +21,7 @@ type Secret struct {
 	Tags        []Tag      `json:"tags,omitempty"`
 
 	// Stages says which version has a label.
-	Stages map[string]string `json:"stages,omitempty"`
+	Stages SecretStages `json:"stages,omitempty"`
 
 	// Rotation is set while rotation is enabled, and remembered after.
 	Rotation *SecretRotation `json:"rotation,omitempty"`

@@ -21,7 +21,6 @@ import (
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
-	"berth.dev/berth/internal/rules/staging"
 )
 
 var scope = arn.Scope{Region: "us-east-1", AccountID: "123456789012"}
@@ -82,7 +81,7 @@ func (w *world) furnish() {
 		}
 		records.Instances.Put(tx, &model.Instance{ID: "n", Name: "n", ClusterName: "default", Status: model.InstanceActive, Connected: true, CPU: 4096, Memory: 8192})
 		records.SecretVersions.Put(tx, &model.SecretVersion{SecretName: "s", ID: "v0", CreatedAt: tx.Now()})
-		records.Secrets.Put(tx, &model.Secret{Name: "s", ARN: secretARN, Stages: staging.Add(nil, "v0", nil)})
+		records.Secrets.Put(tx, &model.Secret{Name: "s", ARN: secretARN, Stages: model.SecretStages(nil).Add("v0", nil)})
 	})
 }
 
@@ -170,7 +169,7 @@ func (w *world) stores(t *model.Task) {
 		}
 		records.SecretVersions.Put(tx, v)
 		if err := records.Secrets.Edit(tx, "s", func(s *model.Secret) error {
-			s.Stages = staging.Add(s.Stages, v.ID, []string{model.StagePending})
+			s.Stages = s.Stages.Add(v.ID, []string{model.StagePending})
 			return nil
 		}); err != nil {
 			w.Fatal(err)
@@ -204,12 +203,12 @@ func TestRotation(t *testing.T) {
 		}
 		w.stores(task)
 		synctest.Wait()
-		if diff := cmp.Diff(map[string]string{"AWSCURRENT": "v0", "AWSPENDING": "v1"}, w.secret().Stages); diff != "" {
+		if diff := cmp.Diff(model.SecretStages{"AWSCURRENT": "v0", "AWSPENDING": "v1"}, w.secret().Stages); diff != "" {
 			t.Error(diff)
 		}
 		w.ends(task, 0)
 		s := w.secret()
-		if diff := cmp.Diff(map[string]string{"AWSCURRENT": "v1", "AWSPREVIOUS": "v0"}, s.Stages); diff != "" {
+		if diff := cmp.Diff(model.SecretStages{"AWSCURRENT": "v1", "AWSPREVIOUS": "v0"}, s.Stages); diff != "" {
 			t.Error(diff)
 		}
 		r := s.Rotation

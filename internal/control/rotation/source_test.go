@@ -9,7 +9,6 @@ import (
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
-	"berth.dev/berth/internal/rules/staging"
 	"berth.dev/berth/internal/rules/taskspec"
 )
 
@@ -95,7 +94,7 @@ func TestSource(t *testing.T) {
 			do   func(tx *store.Tx)
 			want map[string][]string
 		}{
-			{"a rotation", secret(func(s *model.Secret) { s.Stages = staging.Add(s.Stages, "v1", nil) }), map[string][]string{"n": {"files", "reference"}}},
+			{"a rotation", secret(func(s *model.Secret) { s.Stages = s.Stages.Add("v1", nil) }), map[string][]string{"n": {"files", "reference"}}},
 			{"another change", secret(func(s *model.Secret) { s.Description = "x" }), map[string][]string{}},
 			{"a parameter's version", func(tx *store.Tx) { records.Parameters.Put(tx, &model.Parameter{Name: "/p", Version: 4}) }, map[string][]string{"n": {"files"}}},
 			{"another change of it", func(tx *store.Tx) { records.Parameters.Put(tx, &model.Parameter{Name: "/p", Version: 4, ARN: "x"}) }, map[string][]string{}},

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/model"
-	"berth.dev/berth/internal/rules/staging"
 )
 
 // Limit is how long a rotation's task may run; AWS's functions end after 15
@@ -84,7 +83,7 @@ func Decide(s State) Plan {
 		return Plan{At: *r.NextAt}
 	}
 	plan := Plan{Act: Launch}
-	if staging.Pending(s.Secret.Stages) {
+	if s.Secret.Stages.Rotating() {
 		plan.Version = s.Secret.Stages[model.StagePending] // what an earlier rotation has left
 	}
 	return plan
@@ -132,7 +131,7 @@ func (s State) failure(r *model.SecretRotation) string {
 			return fmt.Sprintf("container %s of the task exited with %d", c.Name, *c.ExitCode)
 		}
 	}
-	if !s.Made || !slices.ContainsFunc(staging.Of(s.Secret.Stages, r.VersionID), func(label string) bool {
+	if !s.Made || !slices.ContainsFunc(s.Secret.Stages.Of(r.VersionID), func(label string) bool {
 		return label == model.StagePending || label == model.StageCurrent
 	}) {
 		return fmt.Sprintf("the task ended and stored no version %s with the label %s", r.VersionID, model.StagePending)
@@ -158,7 +157,7 @@ func Apply(s *model.Secret, p Plan, taskID string, now time.Time) {
 	case Launch:
 		r.VersionID, r.TaskID, r.RetryAt = p.Version, taskID, nil
 	case Complete:
-		s.Stages = staging.Complete(s.Stages, r.VersionID)
+		s.Stages = s.Stages.Complete(r.VersionID)
 		s.ChangedAt = now
 		r.LastAt, r.NextAt = &now, Next(&r, now)
 		r.VersionID, r.TaskID, r.Failure, r.Failures, r.RetryAt = "", "", "", 0, nil

@@ -10,7 +10,6 @@ import (
 
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/rules/rotation"
-	"berth.dev/berth/internal/rules/staging"
 )
 
 var now = time.Date(2026, 3, 4, 13, 25, 0, 0, time.UTC)
@@ -126,7 +125,7 @@ func TestDecide(t *testing.T) {
 	running := func(s *model.Secret, r *model.SecretRotation) { r.VersionID, r.TaskID = "2", "task" }
 	made := func(s *model.Secret, r *model.SecretRotation) {
 		running(s, r)
-		s.Stages = staging.Add(s.Stages, "2", []string{model.StagePending})
+		s.Stages = s.Stages.Add("2", []string{model.StagePending})
 	}
 	old := task(model.TaskRunning, -1)
 	old.CreatedAt = now.Add(-rotation.Limit)
@@ -162,7 +161,7 @@ func TestDecide(t *testing.T) {
 		{"done", rotation.State{Secret: secret(made), Task: task(model.TaskStopped, 0, 3), Made: true}, rotation.Plan{Act: rotation.Complete}},
 		{"done and current already", rotation.State{Secret: secret(func(s *model.Secret, r *model.SecretRotation) {
 			made(s, r)
-			s.Stages = staging.Complete(s.Stages, "2")
+			s.Stages = s.Stages.Complete("2")
 		}), Task: task(model.TaskStopped, 0), Made: true}, rotation.Plan{Act: rotation.Complete}},
 		{"failed", rotation.State{Secret: secret(made), Task: task(model.TaskStopped, 3), Made: true}, rotation.Plan{Act: rotation.Retry, Reason: "container a of the task exited with 3"}},
 		{"never ran", rotation.State{Secret: secret(running), Task: unable}, rotation.Plan{Act: rotation.Retry, Reason: "the task stopped: CannotPullContainerError: no"}},
@@ -199,7 +198,7 @@ func TestApply(t *testing.T) {
 	step(rotation.Plan{Act: rotation.Launch, Version: "2"}, model.SecretRotation{NextAt: new(now), VersionID: "2", TaskID: "task", Failure: "y", Failures: 2})
 	s.Stages[model.StagePending] = "2"
 	step(rotation.Plan{Act: rotation.Complete}, model.SecretRotation{NextAt: new(time.Date(2026, 3, 6, 0, 0, 0, 0, time.UTC)), LastAt: new(now)})
-	if diff := cmp.Diff(map[string]string{model.StageCurrent: "2", model.StagePrevious: "1"}, s.Stages); diff != "" {
+	if diff := cmp.Diff(model.SecretStages{model.StageCurrent: "2", model.StagePrevious: "1"}, s.Stages); diff != "" {
 		t.Error(diff)
 	}
 	s.Rotation.Failures = 100

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"berth.dev/berth/internal/base/schedule"
 	"berth.dev/berth/internal/model"
-	"berth.dev/berth/internal/rules/schedule"
 )
 
 const day = 24 * time.Hour

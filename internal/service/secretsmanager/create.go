@@ -9,7 +9,6 @@ import (
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
-	"berth.dev/berth/internal/rules/staging"
 	"berth.dev/berth/internal/wire/api/secretsmanagerapi"
 )
 
@@ -77,7 +76,7 @@ func (p *Provider) CreateSecret(ctx context.Context, in *secretsmanagerapi.Creat
 		s.CreatedAt, s.ChangedAt = tx.Now(), tx.Now()
 		if first != nil {
 			first.CreatedAt = tx.Now()
-			s.Stages = staging.Add(nil, first.ID, nil)
+			s.Stages = model.SecretStages(nil).Add(first.ID, nil)
 			records.SecretVersions.Put(tx, first)
 		}
 		records.Secrets.Put(tx, s)
@@ -206,8 +205,8 @@ func replace(tx *store.Tx, was, is *model.Secret, moved []resealed) error {
 		}
 		records.SecretVersions.Put(tx, v.is)
 	}
-	for id, labels := range staging.ByVersion(is.Stages) {
-		if staging.Working(labels) && !known[id] {
+	for id, labels := range is.Stages.ByVersion() {
+		if model.StagesInUse(labels) && !known[id] {
 			return errStale
 		}
 	}

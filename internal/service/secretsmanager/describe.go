@@ -6,7 +6,6 @@ import (
 
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/rules/rotation"
-	"berth.dev/berth/internal/rules/staging"
 	"berth.dev/berth/internal/wire/api/secretsmanagerapi"
 )
 
@@ -32,7 +31,7 @@ func stagesOut(s *model.Secret) map[string][]string {
 	if len(s.Stages) == 0 {
 		return nil
 	}
-	return staging.ByVersion(s.Stages)
+	return s.Stages.ByVersion()
 }
 
 // rotationOut is what is told of a secret's rotation; all absent when it never
@@ -69,7 +68,7 @@ func (p *Provider) ListSecretVersionIds(_ context.Context, in *secretsmanagerapi
 	if err != nil {
 		return nil, err
 	}
-	labels := staging.ByVersion(s.Stages)
+	labels := s.Stages.ByVersion()
 	var all []*model.SecretVersion
 	for _, v := range versions(snap, s) {
 		if labels[v.ID] != nil || value(in.IncludeDeprecated) {

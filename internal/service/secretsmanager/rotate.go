@@ -9,7 +9,6 @@ import (
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/rules/rotation"
-	"berth.dev/berth/internal/rules/staging"
 	"berth.dev/berth/internal/wire/api/secretsmanagerapi"
 	"berth.dev/berth/internal/wire/caller"
 )
@@ -68,7 +67,7 @@ func ask(tx *store.Tx, s *model.Secret, in *secretsmanagerapi.RotateSecretInput,
 	if s.Rotation != nil {
 		r = *s.Rotation
 	}
-	if r.VersionID != "" || r.TaskID != "" || staging.Pending(s.Stages) {
+	if r.VersionID != "" || r.TaskID != "" || s.Stages.Rotating() {
 		return invalidRequest("A previous rotation isn't complete. That rotation will be reattempted.")
 	}
 	r.Enabled, r.TaskDefinitionARN = true, task

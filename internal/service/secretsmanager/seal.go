@@ -8,7 +8,6 @@ import (
 	"berth.dev/berth/internal/data/keys"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
-	"berth.dev/berth/internal/rules/staging"
 )
 
 // maxBytes is how long a value can be.
@@ -83,8 +82,8 @@ func (p *Provider) open(ctx context.Context, s *model.Secret, v *model.SecretVer
 // key: those that are current, were before, or are pending.
 func (p *Provider) reseal(ctx context.Context, r store.Reader, old, changed *model.Secret) ([]resealed, error) {
 	var out []resealed
-	for id, labels := range staging.ByVersion(old.Stages) {
-		if !staging.Working(labels) {
+	for id, labels := range old.Stages.ByVersion() {
+		if !model.StagesInUse(labels) {
 			continue
 		}
 		v, found := version(r, old, id)

@@ -8,7 +8,6 @@ import (
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/rules/rotation"
-	"berth.dev/berth/internal/rules/staging"
 	"berth.dev/berth/internal/wire/api/secretsmanagerapi"
 )
 
@@ -47,7 +46,7 @@ func (p *Provider) get(ctx context.Context, s *model.Secret, id, label string) (
 		return nil, err
 	}
 	p.seen.note(s, v)
-	out := &secretsmanagerapi.GetSecretValueOutput{ARN: &s.ARN, Name: &s.Name, VersionId: &v.ID, VersionStages: staging.Of(s.Stages, v.ID), CreatedDate: &v.CreatedAt}
+	out := &secretsmanagerapi.GetSecretValueOutput{ARN: &s.ARN, Name: &s.Name, VersionId: &v.ID, VersionStages: s.Stages.Of(v.ID), CreatedDate: &v.CreatedAt}
 	out.SecretString, out.SecretBinary = clear.members()
 	return out, nil
 }
@@ -109,7 +108,7 @@ func (p *Provider) put(ctx context.Context, in *secretsmanagerapi.PutSecretValue
 }
 
 func putOut(s *model.Secret, id string) *secretsmanagerapi.PutSecretValueOutput {
-	return &secretsmanagerapi.PutSecretValueOutput{ARN: &s.ARN, Name: &s.Name, VersionId: &id, VersionStages: staging.Of(s.Stages, id)}
+	return &secretsmanagerapi.PutSecretValueOutput{ARN: &s.ARN, Name: &s.Name, VersionId: &id, VersionStages: s.Stages.Of(id)}
 }
 
 // maxForgotten is how many versions are let go with one that comes: a
@@ -121,13 +120,13 @@ const maxForgotten = 20
 func addVersion(tx *store.Tx, s *model.Secret, v *model.SecretVersion, labels []string) {
 	v.CreatedAt = tx.Now()
 	records.SecretVersions.Put(tx, v)
-	s.Stages = staging.Add(s.Stages, v.ID, labels)
+	s.Stages = s.Stages.Add(v.ID, labels)
 	if r := s.Rotation; r != nil && r.Enabled && r.AfterDays > 0 && r.VersionID == "" && s.Stages[model.StageCurrent] == v.ID {
 		moved := *r
 		moved.NextAt = rotation.Next(r, tx.Now())
 		s.Rotation = &moved
 	}
-	gone := staging.Forgotten(versions(tx, s), s.Stages, tx.Now())
+	gone := s.Stages.Forgotten(versions(tx, s), tx.Now())
 	for _, id := range gone[:min(len(gone), maxForgotten)] {
 		records.SecretVersions.Delete(tx, (&model.SecretVersion{SecretName: s.Name, ID: id}).Key())
 	}
@@ -141,10 +140,10 @@ func (p *Provider) UpdateSecretVersionStage(ctx context.Context, in *secretsmana
 			return err
 		}
 		if to == "" {
-			s.Stages = staging.Detach(s.Stages, label)
+			s.Stages = s.Stages.Detach(label)
 			return nil
 		}
-		s.Stages = staging.Attach(s.Stages, label, to)
+		s.Stages = s.Stages.Attach(label, to)
 		return nil
 	})
 	if err != nil {
@@ -176,7 +175,7 @@ func checkMove(r store.Reader, s *model.Secret, label, from, to string) error {
 	case to != "" && label == model.StagePrevious && s.Stages[model.StageCurrent] == to:
 		return invalidParameter("You can't attach staging label AWSPREVIOUS to the version that has AWSCURRENT.")
 	}
-	if labels := staging.Of(s.Stages, to); to != "" && len(labels) >= staging.MaxLabels && !slices.Contains(labels, label) {
+	if labels := s.Stages.Of(to); to != "" && len(labels) >= model.MaxStages && !slices.Contains(labels, label) {
 		return &secretsmanagerapi.LimitExceededException{Message: new("You can attach at most 20 staging labels to a version.")}
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"berth.dev/berth/internal/rules/schedule"
+	"berth.dev/berth/internal/base/schedule"
 )
 
 const layout = "2006-01-02 15:04 Mon"
