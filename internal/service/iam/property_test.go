@@ -2,8 +2,8 @@ package iam_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +12,7 @@ import (
 
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/data/keyring"
+	"berth.dev/berth/internal/data/kv"
 	"berth.dev/berth/internal/data/kv/memkv"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
@@ -154,67 +155,147 @@ var calls = []func(context.Context, *iam.Provider, action) error{
 	},
 }
 
-// Property: whatever is asked at once, nothing refers to what is gone, no quota
-// is exceeded, and no call fails for a reason of ours.
-func TestCallsAtOnce_KeepReferencesWhole(t *testing.T) {
-	ring, err := keyring.Ephemeral()
-	if err != nil {
-		t.Fatal(err)
-	}
-	rapid.Check(t, func(rt *rapid.T) {
-		s, stop := openFor(rt)
-		defer stop()
-		p := iam.New(iam.Config{Store: s, Scope: scope, Ring: ring})
-		draw := rapid.Custom(func(rt *rapid.T) action {
-			return action{rapid.IntRange(0, len(calls)-1).Draw(rt, "call"), rapid.IntRange(0, 2).Draw(rt, "a"), rapid.IntRange(0, 2).Draw(rt, "b")}
-		})
-		var wg sync.WaitGroup
-		failed := make(chan error, 1)
-		for i := range 4 {
-			actions := rapid.SliceOfN(draw, 0, 40).Draw(rt, fmt.Sprint("client", i))
-			wg.Go(func() {
-				for _, a := range actions {
-					err := calls[a.kind](context.Background(), p, a)
-					if _, expected := err.(smithy.APIError); err != nil && !expected { //nolint:errorlint // providers return them unwrapped
-						select {
-						case failed <- fmt.Errorf("%+v: %w", a, err):
-						default:
-						}
-					}
-				}
-			})
-		}
-		wg.Wait()
-		select {
-		case err := <-failed:
-			rt.Fatal(err)
-		default:
-		}
-		whole(rt, s.Snapshot())
-	})
+// interleaved is a kv in which something happens between what a transaction
+// has read and its commit.
+type interleaved struct {
+	kv.KV
+	before func()
 }
 
-func openFor(rt *rapid.T) (*store.Store, func()) {
-	s, err := store.Open(memkv.New(0), "/berth/", store.Options{}, records.All()...)
+// Txn implements kv.KV.
+func (k *interleaved) Txn(ctx context.Context, txn kv.Txn) (kv.TxnResult, error) {
+	if before := k.before; before != nil {
+		k.before = nil
+		before()
+	}
+	return k.KV.Txn(ctx, txn)
+}
+
+// bench is a provider whose calls can be interleaved.
+type bench struct {
+	t     testing.TB
+	db    *interleaved
+	store *store.Store
+	*iam.Provider
+}
+
+func newBench(t testing.TB, fail func(error)) (b *bench, stop func()) {
+	ring, err := keyring.Ephemeral()
 	if err != nil {
-		rt.Fatal(err)
+		fail(err)
+	}
+	b = &bench{t: t, db: &interleaved{KV: memkv.New(0)}}
+	if b.store, err = store.Open(b.db, "/berth/", store.Options{}, records.All()...); err != nil {
+		fail(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := s.Run(ctx); err != nil {
-			rt.Error(err)
+		if err := b.store.Run(ctx); err != nil {
+			b.t.Error(err)
 		}
 	})
-	<-s.Ready()
-	return s, func() { cancel(); wg.Wait() }
+	<-b.store.Ready()
+	b.Provider = iam.New(iam.Config{Store: b.store, Scope: scope, Ring: ring})
+	return b, func() { cancel(); wg.Wait() }
+}
+
+// during makes a call, and another one between what it reads and its commit.
+// Both may be refused, but not fail.
+func (b *bench) during(first, second action) error {
+	var other error
+	b.db.before = func() { other = b.make(second) }
+	err := b.make(first)
+	b.db.before = nil
+	return errors.Join(err, other)
+}
+
+func (b *bench) make(a action) error {
+	err := calls[a.kind](context.Background(), b.Provider, a)
+	if _, refused := errors.AsType[smithy.APIError](err); refused {
+		return nil
+	}
+	return err
+}
+
+// Property: after any calls, and calls in the middle of others, nothing refers
+// to what is gone, no quota is exceeded, and no call has failed for a reason of
+// ours.
+func TestCallsAtOnce_KeepReferencesWhole(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b, stop := newBench(t, func(err error) { rt.Fatal(err) })
+		defer stop()
+		draw := rapid.Custom(func(rt *rapid.T) action {
+			return action{rapid.IntRange(0, len(calls)-1).Draw(rt, "call"), rapid.IntRange(0, 2).Draw(rt, "a"), rapid.IntRange(0, 2).Draw(rt, "b")}
+		})
+		for range rapid.IntRange(1, 60).Draw(rt, "calls") {
+			if err := b.during(draw.Draw(rt, "first"), draw.Draw(rt, "second")); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if problems := whole(b.store.Snapshot()); len(problems) > 0 {
+			rt.Fatal(problems)
+		}
+	})
+}
+
+// Every call in the middle of every other, on one of each thing: the same, and
+// not left to chance.
+func TestCallsAtOnce_EveryPair(t *testing.T) {
+	b, stop := newBench(t, func(err error) { t.Fatal(err) })
+	defer stop()
+	for first := range calls {
+		for second := range calls {
+			for i := range 16 {
+				b.reset()
+				x, y := action{first, i & 1 * 2, i >> 1 & 1 * 2}, action{second, i >> 2 & 1 * 2, i >> 3 & 1 * 2}
+				if err := b.during(x, y); err != nil {
+					t.Fatalf("%+v and %+v: %v", x, y, err)
+				}
+				if problems := whole(b.store.Snapshot()); len(problems) > 0 {
+					t.Fatalf("%+v and %+v: %v", x, y, problems)
+				}
+			}
+		}
+	}
+}
+
+// reset leaves one of each thing, called "one", that nothing refers to, and one
+// access key.
+func (b *bench) reset() {
+	if _, err := b.store.Update(context.Background(), func(tx *store.Tx) error {
+		clear(tx, records.Users, (*model.User).Key)
+		clear(tx, records.Groups, (*model.Group).Key)
+		clear(tx, records.Roles, (*model.Role).Key)
+		clear(tx, records.InstanceProfiles, (*model.InstanceProfile).Key)
+		clear(tx, records.Policies, (*model.Policy).Key)
+		clear(tx, records.AccessKeys, (*model.AccessKey).Key)
+		records.Users.Put(tx, &model.User{ID: "AIDA1", Name: "one", Path: "/"})
+		records.AccessKeys.Put(tx, &model.AccessKey{ID: "AKIA1", UserName: "one"})
+		records.Groups.Put(tx, &model.Group{ID: "AGPA1", Name: "one", Path: "/"})
+		records.Roles.Put(tx, &model.Role{ID: "AROA1", Name: "one", Path: "/", Trust: rootOnly})
+		records.InstanceProfiles.Put(tx, &model.InstanceProfile{ID: "AIPA1", Name: "one", Path: "/"})
+		records.Policies.Put(tx, &model.Policy{
+			ID: "ANPA1", ARN: "arn:aws:iam::" + account + ":policy/one", Name: "one", Path: "/", DefaultID: "v1", LastVersion: 4,
+			Versions: []model.PolicyVersion{{ID: "v1"}, {ID: "v2"}, {ID: "v3"}, {ID: "v4"}},
+		})
+		return nil
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func clear[T any](tx *store.Tx, table *store.Table[T], key func(*T) string) {
+	for rec := range table.All(tx) {
+		table.Delete(tx, key(rec))
+	}
 }
 
 // whole checks every reference between records.
-func whole(rt *rapid.T, r store.Reader) {
+func whole(r store.Reader) (problems []string) {
 	must := func(ok bool, format string, args ...any) {
 		if !ok {
-			rt.Errorf(format, args...)
+			problems = append(problems, fmt.Sprintf(format, args...))
 		}
 	}
 	policies := func(whose string, attached []string, boundary string) {
@@ -235,7 +316,7 @@ func whole(rt *rapid.T, r store.Reader) {
 	}
 	for held := range records.Roles.All(r) {
 		policies(held.Name, held.Attached, held.BoundaryARN)
-		trusts(rt, r, held)
+		problems = append(problems, trusts(r, held)...)
 	}
 	for each := range records.InstanceProfiles.All(r) {
 		held, ok := records.Roles.Get(r, model.FoldName(each.Role))
@@ -245,9 +326,8 @@ func whole(rt *rapid.T, r store.Reader) {
 	for k := range records.AccessKeys.All(r) {
 		u, ok := records.Users.Get(r, model.FoldName(k.UserName))
 		must(ok && u.Name == k.UserName, "key of user %s, who is gone", k.UserName)
-		if keys[k.UserName]++; keys[k.UserName] > 2 {
-			rt.Errorf("user %s has %d keys", k.UserName, keys[k.UserName])
-		}
+		keys[k.UserName]++
+		must(keys[k.UserName] <= 2, "user %s has %d keys", k.UserName, keys[k.UserName])
 	}
 	folded := map[string]bool{}
 	for each := range records.Policies.All(r) {
@@ -256,69 +336,50 @@ func whole(rt *rapid.T, r store.Reader) {
 		folded[name] = true
 		must(each.Default() != nil && len(each.Versions) <= 5, "versions of %s: %+v", each.ARN, each.Versions)
 	}
+	return problems
 }
 
 // trusts checks that a trust names users that exist, and unique ids of those
 // that are gone.
-func trusts(rt *rapid.T, r store.Reader, held *model.Role) {
+func trusts(r store.Reader, held *model.Role) (problems []string) {
 	for _, name := range held.TrustedARNs {
 		a, err := arn.Parse(name)
 		if err != nil {
-			rt.Fatal(err)
+			return []string{err.Error()}
 		}
 		path := a.Path()
 		u, ok := records.Users.Get(r, model.FoldName(path[len(path)-1]))
 		if !ok || a.Resource != "user"+u.Path+u.Name {
-			rt.Errorf("role %s trusts %s, who is gone", held.Name, name)
+			problems = append(problems, fmt.Sprintf("role %s trusts %s, who is gone", held.Name, name))
 		}
 	}
 	if strings.Contains(held.Trust, ":user/") != (len(held.TrustedARNs) > 0) {
-		rt.Errorf("role %s: %s trusts %v", held.Name, held.Trust, held.TrustedARNs)
+		problems = append(problems, fmt.Sprintf("role %s: %s trusts %v", held.Name, held.Trust, held.TrustedARNs))
 	}
+	return problems
 }
 
-// Of many calls for the last places, as many succeed as there are places.
+// Of two calls for the last place one succeeds.
 func TestCallsAtOnce_KeepQuotas(t *testing.T) {
-	w := newWorld(t)
-	p := iam.New(iam.Config{Store: w.store, Scope: scope, Ring: w.ring})
+	b, stop := newBench(t, func(err error) { t.Fatal(err) })
+	defer stop()
 	ctx := t.Context()
-	w.user("ann")
-	if _, err := w.store.Update(ctx, func(tx *store.Tx) error {
-		for i := range 98 {
-			o := &model.OIDCProvider{ARN: fmt.Sprintf("arn:aws:iam::%s:oidc-provider/%d", account, i)}
-			records.OIDCProviders.Put(tx, o)
+	if _, err := b.store.Update(ctx, func(tx *store.Tx) error {
+		for i := range 99 {
+			records.OIDCProviders.Put(tx, &model.OIDCProvider{ARN: fmt.Sprintf("arn:aws:iam::%s:oidc-provider/%d", account, i)})
 		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for name, call := range map[string]func(i int) error{
-		"access keys": func(int) error {
-			_, err := p.CreateAccessKey(ctx, &iamapi.CreateAccessKeyInput{UserName: new("ann")})
-			return err
-		},
-		"issuers": func(i int) error {
-			_, err := p.CreateOpenIDConnectProvider(ctx, &iamapi.CreateOpenIDConnectProviderInput{Url: new(fmt.Sprintf("https://issuer%d.example.com", i))})
-			return err
-		},
-	} {
-		var wg sync.WaitGroup
-		said := make([]string, 12)
-		for i := range said {
-			wg.Go(func() {
-				if err := call(i); err != nil {
-					said[i] = err.Error()
-				}
-			})
-		}
-		wg.Wait()
-		if n := len(slices.DeleteFunc(slices.Clone(said), func(s string) bool { return s != "" })); n != 2 {
-			t.Errorf("%s: %d succeeded: %q", name, n, said)
-		}
-		for _, s := range said {
-			if s != "" && !strings.Contains(s, "Cannot exceed quota for ") {
-				t.Errorf("%s: %s", name, s)
-			}
-		}
+	create := func(name string) error {
+		_, err := b.CreateOpenIDConnectProvider(ctx, &iamapi.CreateOpenIDConnectProviderInput{Url: new("https://" + name + ".example.com")})
+		return err
+	}
+	var second error
+	b.db.before = func() { second = create("second") }
+	first := create("first")
+	if second != nil || first == nil || !strings.Contains(first.Error(), "Cannot exceed quota for OpenIdConnectProvidersPerAccount: 100") {
+		t.Errorf("%v, %v", first, second)
 	}
 }
