@@ -133,7 +133,7 @@ func (p *plane) place(id, node string) {
 		records.NetworkInterfaces.Put(tx, eni)
 		records.AddressClaims.Put(tx, &model.AddressClaim{SubnetID: eni.SubnetID, Address: eni.Address, ENIID: eni.ID})
 		records.Tasks.Put(tx, &model.Task{
-			ID: id, ARN: "arn:task/" + id, ClusterName: "default", Family: "web", Revision: 1, InstanceID: node, ENIID: eni.ID,
+			ID: id, ARN: "arn:task/" + id, ClusterName: "default", Family: "web", Revision: 1, InstanceID: node, ENIID: eni.ID, NetworkInterface: eni,
 			DesiredStatus: model.TaskRunning, Observed: model.TaskObserved{Status: model.TaskProvisioning}, Version: 1,
 		})
 		return nil
