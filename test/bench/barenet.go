@@ -31,7 +31,7 @@ type port struct {
 	name, path string
 }
 
-var gateway = net.IPv4(10, 255, 0, 1)
+var nextHop = net.IPv4(10, 255, 0, 1)
 
 func newRouter() (*router, error) {
 	r := &router{name: "bench-" + ident.Hex(6)}
@@ -97,14 +97,14 @@ func (r *router) wire(p *port) error {
 	if err != nil {
 		return err
 	}
-	toGateway := &net.IPNet{IP: gateway, Mask: net.CIDRMask(32, 32)}
+	toGateway := &net.IPNet{IP: nextHop, Mask: net.CIDRMask(32, 32)}
 	return errors.Join(
 		inside.LinkSetUp(lo),
 		inside.AddrAdd(eth0, &netlink.Addr{IPNet: address}),
 		inside.LinkSetUp(eth0),
 		r.handle.LinkSetUp(outer),
 		inside.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Dst: toGateway, Scope: netlink.SCOPE_LINK}),
-		inside.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: gateway}),
+		inside.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: nextHop}),
 		r.handle.RouteAdd(&netlink.Route{LinkIndex: outer.Attrs().Index, Dst: address, Scope: netlink.SCOPE_LINK}),
 	)
 }

@@ -2,7 +2,7 @@
 // docs/BENCHMARKS.md holds: one Markdown report on standard output, and what it
 // is doing on standard error. `make bench` runs it.
 //
-//	go run ./test/bench [-n 20] [-only launch,throughput,reads,accept,idle] [-quick]
+//	go run ./test/bench [-n 20] [-only launch,throughput,gateway,…] [-quick]
 //
 // It needs root, containerd and bin/berth. What it starts has a data directory
 // and ports of its own, and everything is gone when it ends. Docker is measured
@@ -39,7 +39,7 @@ func main() {
 }
 
 // sections are what can be measured, in the order of the report.
-var sections = []string{"launch", "throughput", "service", "dns", "alb", "reads", "accept", "loop", "idle"}
+var sections = []string{"launch", "throughput", "service", "dns", "alb", "reads", "accept", "loop", "gateway", "idle"}
 
 // bench is one run.
 type bench struct {
@@ -108,6 +108,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	}
 	if wants("loop") {
 		if err := b.loop(ctx); err != nil {
+			return err
+		}
+	}
+	if wants("gateway") {
+		if err := b.gatewayCost(ctx); err != nil {
 			return err
 		}
 	}

@@ -50,12 +50,13 @@ func (p *controlPlane) doors() (err error) {
 		Credentials: credentials{p.store, p.ring, p.sessions, p.cfg.Scope},
 		Authorizer:  p.guard,
 		Auditor:     p.audit,
-		//RL RateLimit:   p.cfg.RateLimit,
-		Region:     p.cfg.Scope.Region,
-		Ready:      p.ready,
-		Metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		Registerer: registry,
-		Logger:     room(p.cfg.Log, "edge/gateway"),
+		RateLimit:   p.cfg.RateLimit,
+		RateBurst:   int(2 * p.cfg.RateLimit),
+		Region:      p.cfg.Scope.Region,
+		Ready:       p.ready,
+		Metrics:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Registerer:  registry,
+		Logger:      room(p.cfg.Log, "edge/gateway"),
 	})
 	return err
 }
