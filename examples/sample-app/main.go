@@ -13,7 +13,8 @@
 // in the environment that ECS, and Berth, give to containers.
 //
 // Called as migrate.sh it is the task's init container: it pretends to migrate
-// a database and ends.
+// a database and ends. With the argument rotate it is the task that gives a
+// secret a new password (rotate.go).
 //
 // The environment, mostly that of the image, makes it different: VERSION is
 // what it says that it is, and with BROKEN it ends at once, as programs do that
@@ -50,6 +51,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "rotate" {
+		said, err := rotate(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		log.Print(said)
+		return
+	}
 	if err := serve(ctx, ":3000"); err != nil {
 		log.Fatal(err)
 	}
