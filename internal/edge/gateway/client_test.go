@@ -155,7 +155,7 @@ func TestAnyRequestIsAnswered(t *testing.T) {
 		q.body = []byte(parameters.Draw(rt, "form") + rapid.SampledFrom([]string{"", "{}", "{", "&x", "\x00"}).Draw(rt, "more"))
 		got := d.do(rt, q.build(t))
 		var problems []error
-		for _, protocol := range []string{"json", "query", "ec2"} {
+		for _, protocol := range []string{"json", "query", "ec2", "s3"} {
 			code, _, err := got.failure(protocol)
 			if err == nil {
 				if got.status >= 500 && code != "NotImplemented" {

@@ -198,7 +198,7 @@ type reply struct {
 
 func (a reply) String() string { return fmt.Sprintf("%d %s", a.status, a.body) }
 
-// failure reads the error envelope of a protocol ("json", "query", "ec2") and
+// failure reads the error envelope of a protocol ("json", "query", "ec2", "s3") and
 // complains about everything in it that is not well formed.
 func (a reply) failure(protocol string) (code, message string, err error) {
 	id := a.header.Get("x-amzn-RequestId")
@@ -250,6 +250,19 @@ func (a reply) failure(protocol string) (code, message string, err error) {
 			return complain("content type %q, type %q, id %q", kind, e.Error.Type, e.ID)
 		}
 		return e.Error.Code, e.Error.Message, nil
+	case "s3":
+		var e struct {
+			XMLName       xml.Name `xml:"Error"`
+			Code, Message string
+			ID            string `xml:"RequestId"`
+		}
+		if err := oneDocument(a.body, &e); err != nil {
+			return complain("%v", err)
+		}
+		if kind != "application/xml" || e.Code == "" || e.ID != id {
+			return complain("content type %q, id %q", kind, e.ID)
+		}
+		return e.Code, e.Message, nil
 	default:
 		var e struct {
 			XMLName xml.Name                         `xml:"Response"`
