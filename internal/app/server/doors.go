@@ -74,7 +74,7 @@ func (p *controlPlane) services() []gateway.Service {
 		{API: elbv2api.API, Provider: elbv2service.New(elbv2service.Config{Store: p.store, Scope: scope, PublicAddresses: p.public})},
 		{API: acmapi.API, Provider: acmservice.New(acmservice.Config{Store: p.store, Ring: p.ring, Scope: scope})},
 		{API: servicediscoveryapi.API, Provider: sdservice.New(sdservice.Config{Store: p.store, Scope: scope})},
-		{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: scope.AccountID, Region: scope.Region})},
+		{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: scope.AccountID, Region: scope.Region, Evidence: []string{audit.DefaultGroup}})},
 		{API: iamapi.API, Provider: iamservice.New(iamservice.Config{Store: p.store, Scope: scope, Ring: p.ring})},
 		{API: stsapi.API, Provider: stsservice.New(stsservice.Config{Store: p.store, Sessions: p.sessions, Scope: scope})},
 		{API: secretsmanagerapi.API, Provider: secretsservice.New(secretsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},

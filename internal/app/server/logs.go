@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"berth.dev/berth/internal/base/fault"
 	"berth.dev/berth/internal/control/dispatch"
@@ -15,7 +16,14 @@ type logSink struct{ logs *logstore.Store }
 
 var _ dispatch.LogSink = logSink{}
 
+// own begins the names of groups that Berth itself writes: no container's
+// output gets there.
+const own = "/berth/"
+
 func (s logSink) EnsureStream(ctx context.Context, group, stream string, createGroup bool) error {
+	if strings.HasPrefix(group, own) {
+		return &dispatch.Refusal{Text: "InvalidParameterException: The log group " + group + " is written by Berth alone."}
+	}
 	return refusal(s.logs.EnsureStream(ctx, group, stream, createGroup))
 }
 

@@ -31,6 +31,9 @@ func (p *Provider) PutLogEvents(ctx context.Context, in *logsapi.PutLogEventsInp
 	if err := checkBatch(in.LogEvents); err != nil {
 		return nil, err
 	}
+	if err := p.untouchable(*in.LogGroupName); err != nil {
+		return nil, err
+	}
 	group, err := p.store.Group(*in.LogGroupName)
 	if err != nil {
 		return nil, p.answer(err)

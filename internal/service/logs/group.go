@@ -47,6 +47,9 @@ func (p *Provider) CreateLogGroup(ctx context.Context, in *logsapi.CreateLogGrou
 
 // DeleteLogGroup implements logsapi.Service.
 func (p *Provider) DeleteLogGroup(ctx context.Context, in *logsapi.DeleteLogGroupInput) (*logsapi.DeleteLogGroupOutput, error) {
+	if err := p.untouchable(*in.LogGroupName); err != nil {
+		return nil, err
+	}
 	if err := p.store.DeleteGroup(ctx, *in.LogGroupName); err != nil {
 		return nil, p.answer(err)
 	}
@@ -165,6 +168,9 @@ func (p *Provider) DeleteRetentionPolicy(ctx context.Context, in *logsapi.Delete
 }
 
 func (p *Provider) setRetention(ctx context.Context, group string, days int) error {
+	if err := p.rootsAlone(ctx, group); err != nil {
+		return err
+	}
 	return p.answer(p.store.UpdateGroup(ctx, group, func(s *logstore.GroupSettings) error {
 		s.RetentionDays = days
 		return nil
@@ -175,6 +181,9 @@ func (p *Provider) setRetention(ctx context.Context, group string, days int) err
 func (p *Provider) PutLogGroupDeletionProtection(ctx context.Context, in *logsapi.PutLogGroupDeletionProtectionInput) (*logsapi.PutLogGroupDeletionProtectionOutput, error) {
 	group, err := p.groupFromIdentifier(*in.LogGroupIdentifier)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.untouchable(group); err != nil {
 		return nil, err
 	}
 	if err := p.store.UpdateGroup(ctx, group, func(s *logstore.GroupSettings) error {

@@ -1,8 +1,11 @@
 package logs
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +14,7 @@ import (
 	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/data/logstore"
 	"berth.dev/berth/internal/wire/api/logsapi"
+	"berth.dev/berth/internal/wire/caller"
 )
 
 // Config is what a provider needs.
@@ -21,6 +25,10 @@ type Config struct {
 	Partition string           // "aws" when empty
 	Now       func() time.Time // time.Now when nil
 	Logger    *slog.Logger     // nothing is logged when nil
+	// Evidence names groups that Berth writes as evidence, such as the audit:
+	// users read them, and change nothing in them. How long they are kept is
+	// for the root user to say.
+	Evidence []string
 }
 
 // Provider implements logsapi.Service.
@@ -30,6 +38,8 @@ type Provider struct {
 	scope arn.Scope
 	now   func() time.Time
 	log   *slog.Logger
+
+	evidence []string
 }
 
 var _ logsapi.Service = (*Provider)(nil)
@@ -41,6 +51,8 @@ func New(c Config) *Provider {
 		scope: arn.Scope{Partition: c.Partition, Region: c.Region, AccountID: c.AccountID},
 		now:   c.Now,
 		log:   c.Logger,
+
+		evidence: c.Evidence,
 	}
 	if p.now == nil {
 		p.now = time.Now
@@ -141,4 +153,21 @@ func (p *Provider) groupFromIdentifier(identifier string) (string, error) {
 func parsedGroup(a arn.ARN, name string) string {
 	a.Resource = "log-group:" + name
 	return a.String()
+}
+
+// untouchable refuses a change of a group that is evidence: whoever may write
+// logs could else write, or remove, what he has done.
+func (p *Provider) untouchable(group string) error {
+	if !slices.Contains(p.evidence, group) {
+		return nil
+	}
+	return invalid(fmt.Sprintf("The log group %s is written by Berth alone: its events can be read, and not changed.", group))
+}
+
+// rootsAlone refuses what only the root user may say of evidence.
+func (p *Provider) rootsAlone(ctx context.Context, group string) error {
+	if who, ok := caller.From(ctx); ok && who.ARN == p.scope.Root() {
+		return nil
+	}
+	return p.untouchable(group)
 }

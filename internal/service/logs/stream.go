@@ -14,6 +14,9 @@ import (
 
 // CreateLogStream implements logsapi.Service.
 func (p *Provider) CreateLogStream(ctx context.Context, in *logsapi.CreateLogStreamInput) (*logsapi.CreateLogStreamOutput, error) {
+	if err := p.untouchable(*in.LogGroupName); err != nil {
+		return nil, err
+	}
 	if err := p.store.CreateStream(ctx, *in.LogGroupName, *in.LogStreamName); err != nil {
 		return nil, p.answer(err)
 	}
@@ -22,6 +25,9 @@ func (p *Provider) CreateLogStream(ctx context.Context, in *logsapi.CreateLogStr
 
 // DeleteLogStream implements logsapi.Service.
 func (p *Provider) DeleteLogStream(ctx context.Context, in *logsapi.DeleteLogStreamInput) (*logsapi.DeleteLogStreamOutput, error) {
+	if err := p.untouchable(*in.LogGroupName); err != nil {
+		return nil, err
+	}
 	if err := p.store.DeleteStream(ctx, *in.LogGroupName, *in.LogStreamName); err != nil {
 		return nil, p.answer(err)
 	}
