@@ -9,11 +9,16 @@ import (
 	"testing"
 
 	"berth.dev/berth/internal/wire/api/acmapi"
+	"berth.dev/berth/internal/wire/api/cloudtrailapi"
 	"berth.dev/berth/internal/wire/api/ec2api"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/api/elbv2api"
+	"berth.dev/berth/internal/wire/api/iamapi"
+	"berth.dev/berth/internal/wire/api/kmsapi"
 	"berth.dev/berth/internal/wire/api/logsapi"
+	"berth.dev/berth/internal/wire/api/secretsmanagerapi"
 	"berth.dev/berth/internal/wire/api/servicediscoveryapi"
+	"berth.dev/berth/internal/wire/api/ssmapi"
 	"berth.dev/berth/internal/wire/api/stsapi"
 	"berth.dev/berth/internal/wire/smithy"
 )
@@ -21,7 +26,8 @@ import (
 var update = flag.Bool("update", false, "write docs/compatibility")
 
 // served are the services, in the order in which the documentation names them.
-var served = []*smithy.Service{ecsapi.API, ec2api.API, elbv2api.API, acmapi.API, servicediscoveryapi.API, logsapi.API, stsapi.API}
+var served = []*smithy.Service{ecsapi.API, ec2api.API, elbv2api.API, acmapi.API, servicediscoveryapi.API, logsapi.API,
+	iamapi.API, stsapi.API, secretsmanagerapi.API, ssmapi.API, kmsapi.API, cloudtrailapi.API}
 
 // docs/compatibility has a page for each service, made of what the code serves
 // and of the tests that use it: one row an operation and one for each member

@@ -171,8 +171,8 @@ func TestCodes(t *testing.T) {
 			_, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 			return err
 		}},
-		{"InvalidAction", "Could not find operation GetSessionToken for version 2011-06-15", func() error {
-			_, err := c.sts.GetSessionToken(ctx, &sts.GetSessionTokenInput{})
+		{"InvalidAction", "Could not find operation DecodeAuthorizationMessage for version 2011-06-15", func() error {
+			_, err := c.sts.DecodeAuthorizationMessage(ctx, &sts.DecodeAuthorizationMessageInput{EncodedMessage: aws.String("x")})
 			return err
 		}},
 		{"NotImplemented", "ecs:ListTasks is not implemented by this server", func() error {
