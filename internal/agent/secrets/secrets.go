@@ -289,7 +289,7 @@ func (k *Keeper) signal() {
 	}
 }
 
-const firstPause, lastPause = 100 * time.Millisecond, 10 * time.Second
+const firstPause, quietPause, lastPause = 100 * time.Millisecond, 2 * time.Second, 10 * time.Second
 
 // Run makes the files of tasks follow their documents until ctx ends: a task
 // whose document is new has its secrets fetched again. task finds a task that
@@ -306,7 +306,11 @@ func (k *Keeper) Run(ctx context.Context, task func(taskID string) *model.Assign
 		}
 		again = nil
 		if err := k.follow(ctx, task); err != nil {
-			k.cfg.Log.WarnContext(ctx, "secrets in files are older than they should be; trying again", "pause", pause, telemetry.Error, err)
+			level := slog.LevelDebug // when the agent starts, its control plane may have to do so too
+			if pause > quietPause {
+				level = slog.LevelWarn
+			}
+			k.cfg.Log.Log(ctx, level, "secrets in files are older than they should be; trying again", "pause", pause, telemetry.Error, err)
 			again = time.After(pause)
 			pause = min(2*pause, lastPause)
 			continue
