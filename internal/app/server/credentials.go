@@ -127,7 +127,9 @@ func (c credentials) exists(who caller.Identity) bool {
 		return ok && role.ID == who.Session.RoleID
 	case who.UserName != "":
 		user, ok := records.Users.Get(r, model.FoldName(who.UserName))
-		return ok && user.ID == who.UserID
+		// A federated user has an id of its own; the user that vouched for it
+		// must be there.
+		return ok && (user.ID == who.UserID || strings.Contains(who.ARN, ":federated-user/"))
 	default:
 		return who.ARN == c.scope.Root()
 	}

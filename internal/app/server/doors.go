@@ -64,6 +64,7 @@ func (p *controlPlane) doors() (err error) {
 // services are the AWS services that this Berth answers for.
 func (p *controlPlane) services() []gateway.Service {
 	ranges, scope := p.ranges(), p.cfg.Scope
+	p.secrets = secretsservice.New(secretsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})
 	return []gateway.Service{
 		{API: ecsapi.API, Provider: ecsservice.New(ecsservice.Config{
 			Store: p.store, Scope: scope, PublicAddresses: p.public, Logger: room(p.cfg.Log, "service/ecs"),
@@ -77,7 +78,7 @@ func (p *controlPlane) services() []gateway.Service {
 		{API: logsapi.API, Provider: logsservice.New(logsservice.Config{Store: p.logs, AccountID: scope.AccountID, Region: scope.Region, Evidence: []string{audit.DefaultGroup}})},
 		{API: iamapi.API, Provider: iamservice.New(iamservice.Config{Store: p.store, Scope: scope, Ring: p.ring})},
 		{API: stsapi.API, Provider: stsservice.New(stsservice.Config{Store: p.store, Sessions: p.sessions, Scope: scope})},
-		{API: secretsmanagerapi.API, Provider: secretsservice.New(secretsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
+		{API: secretsmanagerapi.API, Provider: p.secrets},
 		{API: ssmapi.API, Provider: ssmservice.New(ssmservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: kmsapi.API, Provider: kmsservice.New(kmsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: cloudtrailapi.API, Provider: trailservice.New(trailservice.Config{Logs: p.logs, AccountID: scope.AccountID})},

@@ -29,6 +29,7 @@ import (
 	"berth.dev/berth/internal/edge/audit"
 	"berth.dev/berth/internal/edge/authority"
 	"berth.dev/berth/internal/edge/gateway"
+	secretsservice "berth.dev/berth/internal/service/secretsmanager"
 )
 
 // Config says what a control plane is.
@@ -80,6 +81,7 @@ type controlPlane struct {
 	gateway    *gateway.Gateway
 	guard      *authority.Authority // what principals may do
 	audit      *audit.Recorder
+	secrets    *secretsservice.Provider
 	tasks      *taskAPI
 	public     netip.Prefix // the pool of public addresses
 	endpoint   string       // of the AWS API, for local commands
@@ -163,6 +165,7 @@ func (p *controlPlane) serve(ctx context.Context, api net.Listener) error {
 	if err := p.doors(); err != nil {
 		return err
 	}
+	defer p.secrets.Close() // it has notes to write until the store ends
 	loops, err := p.loops()
 	if err != nil {
 		return err
