@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"berth.dev/berth/internal/agent/helper/capture"
+	"berth.dev/berth/internal/agent/seal"
 )
 
 // step is a write of a container to one of its streams, after a pause.
@@ -278,4 +280,32 @@ func TestFollower_MultilineEachLineOnce(t *testing.T) {
 			rt.Errorf("the server was called wrongly: %v", s.faults)
 		}
 	})
+}
+
+// A pattern may be a secret (secretOptions): on disk it is sealed, and the next agent uses it all the same.
+func TestDriver_ThePatternIsSealedOnDisk(t *testing.T) {
+	key, err := seal.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := stream("c")
+	s.Options.Multiline = "^kanarienvogel"
+	if _, err := New(Config{Dir: dir, Sink: &server{}, Key: key}).Prepare(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "c", metaName))
+	if err != nil || bytes.Contains(data, []byte("kanarienvogel")) {
+		t.Errorf("on disk: %s, %v", data, err)
+	}
+	next := New(Config{Dir: dir, Sink: &server{}, Key: key, Log: slog.New(slog.DiscardHandler)})
+	if _, err := next.Adopt(); err != nil {
+		t.Fatal(err)
+	}
+	if m := next.followers["c"].meta; m.Multiline != "^kanarienvogel" || m.TaskID != s.TaskID || m.Container != s.Container {
+		t.Errorf("the next agent has %+v", m)
+	}
+	if _, err := New(Config{Dir: dir, Sink: &server{}}).Adopt(); err == nil {
+		t.Error("it is followed without its pattern")
+	}
 }
