@@ -3,11 +3,11 @@
 # Berth's own but the endpoint that the provider is given; see README.md.
 
 terraform {
-  required_version = ">= 1.5"
+  required_version = ">= 1.11" # write-only arguments
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.60"
+      version = ">= 5.86"
     }
   }
 }
@@ -162,6 +162,67 @@ resource "aws_service_discovery_service" "app" {
   }
 }
 
+# --- roles and a secret ------------------------------------------------------------
+
+# Tasks assume both roles, and nobody else does.
+data "aws_iam_policy_document" "tasks" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["ecs-tasks.amazonaws.com"]
+    }
+  }
+}
+
+# What fetches secrets and writes logs before the app runs.
+resource "aws_iam_role" "execution" {
+  name               = "my-app-execution"
+  assume_role_policy = data.aws_iam_policy_document.tasks.json
+}
+
+resource "aws_iam_role_policy_attachment" "execution" {
+  role       = aws_iam_role.execution.name
+  policy_arn = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+}
+
+data "aws_iam_policy_document" "execution" {
+  statement {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.password.arn]
+  }
+  statement {
+    actions   = ["logs:CreateLogGroup"]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name   = "my-app"
+  role   = aws_iam_role.execution.id
+  policy = data.aws_iam_policy_document.execution.json
+}
+
+# What the app itself may do: nothing yet.
+resource "aws_iam_role" "app" {
+  name               = "my-app-task"
+  assume_role_policy = data.aws_iam_policy_document.tasks.json
+}
+
+resource "aws_secretsmanager_secret" "password" {
+  name                    = "my-app/db-password"
+  recovery_window_in_days = 0 # gone at once, so that it can be made again
+}
+
+# The value is in no plan and no state: it goes from one call to the other.
+ephemeral "aws_secretsmanager_random_password" "password" {}
+
+resource "aws_secretsmanager_secret_version" "password" {
+  secret_id                = aws_secretsmanager_secret.password.id
+  secret_string_wo         = ephemeral.aws_secretsmanager_random_password.password.random_password
+  secret_string_wo_version = 1
+}
+
 # --- service -----------------------------------------------------------------------
 
 resource "aws_ecs_cluster" "apps" {
@@ -174,15 +235,15 @@ resource "aws_ecs_task_definition" "app" {
   requires_compatibilities = ["FARGATE"]
   cpu                      = 256
   memory                   = 512
-  # Fargate demands a role of a task that writes to awslogs. Berth has no IAM
-  # yet, so it need not exist.
-  execution_role_arn = "arn:aws:iam::123456789012:role/ecsTaskExecutionRole"
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.app.arn
   container_definitions = jsonencode([
     {
       name         = "app"
       image        = var.image
       essential    = true
       portMappings = [{ containerPort = 3000, protocol = "tcp" }]
+      secrets      = [{ name = "DB_PASSWORD", valueFrom = aws_secretsmanager_secret.password.arn }]
       logConfiguration = {
         logDriver = "awslogs"
         options = {
@@ -197,6 +258,10 @@ resource "aws_ecs_task_definition" "app" {
 }
 
 resource "aws_ecs_service" "app" {
+  # A task that starts before its role may read the secret, or before there is
+  # one, fails.
+  depends_on = [aws_iam_role_policy.execution, aws_iam_role_policy_attachment.execution, aws_secretsmanager_secret_version.password]
+
   name            = "my-service"
   cluster         = aws_ecs_cluster.apps.id
   task_definition = aws_ecs_task_definition.app.arn

@@ -120,11 +120,11 @@ func TestTaskDefinitionRevisions(t *testing.T) {
 	if err != nil || !slices.Equal(listed.TaskDefinitionArns, []string{*second.TaskDefinition}) {
 		t.Errorf("%+v, %v", listed, err)
 	}
-	secret := fargate(with(container("app", "trap", "0"), func(c *types.ContainerDefinition) {
-		c.Secrets = []types.Secret{{Name: aws.String("PASSWORD"), ValueFrom: aws.String("arn:aws:ssm:us-east-1:123456789012:parameter/p")}}
+	files := fargate(with(container("app", "trap", "0"), func(c *types.ContainerDefinition) {
+		c.EnvironmentFiles = []types.EnvironmentFile{{Type: types.EnvironmentFileTypeS3, Value: aws.String("arn:aws:s3:::bucket/app.env")}}
 	}))
-	if _, err := b.ecs.RegisterTaskDefinition(ctx, secret); !isA[*types.ClientException](err) || !strings.Contains(err.Error(), "secrets is not supported") {
-		t.Errorf("secrets: %v", err)
+	if _, err := b.ecs.RegisterTaskDefinition(ctx, files); !isA[*types.ClientException](err) || !strings.Contains(err.Error(), "environmentFiles is not supported") {
+		t.Errorf("environmentFiles: %v", err)
 	}
 }
 

@@ -56,7 +56,7 @@ func TestTasksEndForTheReasonThatTheyGive(t *testing.T) {
 		{"the registry wants a login", fargate(image(private + "/secret:1")), "",
 			end{failed, `CannotPullContainerError: .*(401 Unauthorized|may require authorization).*`, `app STOPPED \(CannotPullContainerError: .*\)`}},
 		{"the registry's secret does not exist", fargate(with(image(private+"/secret:1"), login("no-such-secret"))), "",
-			end{failed, `ResourceInitializationError: unable to pull secrets or registry auth: .*no-such-secret.*`, `app STOPPED \(ResourceInitializationError: .*\)`}},
+			end{failed, `ResourceInitializationError: unable to pull secrets or registry auth: .*no-such-secret.*`, `app STOPPED`}},
 		{"the command does not exist", fargate(with(app, func(c *types.ContainerDefinition) { c.EntryPoint = []string{"/nope"} })), "",
 			end{failed, `CannotStartContainerError: .*/nope.*`, `app STOPPED \(CannotStartContainerError: .*\)`}},
 		{"an essential container ends well", fargate(container("app", "exit", "0")), "",
