@@ -258,10 +258,6 @@ resource "aws_ecs_task_definition" "app" {
 }
 
 resource "aws_ecs_service" "app" {
-  # A task that starts before its role may read the secret, or before there is
-  # one, fails.
-  depends_on = [aws_iam_role_policy.execution, aws_iam_role_policy_attachment.execution, aws_secretsmanager_secret_version.password]
-
   name            = "my-service"
   cluster         = aws_ecs_cluster.apps.id
   task_definition = aws_ecs_task_definition.app.arn
@@ -293,7 +289,12 @@ resource "aws_ecs_service" "app" {
     registry_arn = aws_service_discovery_service.app.arn
   }
 
-  depends_on = [aws_lb_listener.http]
+  # A task that starts before its role may read the secret, or before there is a
+  # secret, fails.
+  depends_on = [
+    aws_lb_listener.http,
+    aws_iam_role_policy.execution, aws_iam_role_policy_attachment.execution, aws_secretsmanager_secret_version.password,
+  ]
 }
 
 output "service" {

@@ -14,8 +14,12 @@ import (
 	"berth.dev/berth/internal/agent/network"
 )
 
-// HostAddress is where tasks in network mode host find their metadata: an address of the loopback range that belongs to
-// this instance by its name, on port 80. The host's 169.254.170.2 is not Berth's to take, an amazon-ecs-agent may run
+// HostPort is the port of HostAddress. It is not 80, because a socket on port 80 of one address keeps the host's web servers
+// from listening on port 80 of all. On hosts of ECS, 51679 is the agent's own port for credentials.
+const HostPort = 51679
+
+// HostAddress is where tasks in network mode host find their metadata, on HostPort: an address of the loopback range that
+// belongs to this instance by its name. The host's 169.254.170.2 is not Berth's to take, an amazon-ecs-agent may run
 // there, and the address must be the same for every agent of the instance, because containers keep it.
 func HostAddress(instance string) netip.Addr {
 	sum := sha256.Sum256([]byte(instance))
@@ -27,7 +31,7 @@ func HostAddress(instance string) netip.Addr {
 // a task in that mode. These ids cannot be guessed, and whoever can read them, in the environment of a process of the task,
 // could as well read its memory. The caller must call Run, or Close.
 func (s *Server) OpenHost(ctx context.Context, address netip.Addr, taskOf func(id string) (taskID string, ok bool)) (*Endpoint, error) {
-	ln, err := network.ListenTCP(ctx, "", netip.AddrPortFrom(address, 80).String())
+	ln, err := network.ListenTCP(ctx, "", netip.AddrPortFrom(address, HostPort).String())
 	if err != nil {
 		return nil, fmt.Errorf("open metadata endpoint of the host: %w", err)
 	}

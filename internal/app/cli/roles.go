@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -88,8 +89,8 @@ func (f *serverFlags) public() (netip.Prefix, error) {
 
 // agentFlags are the options of a node.
 type agentFlags struct {
-	server, token, region, name, cluster, zone, containerd, dockerHost, logLevel string
-	cpu, memory                                                                  int64
+	server, token, region, name, cluster, zone, containerd, dockerHost, logLevel, taskEndpoint string
+	cpu, memory                                                                                int64
 }
 
 func (f *agentFlags) register(flags *pflag.FlagSet) {
@@ -98,8 +99,16 @@ func (f *agentFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.zone, "zone", "", "availability zone of this node; empty to serve every one")
 	flags.StringVar(&f.containerd, "containerd", env("BERTH_CONTAINERD", ""), `containerd's socket, or "private" for one of its own (default: the host's when there is one, else its own) (BERTH_CONTAINERD)`)
 	flags.StringVar(&f.dockerHost, "docker-host", env("DOCKER_HOST", ""), "local Docker engine to find images in (DOCKER_HOST)")
+	flags.StringVar(&f.taskEndpoint, "task-endpoint", env("BERTH_TASK_ENDPOINT", "http"), "how containers reach the AWS API: http, inside their own namespace, or none (BERTH_TASK_ENDPOINT)")
 	flags.Int64Var(&f.cpu, "cpu-units", 0, "CPU units that this node offers, 1024 a core (default: all)")
 	flags.Int64Var(&f.memory, "memory-mib", 0, "memory that this node offers in MiB (default: all)")
+}
+
+func (f *agentFlags) check() error {
+	if err := node.CheckTaskEndpoint(f.taskEndpoint); err != nil {
+		return &failure{exitMisuse, fmt.Errorf("--task-endpoint: %w", err)}
+	}
+	return nil
 }
 
 func env(name, otherwise string) string {
@@ -151,6 +160,9 @@ func newAgent(e *environment) *cobra.Command {
 		Use: "agent", Short: "Run a node", Args: cobra.NoArgs,
 		Long: "Run a node. Its tasks outlive it: the next agent with the same --data-dir adopts them.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
 			inst, err := e.instance()
 			if err != nil {
 				return err
@@ -166,7 +178,7 @@ func newAgent(e *environment) *cobra.Command {
 				Instance: inst, Server: f.server, JoinToken: f.token,
 				Region: f.region, Name: f.name, Cluster: f.cluster, Zone: f.zone,
 				Containerd: f.containerd, DockerHost: f.dockerHost,
-				CPUUnits: f.cpu, MemoryMiB: f.memory, Version: buildVersion(), Log: log,
+				CPUUnits: f.cpu, MemoryMiB: f.memory, TaskEndpoint: f.taskEndpoint, Version: buildVersion(), Log: log,
 			})
 		},
 	}
@@ -186,7 +198,7 @@ func newUp(e *environment) *cobra.Command {
 		Long: `Run a server and an agent on this machine, as two processes, until Ctrl-C or SIGTERM.
 Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth down --purge`" + ` removes them.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.check(); err != nil {
+			if err := errors.Join(s.check(), a.check()); err != nil {
 				return err
 			}
 			inst, err := e.instance()
@@ -207,7 +219,7 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 				Agent: []string{
 					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,
 					"--containerd", a.containerd, "--docker-host", a.dockerHost,
-					"--cpu-units", fmt.Sprint(a.cpu), "--memory-mib", fmt.Sprint(a.memory),
+					"--cpu-units", fmt.Sprint(a.cpu), "--memory-mib", fmt.Sprint(a.memory), "--task-endpoint", a.taskEndpoint,
 				},
 				Say: p.say,
 				Ready: func(took time.Duration) {

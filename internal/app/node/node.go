@@ -167,7 +167,7 @@ func Run(ctx context.Context, cfg Config) error {
 	endpoints, connect := newEndpoints(cfg, plane.resolver, containers, roles)
 	engine := task.New(task.Config{
 		Runtime: containers, Network: networks{manager, plane.firewall}, Bridge: manager,
-		HostMetadata: metadata.HostAddress(cfg.Instance.ID).String(),
+		HostMetadata: netip.AddrPortFrom(metadata.HostAddress(cfg.Instance.ID), metadata.HostPort).String(),
 		Logs:         output, Endpoints: endpoints,
 		Roles: roles, SecretsDir: tasksDir(cfg.Instance), TaskEndpoint: cfg.TaskEndpoint == TaskEndpointHTTP,
 		Journal: taskJournal, Report: client.Report,

@@ -93,6 +93,11 @@ func resourceRequirementIn(r ecsapi.ResourceRequirement) model.ResourceRequireme
 	return model.ResourceRequirement{Value: value(r.Value), Type: string(r.Type)}
 }
 
+// secretOut names where a value is, and never the value.
+func secretOut(s model.SecretReference) ecsapi.Secret {
+	return ecsapi.Secret{Name: &s.Name, ValueFrom: &s.ValueFrom}
+}
+
 func linuxIn(p ecsapi.LinuxParameters) model.LinuxParameters {
 	return model.LinuxParameters{
 		InitProcessEnabled: p.InitProcessEnabled, SharedMemorySize: p.SharedMemorySize, MaxSwap: p.MaxSwap, Swappiness: p.Swappiness,
@@ -124,6 +129,7 @@ func containerOut(c model.ContainerDefinition) ecsapi.ContainerDefinition {
 		EntryPoint:             c.EntryPoint,
 		Command:                c.Command,
 		Environment:            every(c.Environment, pairOut),
+		Secrets:                each(c.Secrets, secretOut),
 		LinuxParameters:        the(c.LinuxParameters, linuxOut),
 		StartTimeout:           c.StartTimeout,
 		StopTimeout:            c.StopTimeout,
@@ -161,7 +167,7 @@ func containerOut(c model.ContainerDefinition) ecsapi.ContainerDefinition {
 			return ecsapi.Ulimit{Name: ecsapi.UlimitName(u.Name), SoftLimit: &u.SoftLimit, HardLimit: &u.HardLimit}
 		}),
 		LogConfiguration: the(c.LogConfiguration, func(l model.LogConfiguration) ecsapi.LogConfiguration {
-			return ecsapi.LogConfiguration{LogDriver: ecsapi.LogDriver(l.LogDriver), Options: l.Options}
+			return ecsapi.LogConfiguration{LogDriver: ecsapi.LogDriver(l.LogDriver), Options: l.Options, SecretOptions: each(l.SecretOptions, secretOut)}
 		}),
 		HealthCheck: the(c.HealthCheck, func(h model.HealthCheck) ecsapi.HealthCheck {
 			return ecsapi.HealthCheck{Command: h.Command, Interval: h.Interval, Timeout: h.Timeout, Retries: h.Retries, StartPeriod: h.StartPeriod}
