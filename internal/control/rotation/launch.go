@@ -26,6 +26,11 @@ func (l *Loop) launch(tx *store.Tx, s *model.Secret, plan rotation.Plan) (rotati
 	later := func(format string, args ...any) (rotation.Plan, string, error) {
 		return rotation.Plan{Act: rotation.Retry, Version: plan.Version, Reason: fmt.Sprintf(format, args...)}, "", nil
 	}
+	unplaced := func(format string, args ...any) (rotation.Plan, string, error) {
+		retry, none, err := later(format, args...)
+		retry.Unplaced = true
+		return retry, none, err
+	}
 	request, reason := l.request(tx, s, plan.Version)
 	if reason != "" {
 		return later("%s", reason)
@@ -40,7 +45,7 @@ func (l *Loop) launch(tx *store.Tx, s *model.Secret, plan rotation.Plan) (rotati
 	case len(outcome.Tasks) == 1:
 		return plan, outcome.Tasks[0].ID, nil
 	case outcome.NoInstances:
-		return later("cluster %s has no container instance", request.Cluster.Name)
+		return unplaced("cluster %s has no container instance", request.Cluster.Name)
 	}
 	reason = "no place"
 	for _, f := range outcome.Failures {
@@ -48,7 +53,7 @@ func (l *Loop) launch(tx *store.Tx, s *model.Secret, plan rotation.Plan) (rotati
 			reason += ": " + f.Detail
 		}
 	}
-	return later("the task was not placed: %s", reason)
+	return unplaced("the task was not placed: %s", reason)
 }
 
 // request is what is asked of the launcher, or why nothing is.

@@ -13,10 +13,12 @@ import (
 const Limit = time.Hour
 
 // The first pause after a failure and the longest; each is twice the one
-// before.
+// before. A task that nobody had room for is asked for sooner: nodes are away
+// for a moment when their control plane starts again.
 const (
-	firstPause = time.Minute
-	lastPause  = time.Hour
+	firstPause    = time.Minute
+	unplacedPause = 5 * time.Second
+	lastPause     = time.Hour
 )
 
 // Act is what is to be done for a secret.
@@ -44,6 +46,8 @@ type Plan struct {
 	Version string    // to make; empty: a new id
 	Reason  string    // that users see
 	At      time.Time // when to decide again; zero: when something changes
+	// Unplaced is true of a Retry whose task was never made for want of room.
+	Unplaced bool
 }
 
 // State is what a decision looks at.
@@ -166,7 +170,11 @@ func Apply(s *model.Secret, p Plan, taskID string, now time.Time) {
 		if r.VersionID == "" {
 			r.VersionID = p.Version
 		}
-		r.RetryAt = new(now.Add(pause(r.Failures)))
+		first := firstPause
+		if p.Unplaced {
+			first = unplacedPause
+		}
+		r.RetryAt = new(now.Add(pause(first, r.Failures)))
 		r.Failures++
 	case Forget:
 		r.VersionID, r.TaskID, r.Failures, r.RetryAt = "", "", 0, nil
@@ -177,8 +185,8 @@ func Apply(s *model.Secret, p Plan, taskID string, now time.Time) {
 }
 
 // pause is how long to wait after so many failures before this one.
-func pause(failures int) time.Duration {
-	p := firstPause
+func pause(first time.Duration, failures int) time.Duration {
+	p := first
 	for ; failures > 0 && p < lastPause; failures-- {
 		p *= 2
 	}

@@ -201,6 +201,9 @@ func TestApply(t *testing.T) {
 	if diff := cmp.Diff(model.SecretStages{model.StageCurrent: "2", model.StagePrevious: "1"}, s.Stages); diff != "" {
 		t.Error(diff)
 	}
+	step(rotation.Plan{Act: rotation.Retry, Version: "3", Reason: "no room", Unplaced: true}, model.SecretRotation{
+		NextAt: new(time.Date(2026, 3, 6, 0, 0, 0, 0, time.UTC)), LastAt: new(now), VersionID: "3", Failure: "no room", Failures: 1, RetryAt: new(now.Add(5 * time.Second)),
+	})
 	s.Rotation.Failures = 100
 	rotation.Apply(s, rotation.Plan{Act: rotation.Retry, Version: "3"}, "", now)
 	if !s.Rotation.RetryAt.Equal(now.Add(time.Hour)) || s.Rotation.VersionID != "3" {
