@@ -74,7 +74,8 @@ func (s *rotated) becomes(t *testing.T, version, before string) {
 			t.Errorf("labels are on several versions, or none: %v", stages)
 		}
 		if !slices.Equal(stages["AWSCURRENT"], []string{version}) || !slices.Equal(stages["AWSPREVIOUS"], []string{before}) || len(stages["AWSPENDING"]) != 0 {
-			return fmt.Errorf("the labels are %v; %s", stages, s.tasks(t))
+			all, err := s.tasks(t.Context())
+			return fmt.Errorf("the labels are %v; the tasks %q, %v", stages, all, err)
 		}
 		return nil
 	})
@@ -87,22 +88,41 @@ func (s *rotated) value(t *testing.T) string {
 }
 
 // tasks are those that have rotated the secret, each with what became of it.
-func (s *rotated) tasks(t *testing.T) (all []string) {
-	t.Helper()
+func (s *rotated) tasks(ctx context.Context) (all []string, err error) {
 	var arns []string
 	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		arns = append(arns, must(s.b.ecs.ListTasks(t.Context(), &ecs.ListTasksInput{Family: s.rotator.Family, DesiredStatus: status}))(t).TaskArns...)
+		list, err := s.b.ecs.ListTasks(ctx, &ecs.ListTasksInput{Family: s.rotator.Family, DesiredStatus: status})
+		if err != nil {
+			return nil, err
+		}
+		arns = append(arns, list.TaskArns...)
 	}
 	if len(arns) == 0 {
-		return nil
+		return nil, nil
 	}
-	for _, k := range must(s.b.ecs.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{Tasks: arns}))(t).Tasks {
-		if *k.StartedBy != "secretsmanager" {
-			t.Errorf("task %s was started by %s", *k.TaskArn, *k.StartedBy)
+	described, err := s.b.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Tasks: arns})
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range described.Tasks {
+		all = append(all, fmt.Sprintf("%s, by %s: %s", *k.LastStatus, *k.StartedBy, containers(k)))
+	}
+	return all, nil
+}
+
+// took wants each of so many rotations to have taken one task, which ended with 0.
+func (s *rotated) took(t *testing.T, rotations int) {
+	t.Helper()
+	eventually(t, "what became of the tasks", func() error {
+		all, err := s.tasks(t.Context())
+		if err != nil {
+			return err
 		}
-		all = append(all, fmt.Sprintf("%s: %s", *k.LastStatus, containers(k)))
-	}
-	return all
+		if want := slices.Repeat([]string{"STOPPED, by secretsmanager: app STOPPED exit 0"}, rotations); !slices.Equal(all, want) {
+			t.Errorf("%d rotations took the tasks %q", rotations, all)
+		}
+		return nil
+	})
 }
 
 // A secret is rotated by a task of the user's own, and who has it as a file has the new value at once, without being started
@@ -145,9 +165,7 @@ func TestRotationReachesRunningTasks(t *testing.T) {
 	if after := k.pids(t); !slices.Equal(after, processes) {
 		t.Errorf("the task's processes were %v and are %v", processes, after)
 	}
-	if all := s.tasks(t); len(all) != 2 {
-		t.Errorf("two rotations took the tasks %q", all)
-	}
+	s.took(t, 2)
 }
 
 // SIGKILL of the server at any moment of a rotation neither loses it nor does it twice: one task, one version.
@@ -171,9 +189,7 @@ func TestRotationSurvivesTheServer(t *testing.T) {
 		s.becomes(t, id, versions[len(versions)-1])
 		versions = append(versions, id)
 	}
-	if all := s.tasks(t); len(all) != len(versions)-1 {
-		t.Errorf("%d rotations took %d tasks: %q", len(versions)-1, len(all), all)
-	}
+	s.took(t, len(versions)-1)
 	var made []string
 	for _, v := range must(b.secrets.ListSecretVersionIds(t.Context(), &secretsmanager.ListSecretVersionIdsInput{SecretId: &s.arn, IncludeDeprecated: aws.Bool(true)}))(t).Versions {
 		made = append(made, *v.VersionId)
