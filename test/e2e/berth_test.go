@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -94,9 +95,30 @@ func newBerth(dir string) (*berth, error) {
 	return &berth{dir: dir, listen: listen, roles: map[string]*process{}}, l.Close()
 }
 
+// ownBerths holds those that are running tests with Berths of their own. Each Berth starts as many containers at once as
+// the cores can carry: many Berths would start many times as many, and none in time.
+var (
+	ownBerths = make(chan struct{}, 4)
+	turns     sync.Map // tests that have their turn, by name: one may have several Berths
+)
+
+// turn waits until few enough tests have Berths of their own; the test is one of them until it ends.
+func turn(t *testing.T) {
+	t.Helper()
+	if _, has := turns.LoadOrStore(t.Name(), true); has {
+		return
+	}
+	ownBerths <- struct{}{}
+	t.Cleanup(func() {
+		turns.Delete(t.Name())
+		<-ownBerths
+	})
+}
+
 // start runs a Berth of the test's own, with the images, and purges it when the test ends.
 func start(t *testing.T, args ...string) *berth {
 	t.Helper()
+	turn(t)
 	b, err := newBerth(filepath.Join(t.TempDir(), "d"))
 	if err != nil {
 		t.Fatal(err)
