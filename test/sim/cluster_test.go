@@ -23,9 +23,11 @@ import (
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/control/deployment"
 	"berth.dev/berth/internal/control/dispatch"
+	"berth.dev/berth/internal/control/execution"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/nodeca"
 	"berth.dev/berth/internal/control/registration"
+	"berth.dev/berth/internal/control/rotation"
 	"berth.dev/berth/internal/data/kv/memkv"
 	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/records"
@@ -61,6 +63,8 @@ type cluster struct {
 	calm   bool       // there are none any more
 
 	server *server // nil while no control plane runs
+	cutAt  time.Time
+	vault  *vault // nil without secrets
 
 	subnets []string
 	acked   map[string][]string // task ids by client token
@@ -72,6 +76,7 @@ type server struct {
 	cancel context.CancelFunc
 	ended  chan error
 	watch  *statusWatch
+	begun  time.Time
 }
 
 func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
@@ -85,6 +90,7 @@ func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
 		t.Fatal(err)
 	}
 	c.ca = ca
+	c.vault = newVault(c, seed)
 	c.beginServer()
 	for i := range nodes {
 		n := &node{
@@ -93,7 +99,7 @@ func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
 			disk:    &memDisk{records: map[string]task.Record{}},
 		}
 		n.world.AddImage(runtime.Image{Ref: "app:1", Cmd: []string{"/app"}})
-		n.world.Behave(behave)
+		n.world.Behave(n.behave)
 		n.world.Latency(c.latency)
 		if n.id, err = session.Join(t.Context(), n.dir, "passthrough:///server", ca.Token().String(), c.dial); err != nil {
 			t.Fatal(err)
@@ -105,8 +111,10 @@ func newCluster(t *testing.T, seed uint64, nodes int) *cluster {
 }
 
 // behave makes init containers end and others run until they are told to.
-func behave(s runtime.Spec) fake.Process {
+func (n *node) behave(s runtime.Spec) fake.Process {
 	switch {
+	case s.Name == "rotate":
+		n.c.vault.begun(n, s)
 	case strings.HasPrefix(s.Name, "init"):
 		return fake.Process{Runs: 700 * time.Millisecond}
 	case strings.HasPrefix(s.Name, "exits"):
@@ -139,7 +147,14 @@ func (c *cluster) beginServer() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	d := dispatch.New(dispatch.Config{Store: s, Logs: noSink{}, Authority: c.ca, Scope: scope, Log: log})
+	dispatching := dispatch.Config{Store: s, Logs: noSink{}, Authority: c.ca, Scope: scope, Log: log}
+	var api *door
+	if c.vault != nil {
+		var roles *execution.Execution
+		api, roles = c.vault.open(ctx, s, log)
+		dispatching.Execution, dispatching.Sources = roles, []dispatch.Source{rotation.NewSource(scope)}
+	}
+	d := dispatch.New(dispatching)
 	grpcServer, err := d.Server(time.Now())
 	if err != nil {
 		c.t.Fatal(err)
@@ -148,6 +163,7 @@ func (c *cluster) beginServer() {
 	sv := &server{
 		store: s, ecs: ecsservice.New(ecsservice.Config{Store: s, Scope: scope, Seed: func() uint64 { return 7 }}),
 		cancel: cancel, ended: make(chan error, 1), watch: &statusWatch{t: c.t, seen: map[string]model.Task{}},
+		begun: time.Now(),
 	}
 	c.server = sv
 	go func() {
@@ -169,12 +185,20 @@ func (c *cluster) beginServer() {
 		g.Go(func() error { <-s.Ready(); balance(ctx, s); return nil })
 		g.Go(func() error { <-s.Ready(); sv.watch.run(ctx, s); return nil })
 		g.Go(func() error { <-s.Ready(); c.bounds.run(ctx, s); return nil })
+		if api != nil {
+			g.Go(func() error { <-s.Ready(); return c.vault.rotate(ctx, api, log) })
+			g.Go(func() error { <-s.Ready(); c.vault.watch(ctx, s); return nil })
+			defer api.secrets.Close()
+		}
 		stop := context.AfterFunc(ctx, grpcServer.Stop)
 		defer stop()
 		g.Go(func() error { <-s.Ready(); return grpcServer.Serve(listener) })
 		sv.ended <- g.Wait()
 	}()
 	<-s.Ready()
+	if api != nil {
+		c.vault.door.Store(api)
+	}
 	if err := sv.ecs.EnsureDefaultCluster(ctx); err != nil {
 		c.t.Fatal(err)
 	}
@@ -183,6 +207,9 @@ func (c *cluster) beginServer() {
 			c.t.Fatal(err)
 		}
 		c.register()
+		if c.vault != nil {
+			c.vault.furnish(ctx)
+		}
 		if _, err := s.Update(ctx, func(tx *store.Tx) error { putBalancer(tx); return nil }); err != nil {
 			c.t.Fatal(err)
 		}
@@ -199,10 +226,27 @@ func (c *cluster) killServer() {
 	if c.server == nil {
 		return
 	}
+	if c.vault != nil {
+		c.vault.door.Store(nil)
+	}
 	c.server.cancel()
-	c.pipes.cut()
+	c.cut()
 	<-c.server.ended
 	c.server = nil
+}
+
+// cut breaks every connection.
+func (c *cluster) cut() {
+	c.cutAt = time.Now()
+	c.pipes.cut()
+}
+
+// families are those that RunTask is asked for.
+func (c *cluster) families() []string {
+	if c.vault != nil {
+		return append([]string{"secret", "secret"}, families...)
+	}
+	return families
 }
 
 var families = []string{"one", "two", "short", "deaf"}

@@ -18,6 +18,19 @@
 //   - no task's status went back, and a stopped task stayed stopped;
 //   - at the end nothing is left: no container, interface, journal entry or claim.
 //
+// Every fourth seed has secrets and roles besides (type vault): tasks with
+// credentials that are soon to be renewed, and secrets that tasks rotate, with
+// the mistakes that such programs make, by a loop that is killed between any
+// two of its transactions. Then
+//
+//   - a secret has one AWSCURRENT, another AWSPREVIOUS, and at most one task that
+//     rotates it, at every revision of the store;
+//   - each rotation that was asked for or became due has made one version;
+//   - a running task has valid credentials, of its own session, if the control
+//     plane could be reached when they were to be renewed;
+//   - no node is told a secret of another node's task, and files have the newest
+//     value.
+//
 // Go's scheduler is not deterministic, so a seed is a script and not a proof:
 // a failure prints the seed and the events that led to it.
 //

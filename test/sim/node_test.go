@@ -38,6 +38,8 @@ type life struct {
 	cancel  context.CancelFunc
 	over    chan struct{}
 	ended   chan error
+	begun   time.Time
+	hands   *hands // nil in a cluster without secrets
 }
 
 func (l *life) alive() bool {
@@ -55,24 +57,38 @@ var errDead = errors.New("the agent is dead")
 
 // begin starts an agent.
 func (n *node) begin() {
-	l := &life{runtime: n.world.Connect(), over: make(chan struct{}), ended: make(chan error, 1)}
+	l := &life{runtime: n.world.Connect(), over: make(chan struct{}), ended: make(chan error, 1), begun: time.Now()}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	log := slog.New(n.c.journal.handler(n.name))
-	client, err := session.New(session.Config{
+	cfg := session.Config{
 		Server: "passthrough:///server", Identity: n.id, Log: log, Dial: n.c.dial,
 		Hello: &nodeapi.Hello{Name: n.name, CpuUnits: 4096, MemoryMib: 8192, AgentVersion: "sim", Runtime: "fake"},
-	})
+	}
+	var roles task.Roles
+	if n.c.vault != nil {
+		l.hands = n.newHands(l, log)
+		roles, cfg.Documents = l.hands, l.hands
+	}
+	client, err := session.New(cfg)
 	if err != nil {
 		n.c.t.Fatal(err)
 	}
 	engine := task.New(task.Config{
+		Roles: roles, SecretsDir: n.rolesDir("secrets"),
 		Runtime: mortal{Runtime: l.runtime, truth: n.c.truth}, Network: lifeNetwork{n.network, l}, Logs: noLogs{}, Endpoints: noEndpoints{},
 		Journal: lifeJournal{n.disk, l}, Report: client.Report, Dir: n.dir, MaxOpenFiles: 65535, Limits: task.DefaultLimits(), Log: log,
 	})
 	n.life = l
+	if l.hands != nil {
+		l.hands.client, l.hands.engine = client, engine
+	}
 	go func() {
 		g, ctx := errgroup.WithContext(ctx)
+		if h := l.hands; h != nil {
+			g.Go(func() error { return h.credentials.Run(ctx) })
+			g.Go(func() error { return h.follow(ctx) })
+		}
 		g.Go(func() error { return engine.Run(ctx) })
 		g.Go(func() error { return client.Run(ctx, engine) })
 		l.ended <- g.Wait()
@@ -106,6 +122,7 @@ func (n *node) loseDisk() {
 		n.c.unreported[id] = n.c.unreported[id] || !n.c.reported(id)
 	}
 	clear(n.disk.records)
+	n.loseFiles("credentials", "secrets")
 }
 
 // crashed reports whether the agent is over: killed by a fault, or ended.

@@ -54,7 +54,9 @@ func (k contested) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 	if lot%3 == 0 {
 		time.Sleep(time.Duration(lot%97) * time.Millisecond)
 	}
+	k.c.stop(ctx, lot/100)
 	res, err := k.KV.Txn(ctx, t)
+	k.c.stop(ctx, lot/1000)
 	if err == nil && lot%16 == 1 {
 		return kv.TxnResult{}, errUnheard
 	}
@@ -71,6 +73,13 @@ func (c *cluster) lot() uint64 {
 		return 2
 	}
 	return c.chance.Uint64()
+}
+
+// isCalm tells whether the script is over.
+func (c *cluster) isCalm() bool {
+	c.lots.Lock()
+	defer c.lots.Unlock()
+	return c.calm
 }
 
 // actOnService does what a user of services may do.

@@ -55,11 +55,18 @@ func (c *cluster) script() {
 		c.act()
 		time.Sleep(time.Duration(c.random.IntN(1500)) * time.Millisecond)
 		c.revive()
+		if c.vault != nil {
+			c.vault.checkCredentials()
+		}
 	}
 }
 
 func (c *cluster) act() {
 	n := c.nodes[c.random.IntN(len(c.nodes))]
+	if c.vault != nil && c.server != nil && c.random.IntN(3) == 0 {
+		c.vault.act()
+		return
+	}
 	switch k := c.random.IntN(29); {
 	case k >= 22:
 		c.actOnService()
@@ -77,7 +84,7 @@ func (c *cluster) act() {
 		c.killServer()
 	case k < 17:
 		c.journal.add("script cut connections")
-		c.pipes.cut()
+		c.cut()
 	case k < 19:
 		if running := n.world.Inventory().Running; len(running) > 0 {
 			id := running[c.random.IntN(len(running))]
@@ -88,6 +95,7 @@ func (c *cluster) act() {
 		c.journal.add("script reboot %s", n.name)
 		n.kill()
 		n.world.Reboot()
+		n.loseFiles("secrets") // they are on a tmpfs
 	case k < 21:
 		c.journal.add("script %s loses its journal", n.name)
 		n.loseDisk()
@@ -117,6 +125,10 @@ func (c *cluster) fault(n *node) {
 
 // revive starts again what has died, most of the time.
 func (c *cluster) revive() {
+	if c.vault != nil && c.vault.stuck() {
+		c.journal.add("script kill server between two transactions")
+		c.killServer()
+	}
 	for _, n := range c.nodes {
 		if n.crashed() {
 			c.journal.add("script %s crashed", n.name)
@@ -146,8 +158,9 @@ func (c *cluster) runTask() {
 	// What a token asks for follows from the token: a repetition asks the same.
 	index := 0
 	fmt.Sscanf(token, "token-%d", &index) //nolint:errcheck // made above
+	of := c.families()
 	out, err := c.server.ecs.RunTask(c.t.Context(), &ecsapi.RunTaskInput{
-		TaskDefinition: ptr(families[index%len(families)]), Count: ptr(int32(1 + index%3)), ClientToken: ptr(token),
+		TaskDefinition: ptr(of[index%len(of)]), Count: ptr(int32(1 + index%3)), ClientToken: ptr(token),
 		LaunchType: ecsapi.LaunchType("FARGATE"),
 		NetworkConfiguration: &ecsapi.NetworkConfiguration{AwsvpcConfiguration: &ecsapi.AwsVpcConfiguration{
 			Subnets: []string{c.subnets[index%len(c.subnets)]},
@@ -162,7 +175,7 @@ func (c *cluster) runTask() {
 		ids = append(ids, (*task.TaskArn)[len(*task.TaskArn)-32:])
 	}
 	slices.Sort(ids)
-	c.journal.add("script RunTask %s %s: %v, %d failures", token, families[index%len(families)], ids, len(out.Failures))
+	c.journal.add("script RunTask %s %s: %v, %d failures", token, of[index%len(of)], ids, len(out.Failures))
 	if before, known := c.acked[token]; known && !slices.Equal(before, ids) {
 		c.t.Errorf("token %s gave %v and then %v", token, before, ids)
 	}
@@ -204,6 +217,9 @@ func (c *cluster) heal() {
 // tend starts whatever does not run: faults may still have been waiting for
 // their call.
 func (c *cluster) tend() {
+	if c.vault != nil && c.vault.stuck() {
+		c.killServer()
+	}
 	for _, n := range c.nodes {
 		if n.crashed() {
 			n.kill()
@@ -219,6 +235,10 @@ func (c *cluster) tend() {
 
 // check looks at the settled cluster, ends every task, and looks again.
 func (c *cluster) check() {
+	if c.vault != nil {
+		c.vault.checkCredentials()
+		c.vault.checkSecrets()
+	}
 	c.settleServices()
 	snap := c.server.store.Snapshot()
 	for token, ids := range c.acked {
@@ -229,7 +249,7 @@ func (c *cluster) check() {
 		}
 	}
 	for t := range records.Tasks.All(snap) {
-		if !t.Stopped() && t.Observed.Status != model.TaskRunning {
+		if !t.Stopped() && t.Observed.Status != model.TaskRunning && t.Family != "rotate" { // they come and go
 			c.t.Errorf("task %s did not settle: desired %s, last %s", t.ID, t.DesiredStatus, t.Observed.Status)
 		}
 		if t.Stopped() && (t.StopCode == "" || t.StoppedReason == "" || t.Observed.StoppedAt == nil) {
@@ -240,6 +260,10 @@ func (c *cluster) check() {
 	c.checkCapacity()
 	c.deleteServices()
 	c.stopAll()
+	if c.vault != nil {
+		c.vault.settle()
+		c.vault.checkNothingLeft()
+	}
 	c.checkEmpty()
 	c.server.watch.mu.Lock()
 	defer c.server.watch.mu.Unlock()
@@ -350,7 +374,7 @@ func (c *cluster) end() {
 		n.kill()
 	}
 	c.server.cancel()
-	c.pipes.cut()
+	c.cut()
 	if err := <-c.server.ended; err != nil && !errors.Is(err, c.t.Context().Err()) {
 		c.journal.add("the server ended with %v", err)
 	}
