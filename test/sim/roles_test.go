@@ -161,6 +161,14 @@ func (h *hands) follow(ctx context.Context) error {
 // longest pause, and the longest call.
 const patience = 2 * time.Minute
 
+// rest lets all credentials of the script's time expire, unless they are renewed.
+func (v *vault) rest() {
+	for range (patience + v.life) / (5 * time.Second) {
+		v.c.tend()
+		time.Sleep(5 * time.Second)
+	}
+}
+
 // checkCredentials: a running task has credentials that are valid and its own,
 // if the control plane could be reached when they were to be renewed.
 func (v *vault) checkCredentials() {

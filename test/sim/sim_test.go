@@ -236,6 +236,7 @@ func (c *cluster) tend() {
 // check looks at the settled cluster, ends every task, and looks again.
 func (c *cluster) check() {
 	if c.vault != nil {
+		c.vault.rest()
 		c.vault.checkCredentials()
 		c.vault.checkSecrets()
 	}
