@@ -96,7 +96,8 @@ func floorOf(path string) int {
 	return slices.IndexFunc(floors, func(f struct {
 		name  string
 		rooms []string
-	}) bool {
+	},
+	) bool {
 		return slices.ContainsFunc(f.rooms, func(room string) bool { return under(path, room) })
 	})
 }

@@ -21,7 +21,7 @@ type ContainerDefinition struct {
 	MountPoints            []MountPoint            `json:"mountPoints,omitempty"`
 	VolumesFrom            []VolumeFrom            `json:"volumesFrom,omitempty"`
 	LinuxParameters        *LinuxParameters        `json:"linuxParameters,omitempty"`
-	Secrets                []SecretReference                `json:"secrets,omitempty"`
+	Secrets                []SecretReference       `json:"secrets,omitempty"`
 	DependsOn              []ContainerDependency   `json:"dependsOn,omitempty"`
 	StartTimeout           *int32                  `json:"startTimeout,omitempty"`
 	StopTimeout            *int32                  `json:"stopTimeout,omitempty"`
@@ -163,7 +163,7 @@ type Ulimit struct {
 type LogConfiguration struct {
 	LogDriver     string            `json:"logDriver"`
 	Options       map[string]string `json:"options,omitempty"`
-	SecretOptions []SecretReference          `json:"secretOptions,omitempty"`
+	SecretOptions []SecretReference `json:"secretOptions,omitempty"`
 }
 
 // HealthCheck is a command run in the container. Times are in seconds.

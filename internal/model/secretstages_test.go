@@ -27,14 +27,22 @@ func TestSecretStages_Recorded(t *testing.T) {
 		do   func(labels) labels
 		want map[string][]string
 	}{
-		{func(s labels) labels { return s.Add("2", []string{pending, "AWSSOMETHING", "PUT1"}) },
-			map[string][]string{"1": {current}, "2": {pending, "AWSSOMETHING", "PUT1"}}},
-		{func(s labels) labels { return s.Attach(current, "2") },
-			map[string][]string{"1": {previous}, "2": {current, pending, "AWSSOMETHING", "PUT1"}}},
-		{func(s labels) labels { return s.Add("3", []string{pending, "PUT2"}) },
-			map[string][]string{"1": {previous}, "2": {current, "AWSSOMETHING", "PUT1"}, "3": {pending, "PUT2"}}},
-		{func(s labels) labels { return s.Attach(current, "3") },
-			map[string][]string{"2": {previous, "AWSSOMETHING", "PUT1"}, "3": {current, pending, "PUT2"}}},
+		{
+			func(s labels) labels { return s.Add("2", []string{pending, "AWSSOMETHING", "PUT1"}) },
+			map[string][]string{"1": {current}, "2": {pending, "AWSSOMETHING", "PUT1"}},
+		},
+		{
+			func(s labels) labels { return s.Attach(current, "2") },
+			map[string][]string{"1": {previous}, "2": {current, pending, "AWSSOMETHING", "PUT1"}},
+		},
+		{
+			func(s labels) labels { return s.Add("3", []string{pending, "PUT2"}) },
+			map[string][]string{"1": {previous}, "2": {current, "AWSSOMETHING", "PUT1"}, "3": {pending, "PUT2"}},
+		},
+		{
+			func(s labels) labels { return s.Attach(current, "3") },
+			map[string][]string{"2": {previous, "AWSSOMETHING", "PUT1"}, "3": {current, pending, "PUT2"}},
+		},
 		{func(s labels) labels { return s.Add("4", nil) }, // the pending label of the one before goes
 			map[string][]string{"2": {"AWSSOMETHING", "PUT1"}, "3": {previous, "PUT2"}, "4": {current}}},
 	} {

@@ -266,7 +266,8 @@ func (l *albLab) eni(n int) model.AssignedNetwork {
 	base := l.vpc.CIDR.Addr().As4()
 	base[3] = byte(n)
 	return model.AssignedNetwork{VPCCIDR: l.vpc.CIDR.String(), SubnetCIDR: l.vpc.CIDR.String(), NetworkInterface: model.NetworkInterface{
-		ID: "eni-" + ident.Hex(17), VPCID: l.vpc.ID, Address: netip.AddrFrom4(base).String(), MAC: fmt.Sprintf("02:00:00:00:00:%02x", n)}}
+		ID: "eni-" + ident.Hex(17), VPCID: l.vpc.ID, Address: netip.AddrFrom4(base).String(), MAC: fmt.Sprintf("02:00:00:00:00:%02x", n),
+	}}
 }
 
 // Attach, Detach and NetNSPath are lb.Network.
@@ -287,12 +288,14 @@ func (l *albLab) NetNSPath(id string) string                  { return l.network
 func (l *albLab) berth(ctx context.Context) (address string, err error) {
 	healthy := make(chan struct{})
 	seen := sync.OnceFunc(func() { close(healthy) })
-	cfg := lb.Config{Instance: "bench", Dir: filepath.Join(l.b.dir, "lb"), RunDir: filepath.Join(l.b.dir, "lbrun"), Network: l,
+	cfg := lb.Config{
+		Instance: "bench", Dir: filepath.Join(l.b.dir, "lb"), RunDir: filepath.Join(l.b.dir, "lbrun"), Network: l,
 		Report: func(_ string, o model.LoadBalancerObserved) {
 			if len(o.Targets) == 1 && o.Targets[0].State == model.TargetHealthy {
 				seen()
 			}
-		}}
+		},
+	}
 	m, err := lb.New(cfg)
 	if err != nil {
 		return "", err
@@ -327,17 +330,25 @@ func (l *albLab) document() *model.NodeLoadBalancer {
 	doc := &model.NodeLoadBalancer{
 		LoadBalancer: model.LoadBalancer{ID: id, Type: model.LoadBalancerApplication, PublicAddress: "127.64.200.1"},
 		Interfaces:   []model.AssignedNetwork{l.eni(11)},
-		TargetGroups: []model.NodeTargetGroup{{TargetGroup: model.TargetGroup{ID: group, ARN: group, Protocol: "HTTP", ProtocolVersion: "HTTP1", TargetType: "ip",
-			HealthCheck: model.TargetHealthCheck{Enabled: true, Protocol: "HTTP", Port: "traffic-port", Path: "/", IntervalSeconds: 30, TimeoutSeconds: 5,
-				HealthyThreshold: 5, UnhealthyThreshold: 2, HTTPCodes: "200"}},
-			Targets: []model.NodeTarget{{Key: "target", Address: target.Addr().String(), Port: int32(target.Port()), RegisteredAt: time.Now()}}}},
+		TargetGroups: []model.NodeTargetGroup{{
+			TargetGroup: model.TargetGroup{
+				ID: group, ARN: group, Protocol: "HTTP", ProtocolVersion: "HTTP1", TargetType: "ip",
+				HealthCheck: model.TargetHealthCheck{
+					Enabled: true, Protocol: "HTTP", Port: "traffic-port", Path: "/", IntervalSeconds: 30, TimeoutSeconds: 5,
+					HealthyThreshold: 5, UnhealthyThreshold: 2, HTTPCodes: "200",
+				},
+			},
+			Targets: []model.NodeTarget{{Key: "target", Address: target.Addr().String(), Port: int32(target.Port()), RegisteredAt: time.Now()}},
+		}},
 	}
 	refuse := []model.BalancerAction{{Type: "fixed-response", FixedResponse: &model.FixedResponseAction{StatusCode: "404"}}}
 	forward := []model.BalancerAction{{Type: "forward", TargetGroups: []model.WeightedTarget{{TargetGroupARN: group, Weight: 1}}}}
 	doc.Listeners = []model.Listener{{ID: id + "/80", Port: 80, Protocol: "HTTP", DefaultActions: refuse}}
 	for n, path := range albPaths() {
-		doc.Rules = append(doc.Rules, model.ListenerRule{ID: path, ListenerID: id + "/80", Priority: n + 1, Actions: forward,
-			Conditions: []model.RuleCondition{{Field: "path-pattern", Values: []string{path + "*"}}}})
+		doc.Rules = append(doc.Rules, model.ListenerRule{
+			ID: path, ListenerID: id + "/80", Priority: n + 1, Actions: forward,
+			Conditions: []model.RuleCondition{{Field: "path-pattern", Values: []string{path + "*"}}},
+		})
 	}
 	return doc
 }

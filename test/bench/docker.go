@@ -34,8 +34,7 @@ func newDocker(ctx context.Context, archive string) (*docker, error) {
 func (d *docker) launch(ctx context.Context) error {
 	out, err := exec.CommandContext(ctx, "docker", "run", "-d", "--cpus", "0.25", "--memory", "512m", imageName, "sleep").Output()
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return fmt.Errorf("docker run: %w: %s", err, exit.Stderr)
 		}
 		return fmt.Errorf("docker run: %w", err)

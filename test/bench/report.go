@@ -25,13 +25,14 @@ func (r *report) section(name string) *strings.Builder {
 }
 
 func (r *report) String() string {
-	out := r.header
+	var out strings.Builder
+	out.WriteString(r.header)
 	for _, name := range sections {
 		if part, ok := r.parts[name]; ok {
-			out += "\n" + part.String()
+			out.WriteString("\n" + part.String())
 		}
 	}
-	return out
+	return out.String()
 }
 
 // table writes a Markdown table.

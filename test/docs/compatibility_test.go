@@ -26,8 +26,10 @@ import (
 var update = flag.Bool("update", false, "write docs/compatibility")
 
 // served are the services, in the order in which the documentation names them.
-var served = []*smithy.Service{ecsapi.API, ec2api.API, elbv2api.API, acmapi.API, servicediscoveryapi.API, logsapi.API,
-	iamapi.API, stsapi.API, secretsmanagerapi.API, ssmapi.API, kmsapi.API, cloudtrailapi.API}
+var served = []*smithy.Service{
+	ecsapi.API, ec2api.API, elbv2api.API, acmapi.API, servicediscoveryapi.API, logsapi.API,
+	iamapi.API, stsapi.API, secretsmanagerapi.API, ssmapi.API, kmsapi.API, cloudtrailapi.API,
+}
 
 // docs/compatibility has a page for each service, made of what the code serves
 // and of the tests that use it: one row an operation and one for each member

@@ -59,8 +59,10 @@ func TestAccountIsFurnished(t *testing.T) {
 func TestClusterLivesAndDies(t *testing.T) {
 	t.Parallel()
 	b, ctx, name := shared, t.Context(), "c-"+random()
-	made, err := b.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: &name, Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("a")}},
-		CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"}})
+	made, err := b.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{
+		ClusterName: &name, Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("a")}},
+		CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ var fargateFeatures = []feature{
 	{"init", func(c *types.ContainerDefinition) {
 		c.LinuxParameters = &types.LinuxParameters{InitProcessEnabled: aws.Bool(true)}
 	}, func(t *testing.T, c inside) {
-		if first := strings.SplitN(c.file(t, "/proc/1/cmdline"), "\x00", 2)[0]; first == "/probe" || first == "" {
+		if first, _, _ := strings.Cut(c.file(t, "/proc/1/cmdline"), "\x00"); first == "/probe" || first == "" {
 			t.Errorf("process 1 is %q, not an init", first)
 		}
 	}},

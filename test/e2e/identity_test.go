@@ -195,12 +195,18 @@ func TestMissingPermissionsStopTheTaskAsOnAWS(t *testing.T) {
 		{"parameter denied", func(d *ecs.RegisterTaskDefinitionInput) {
 			d.ExecutionRoleArn, d.ContainerDefinitions[0].Secrets = &mayNothing, []types.Secret{env("A", "/no/such")}
 		}, []string{pulling, "is not authorized to perform: ssm:GetParameters on resource: arn:aws:ssm:us-east-1:123456789012:parameter/no/such"}},
-		{"log stream denied", func(d *ecs.RegisterTaskDefinitionInput) { d.ExecutionRoleArn = &mayNotLog },
-			[]string{"ResourceInitializationError: failed to validate logger args", "is not authorized to perform: logs:CreateLog"}},
-		{"execution role gone", func(d *ecs.RegisterTaskDefinitionInput) { d.ExecutionRoleArn = &gone },
-			[]string{"ECS was unable to assume the role '" + gone + "' that was provided for this task."}},
-		{"task role not trusting", func(d *ecs.RegisterTaskDefinitionInput) { d.TaskRoleArn = &untrusting },
-			[]string{"ECS was unable to assume the role '" + untrusting + "' that was provided for this task."}},
+		{
+			"log stream denied", func(d *ecs.RegisterTaskDefinitionInput) { d.ExecutionRoleArn = &mayNotLog },
+			[]string{"ResourceInitializationError: failed to validate logger args", "is not authorized to perform: logs:CreateLog"},
+		},
+		{
+			"execution role gone", func(d *ecs.RegisterTaskDefinitionInput) { d.ExecutionRoleArn = &gone },
+			[]string{"ECS was unable to assume the role '" + gone + "' that was provided for this task."},
+		},
+		{
+			"task role not trusting", func(d *ecs.RegisterTaskDefinitionInput) { d.TaskRoleArn = &untrusting },
+			[]string{"ECS was unable to assume the role '" + untrusting + "' that was provided for this task."},
+		},
 		{"registry not allowed", func(d *ecs.RegisterTaskDefinitionInput) {
 			d.ExecutionRoleArn, d.ContainerDefinitions[0].Image = &mayNothing, aws.String("123456789012.dkr.ecr.us-east-1.amazonaws.com/e2e:1")
 		}, []string{"is not authorized to perform: ecr:GetAuthorizationToken on resource: * because no identity-based policy allows the ecr:GetAuthorizationToken action"}},

@@ -75,7 +75,7 @@ func (s *rotated) becomes(t *testing.T, version, before string) {
 		}
 		if !slices.Equal(stages["AWSCURRENT"], []string{version}) || !slices.Equal(stages["AWSPREVIOUS"], []string{before}) || len(stages["AWSPENDING"]) != 0 {
 			all, err := s.tasks(t.Context())
-			return fmt.Errorf("the labels are %v; the tasks %q, %v", stages, all, err)
+			return fmt.Errorf("the labels are %v; the tasks %q, %w", stages, all, err)
 		}
 		return nil
 	})

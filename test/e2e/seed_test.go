@@ -168,8 +168,13 @@ func timesAreInOrder(t *testing.T, got types.Task) {
 		at   *time.Time
 	}
 	all := []moment{
-		{"createdAt", got.CreatedAt}, {"connectivityAt", got.ConnectivityAt}, {"pullStartedAt", got.PullStartedAt}, {"pullStoppedAt", got.PullStoppedAt},
-		{"startedAt", got.StartedAt}, {"executionStoppedAt", got.ExecutionStoppedAt}, {"stoppedAt", got.StoppedAt},
+		{"createdAt", got.CreatedAt},
+		{"connectivityAt", got.ConnectivityAt},
+		{"pullStartedAt", got.PullStartedAt},
+		{"pullStoppedAt", got.PullStoppedAt},
+		{"startedAt", got.StartedAt},
+		{"executionStoppedAt", got.ExecutionStoppedAt},
+		{"stoppedAt", got.StoppedAt},
 	}
 	// Whoever began it, stopping lies between the start and the end.
 	if at := got.StoppingAt; at != nil && got.StoppedAt != nil && got.StartedAt != nil && (at.Before(*got.StartedAt) || at.After(*got.StoppedAt)) {

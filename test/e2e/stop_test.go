@@ -47,50 +47,82 @@ func TestTasksEndForTheReasonThatTheyGive(t *testing.T) {
 		stop string // the reason for StopTask, once it runs
 		want end
 	}{
-		{"the image does not exist", fargate(image(host(empty) + "/none:1")), "",
-			end{failed, `CannotPullContainerError: .*none:1.*not found.*`, `app STOPPED \(CannotPullContainerError: .*\)`}},
-		{"nothing answers at the registry", fargate(image("127.0.0.1:1/some/thing:1")), "",
-			end{failed, `CannotPullContainerError: .*127\.0\.0\.1:1.*connection refused.*`, `app STOPPED \(CannotPullContainerError: .*\)`}},
-		{"the registry's name is unknown", fargate(image("registry.invalid/some/thing:1")), "",
-			end{failed, `CannotPullContainerError: .*registry\.invalid.*`, `app STOPPED \(CannotPullContainerError: .*\)`}},
-		{"the registry wants a login", fargate(image(private + "/secret:1")), "",
-			end{failed, `CannotPullContainerError: .*(401 Unauthorized|may require authorization).*`, `app STOPPED \(CannotPullContainerError: .*\)`}},
-		{"the registry's secret does not exist", fargate(with(image(private+"/secret:1"), login("no-such-secret"))), "",
-			end{failed, `ResourceInitializationError: unable to pull secrets or registry auth: .*no-such-secret.*`, `app STOPPED`}},
-		{"the command does not exist", fargate(with(app, func(c *types.ContainerDefinition) { c.EntryPoint = []string{"/nope"} })), "",
-			end{failed, `CannotStartContainerError: .*/nope.*`, `app STOPPED \(CannotStartContainerError: .*\)`}},
-		{"an essential container ends well", fargate(container("app", "exit", "0")), "",
-			end{exited, essential, `app STOPPED exit 0`}},
-		{"an essential container fails", fargate(container("app", "exit", "3")), "",
-			end{exited, essential, `app STOPPED exit 3`}},
-		{"an essential container ends the others", fargate(app, after(after(container("other", "exit", "1"), "app", types.ContainerConditionStart), "third", types.ContainerConditionStart), optional(container("third", "trap", "5"))), "",
-			end{exited, essential, `app STOPPED exit \d+, other STOPPED exit 1, third STOPPED( exit \d+)?`}},
-		{"a container uses more memory than it may", fargate(with(container("app", "eat", "128"), func(c *types.ContainerDefinition) { c.Memory = aws.Int32(32) })), "",
-			end{exited, `(OutOfMemoryError: Container killed due to memory usage|Essential container in task exited)`, `app STOPPED exit 137 \(OutOfMemoryError: Container killed due to memory usage\)`}},
-		{"the task's containers use more memory than it has", fargate(container("app", "eat", "700")), "",
-			end{exited, `.*`, `app STOPPED exit 137 \(OutOfMemoryError: Container killed due to memory usage\)`}},
+		{
+			"the image does not exist", fargate(image(host(empty) + "/none:1")), "",
+			end{failed, `CannotPullContainerError: .*none:1.*not found.*`, `app STOPPED \(CannotPullContainerError: .*\)`},
+		},
+		{
+			"nothing answers at the registry", fargate(image("127.0.0.1:1/some/thing:1")), "",
+			end{failed, `CannotPullContainerError: .*127\.0\.0\.1:1.*connection refused.*`, `app STOPPED \(CannotPullContainerError: .*\)`},
+		},
+		{
+			"the registry's name is unknown", fargate(image("registry.invalid/some/thing:1")), "",
+			end{failed, `CannotPullContainerError: .*registry\.invalid.*`, `app STOPPED \(CannotPullContainerError: .*\)`},
+		},
+		{
+			"the registry wants a login", fargate(image(private + "/secret:1")), "",
+			end{failed, `CannotPullContainerError: .*(401 Unauthorized|may require authorization).*`, `app STOPPED \(CannotPullContainerError: .*\)`},
+		},
+		{
+			"the registry's secret does not exist", fargate(with(image(private+"/secret:1"), login("no-such-secret"))), "",
+			end{failed, `ResourceInitializationError: unable to pull secrets or registry auth: .*no-such-secret.*`, `app STOPPED`},
+		},
+		{
+			"the command does not exist", fargate(with(app, func(c *types.ContainerDefinition) { c.EntryPoint = []string{"/nope"} })), "",
+			end{failed, `CannotStartContainerError: .*/nope.*`, `app STOPPED \(CannotStartContainerError: .*\)`},
+		},
+		{
+			"an essential container ends well", fargate(container("app", "exit", "0")), "",
+			end{exited, essential, `app STOPPED exit 0`},
+		},
+		{
+			"an essential container fails", fargate(container("app", "exit", "3")), "",
+			end{exited, essential, `app STOPPED exit 3`},
+		},
+		{
+			"an essential container ends the others", fargate(app, after(after(container("other", "exit", "1"), "app", types.ContainerConditionStart), "third", types.ContainerConditionStart), optional(container("third", "trap", "5"))), "",
+			end{exited, essential, `app STOPPED exit \d+, other STOPPED exit 1, third STOPPED( exit \d+)?`},
+		},
+		{
+			"a container uses more memory than it may", fargate(with(container("app", "eat", "128"), func(c *types.ContainerDefinition) { c.Memory = aws.Int32(32) })), "",
+			end{exited, `(OutOfMemoryError: Container killed due to memory usage|Essential container in task exited)`, `app STOPPED exit 137 \(OutOfMemoryError: Container killed due to memory usage\)`},
+		},
+		{
+			"the task's containers use more memory than it has", fargate(container("app", "eat", "700")), "",
+			end{exited, `.*`, `app STOPPED exit 137 \(OutOfMemoryError: Container killed due to memory usage\)`},
+		},
 		{"a restart policy does not restart what ran too briefly", fargate(with(container("app", "exit", "4"), func(c *types.ContainerDefinition) {
 			c.RestartPolicy = &types.ContainerRestartPolicy{Enabled: aws.Bool(true), RestartAttemptPeriod: aws.Int32(60)}
 		})), "", end{exited, essential, `app STOPPED exit 4`}},
-		{"a dependency that must succeed fails", fargate(after(app, "init", types.ContainerConditionSuccess), optional(container("init", "exit", "6"))), "",
-			end{failed, `TaskDependencyError: .*`, `app STOPPED \(TaskDependencyError: .*\), init STOPPED exit 6`}},
+		{
+			"a dependency that must succeed fails", fargate(after(app, "init", types.ContainerConditionSuccess), optional(container("init", "exit", "6"))), "",
+			end{failed, `TaskDependencyError: .*`, `app STOPPED \(TaskDependencyError: .*\), init STOPPED exit 6`},
+		},
 		{"a dependency is not healthy in time", fargate(after(app, "init", types.ContainerConditionHealthy), with(container("init", "trap", "0"), func(c *types.ContainerDefinition) {
 			c.HealthCheck, c.StartTimeout = check("/never"), aws.Int32(2)
 		})), "", end{failed, `TaskDependencyError: .*startTimeout.*`, `app STOPPED \(TaskDependencyError: .*\), init STOPPED exit 0`}},
 		{"a dependency does not end in time", fargate(after(app, "init", types.ContainerConditionComplete), optional(with(container("init", "trap", "0"), func(c *types.ContainerDefinition) {
 			c.StartTimeout = aws.Int32(2)
 		}))), "", end{failed, `TaskDependencyError: .*startTimeout.*`, `app STOPPED \(TaskDependencyError: .*\), init STOPPED exit 0`}},
-		{"the program heeds SIGTERM", fargate(container("app", "trap", "7")), "because",
-			end{user, "because", `app STOPPED exit 7`}},
+		{
+			"the program heeds SIGTERM", fargate(container("app", "trap", "7")), "because",
+			end{user, "because", `app STOPPED exit 7`},
+		},
 		{"SIGTERM ends the program", fargate(with(container("app", "say", "ready"), func(c *types.ContainerDefinition) {
 			c.LinuxParameters = &types.LinuxParameters{InitProcessEnabled: aws.Bool(true)}
 		})), "because", end{user, "because", `app STOPPED exit 143`}},
-		{"the program ignores SIGTERM", fargate(with(container("app", "ignore"), func(c *types.ContainerDefinition) { c.StopTimeout = aws.Int32(2) })), "because",
-			end{user, "because", `app STOPPED exit 137`}},
-		{"the user gives no reason", fargate(container("app", "trap", "0")), "-",
-			end{user, "Task stopped by user.*", `app STOPPED exit 0`}},
-		{"launch type EC2", onInstance(container("app", "exit", "3")), "",
-			end{exited, essential, `app STOPPED exit 3`}},
+		{
+			"the program ignores SIGTERM", fargate(with(container("app", "ignore"), func(c *types.ContainerDefinition) { c.StopTimeout = aws.Int32(2) })), "because",
+			end{user, "because", `app STOPPED exit 137`},
+		},
+		{
+			"the user gives no reason", fargate(container("app", "trap", "0")), "-",
+			end{user, "Task stopped by user.*", `app STOPPED exit 0`},
+		},
+		{
+			"launch type EC2", onInstance(container("app", "exit", "3")), "",
+			end{exited, essential, `app STOPPED exit 3`},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

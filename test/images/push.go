@@ -77,7 +77,7 @@ func send(ctx context.Context, method, url, kind string, content io.Reader) erro
 	defer reply.Body.Close()
 	if reply.StatusCode != http.StatusCreated {
 		body, err := io.ReadAll(reply.Body)
-		return fmt.Errorf("%s %s: %s: %s (%v)", method, url, reply.Status, body, err)
+		return fmt.Errorf("%s %s: %s: %s (%w)", method, url, reply.Status, body, err)
 	}
 	return nil
 }

@@ -254,12 +254,12 @@ var families = []string{"one", "two", "short", "deaf"}
 // register makes the task definitions of the simulation.
 func (c *cluster) register() {
 	def := func(name string, essential bool, after ...string) ecsapi.ContainerDefinition {
-		d := ecsapi.ContainerDefinition{Name: ptr(name), Image: ptr("app:1"), Essential: ptr(essential), StopTimeout: ptr(int32(2))}
+		d := ecsapi.ContainerDefinition{Name: new(name), Image: new("app:1"), Essential: new(essential), StopTimeout: new(int32(2))}
 		for _, on := range after {
-			d.DependsOn = append(d.DependsOn, ecsapi.ContainerDependency{ContainerName: ptr(on), Condition: ecsapi.ContainerCondition("COMPLETE")})
+			d.DependsOn = append(d.DependsOn, ecsapi.ContainerDependency{ContainerName: new(on), Condition: ecsapi.ContainerCondition("COMPLETE")})
 		}
 		if name == "app" {
-			d.PortMappings = []ecsapi.PortMapping{{ContainerPort: ptr(int32(80))}}
+			d.PortMappings = []ecsapi.PortMapping{{ContainerPort: new(int32(80))}}
 		}
 		return d
 	}
@@ -270,11 +270,11 @@ func (c *cluster) register() {
 		"deaf":    {def("deaf", true)},
 		"exits":   {def("exits", true)},
 		"unready": {def("app", true)},
-		"missing": {{Name: ptr("app"), Image: ptr("missing:1"), Essential: ptr(true), PortMappings: []ecsapi.PortMapping{{ContainerPort: ptr(int32(80))}}}},
+		"missing": {{Name: new("app"), Image: new("missing:1"), Essential: new(true), PortMappings: []ecsapi.PortMapping{{ContainerPort: new(int32(80))}}}},
 	} {
 		_, err := c.server.ecs.RegisterTaskDefinition(c.t.Context(), &ecsapi.RegisterTaskDefinitionInput{
-			Family: ptr(family), NetworkMode: ecsapi.NetworkMode("awsvpc"),
-			RequiresCompatibilities: []ecsapi.Compatibility{"FARGATE"}, Cpu: ptr("256"), Memory: ptr("512"),
+			Family: new(family), NetworkMode: ecsapi.NetworkMode("awsvpc"),
+			RequiresCompatibilities: []ecsapi.Compatibility{"FARGATE"}, Cpu: new("256"), Memory: new("512"),
 			ContainerDefinitions: containers,
 		})
 		if err != nil {
@@ -282,8 +282,6 @@ func (c *cluster) register() {
 		}
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 type noSink struct{}
 

@@ -168,21 +168,21 @@ func (v *vault) furnish(ctx context.Context) {
 	}
 	for _, name := range secretNames {
 		first := "first-version-of-the-secret-named-" + name
-		if _, err := d.secrets.CreateSecret(ctx, &secretsmanagerapi.CreateSecretInput{Name: &name, ClientRequestToken: &first, SecretString: ptr(valueOf(first))}); err != nil {
+		if _, err := d.secrets.CreateSecret(ctx, &secretsmanagerapi.CreateSecretInput{Name: &name, ClientRequestToken: &first, SecretString: new(valueOf(first))}); err != nil {
 			v.c.t.Fatal(err)
 		}
 		v.ledgers[name] = &ledger{versions: 1, asked: []string{first}}
 	}
 	for family, container := range map[string]ecsapi.ContainerDefinition{
-		"rotate": {Name: ptr("rotate"), Image: ptr("app:1"), Essential: ptr(true), StopTimeout: ptr(int32(2))},
+		"rotate": {Name: new("rotate"), Image: new("app:1"), Essential: new(true), StopTimeout: new(int32(2))},
 		"secret": {
-			Name: ptr("app"), Image: ptr("app:1"), Essential: ptr(true), StopTimeout: ptr(int32(2)), DockerLabels: map[string]string{"berth.secrets-files": "/run/secrets"},
-			Secrets: []ecsapi.Secret{{Name: ptr("S"), ValueFrom: ptr("arn:aws:secretsmanager:us-east-1:123456789012:secret:" + secretNames[0])}},
+			Name: new("app"), Image: new("app:1"), Essential: new(true), StopTimeout: new(int32(2)), DockerLabels: map[string]string{"berth.secrets-files": "/run/secrets"},
+			Secrets: []ecsapi.Secret{{Name: new("S"), ValueFrom: new("arn:aws:secretsmanager:us-east-1:123456789012:secret:" + secretNames[0])}},
 		},
 	} {
 		_, err := v.c.server.ecs.RegisterTaskDefinition(ctx, &ecsapi.RegisterTaskDefinitionInput{
-			Family: ptr(family), NetworkMode: ecsapi.NetworkMode("awsvpc"), RequiresCompatibilities: []ecsapi.Compatibility{"FARGATE"},
-			Cpu: ptr("256"), Memory: ptr("512"), TaskRoleArn: ptr(taskRole), ExecutionRoleArn: ptr(executionRole),
+			Family: new(family), NetworkMode: ecsapi.NetworkMode("awsvpc"), RequiresCompatibilities: []ecsapi.Compatibility{"FARGATE"},
+			Cpu: new("256"), Memory: new("512"), TaskRoleArn: new(taskRole), ExecutionRoleArn: new(executionRole),
 			ContainerDefinitions: []ecsapi.ContainerDefinition{container},
 		})
 		if err != nil {
@@ -226,8 +226,8 @@ func (v *vault) act() {
 	v.c.journal.add("script RotateSecret %s: %s", name, token)
 	for range 2 { // it is asked for once, however often the client asks
 		_, err := d.secrets.RotateSecret(v.c.t.Context(), &secretsmanagerapi.RotateSecretInput{
-			SecretId: &name, ClientRequestToken: &token, RotationLambdaARN: ptr(rotator),
-			RotationRules: &secretsmanagerapi.RotationRulesType{ScheduleExpression: ptr("rate(4 hours)")},
+			SecretId: &name, ClientRequestToken: &token, RotationLambdaARN: new(rotator),
+			RotationRules: &secretsmanagerapi.RotationRulesType{ScheduleExpression: new("rate(4 hours)")},
 		})
 		if err != nil {
 			v.c.t.Errorf("RotateSecret: %v", err)
@@ -270,7 +270,7 @@ func (v *vault) program(n *node, spec runtime.Spec) uint32 {
 		if d := v.door.Load(); d != nil {
 			ctx := context.WithValue(d.ctx, contestedKey{}, true)
 			_, err = d.secrets.PutSecretValue(ctx, &secretsmanagerapi.PutSecretValueInput{
-				SecretId: &secret, ClientRequestToken: &version, SecretString: ptr(valueOf(version)), VersionStages: []string{model.StagePending},
+				SecretId: &secret, ClientRequestToken: &version, SecretString: new(valueOf(version)), VersionStages: []string{model.StagePending},
 			})
 		}
 		if err == nil {

@@ -94,18 +94,18 @@ func (c *cluster) actOnService() {
 		c.createService(name)
 	case s.Status == model.ServiceDraining:
 	case k < 4:
-		c.updateService(name, &ecsapi.UpdateServiceInput{TaskDefinition: ptr(c.pickFamily(len(s.Revision.LoadBalancers) > 0))})
+		c.updateService(name, &ecsapi.UpdateServiceInput{TaskDefinition: new(c.pickFamily(len(s.Revision.LoadBalancers) > 0))})
 	case k < 6:
-		c.updateService(name, &ecsapi.UpdateServiceInput{DesiredCount: ptr(int32(c.random.IntN(4)))})
+		c.updateService(name, &ecsapi.UpdateServiceInput{DesiredCount: new(int32(c.random.IntN(4)))})
 	case k < 7:
-		c.updateService(name, &ecsapi.UpdateServiceInput{ForceNewDeployment: ptr(true)})
+		c.updateService(name, &ecsapi.UpdateServiceInput{ForceNewDeployment: new(true)})
 	case k < 8:
 		c.updateService(name, &ecsapi.UpdateServiceInput{DeploymentConfiguration: c.configuration()})
 	case k < 9:
 		c.stopDeployment(s)
 	default:
 		c.journal.add("script DeleteService %s", name)
-		if _, err := c.server.ecs.DeleteService(c.t.Context(), &ecsapi.DeleteServiceInput{Service: ptr(name), Force: ptr(true)}); err != nil {
+		if _, err := c.server.ecs.DeleteService(c.t.Context(), &ecsapi.DeleteServiceInput{Service: new(name), Force: new(true)}); err != nil {
 			c.t.Errorf("DeleteService: %v", err)
 		}
 	}
@@ -125,7 +125,7 @@ func (c *cluster) configuration() *ecsapi.DeploymentConfiguration {
 	pick := func(of ...int32) *int32 { return &of[c.random.IntN(len(of))] }
 	return &ecsapi.DeploymentConfiguration{
 		MinimumHealthyPercent: pick(0, 50, 100), MaximumPercent: pick(150, 200),
-		DeploymentCircuitBreaker: &ecsapi.DeploymentCircuitBreaker{Enable: ptr(c.random.IntN(3) > 0), Rollback: ptr(c.random.IntN(3) > 0)},
+		DeploymentCircuitBreaker: &ecsapi.DeploymentCircuitBreaker{Enable: new(c.random.IntN(3) > 0), Rollback: new(c.random.IntN(3) > 0)},
 	}
 }
 
@@ -136,11 +136,11 @@ func (c *cluster) createService(name string) {
 	c.journal.add("script CreateService %s of %s, %d tasks", name, family, desired)
 	var balancers []ecsapi.LoadBalancer
 	if balanced {
-		balancers = []ecsapi.LoadBalancer{{TargetGroupArn: ptr(groupARN), ContainerName: ptr("app"), ContainerPort: ptr(int32(80))}}
+		balancers = []ecsapi.LoadBalancer{{TargetGroupArn: new(groupARN), ContainerName: new("app"), ContainerPort: new(int32(80))}}
 	}
 	_, err := c.server.ecs.CreateService(c.t.Context(), &ecsapi.CreateServiceInput{
 		LoadBalancers: balancers,
-		ServiceName:   ptr(name), TaskDefinition: ptr(family), DesiredCount: ptr(int32(desired)), //nolint:gosec // small
+		ServiceName:   new(name), TaskDefinition: new(family), DesiredCount: new(int32(desired)), //nolint:gosec // small
 		LaunchType: ecsapi.LaunchType("FARGATE"), DeploymentConfiguration: c.configuration(),
 		NetworkConfiguration: &ecsapi.NetworkConfiguration{AwsvpcConfiguration: &ecsapi.AwsVpcConfiguration{Subnets: c.subnets}},
 	})
@@ -150,7 +150,7 @@ func (c *cluster) createService(name string) {
 }
 
 func (c *cluster) updateService(name string, in *ecsapi.UpdateServiceInput) {
-	in.Service = ptr(name)
+	in.Service = new(name)
 	c.journal.add("script UpdateService %s: %+v", name, in)
 	if _, err := c.server.ecs.UpdateService(c.t.Context(), in); err != nil {
 		c.t.Errorf("UpdateService: %v", err)
@@ -191,8 +191,8 @@ func (c *cluster) settleServices() {
 			continue
 		}
 		c.updateService(s.Name, &ecsapi.UpdateServiceInput{
-			TaskDefinition: ptr("one"), DesiredCount: ptr(int32(2)), ForceNewDeployment: ptr(true),
-			DeploymentConfiguration: &ecsapi.DeploymentConfiguration{MinimumHealthyPercent: ptr(int32(50)), MaximumPercent: ptr(int32(200))},
+			TaskDefinition: new("one"), DesiredCount: new(int32(2)), ForceNewDeployment: new(true),
+			DeploymentConfiguration: &ecsapi.DeploymentConfiguration{MinimumHealthyPercent: new(int32(50)), MaximumPercent: new(int32(200))},
 		})
 		c.converge(s.ID)
 		c.checkService(s.ID, true)
@@ -310,7 +310,7 @@ func (c *cluster) deleteServices() {
 		if s.Status != model.ServiceActive {
 			continue
 		}
-		if _, err := c.server.ecs.DeleteService(c.t.Context(), &ecsapi.DeleteServiceInput{Service: &s.Name, Force: ptr(true)}); err != nil {
+		if _, err := c.server.ecs.DeleteService(c.t.Context(), &ecsapi.DeleteServiceInput{Service: &s.Name, Force: new(true)}); err != nil {
 			c.t.Errorf("DeleteService: %v", err)
 		}
 		c.converge(s.ID)

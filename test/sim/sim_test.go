@@ -160,7 +160,7 @@ func (c *cluster) runTask() {
 	fmt.Sscanf(token, "token-%d", &index) //nolint:errcheck // made above
 	of := c.families()
 	out, err := c.server.ecs.RunTask(c.t.Context(), &ecsapi.RunTaskInput{
-		TaskDefinition: ptr(of[index%len(of)]), Count: ptr(int32(1 + index%3)), ClientToken: ptr(token),
+		TaskDefinition: new(of[index%len(of)]), Count: new(int32(1 + index%3)), ClientToken: new(token),
 		LaunchType: ecsapi.LaunchType("FARGATE"),
 		NetworkConfiguration: &ecsapi.NetworkConfiguration{AwsvpcConfiguration: &ecsapi.AwsVpcConfiguration{
 			Subnets: []string{c.subnets[index%len(c.subnets)]},
@@ -197,7 +197,7 @@ func (c *cluster) stopTask() {
 	}
 	id := live[c.random.IntN(len(live))]
 	c.journal.add("script StopTask %s", id)
-	if _, err := c.server.ecs.StopTask(c.t.Context(), &ecsapi.StopTaskInput{Task: ptr(id), Reason: ptr("asked by the script")}); err != nil {
+	if _, err := c.server.ecs.StopTask(c.t.Context(), &ecsapi.StopTaskInput{Task: new(id), Reason: new("asked by the script")}); err != nil {
 		c.t.Errorf("StopTask: %v", err)
 	}
 }
@@ -332,7 +332,7 @@ func (c *cluster) stopAll() {
 		}
 	}
 	for _, id := range ids {
-		if _, err := c.server.ecs.StopTask(c.t.Context(), &ecsapi.StopTaskInput{Task: ptr(id)}); err != nil {
+		if _, err := c.server.ecs.StopTask(c.t.Context(), &ecsapi.StopTaskInput{Task: new(id)}); err != nil {
 			c.t.Errorf("StopTask: %v", err)
 		}
 	}

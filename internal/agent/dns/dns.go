@@ -77,8 +77,10 @@ func New(cfg Config) *Resolver {
 	if cfg.HostAddress != "" {
 		cfg.HostAddress = withPorts([]string{cfg.HostAddress}, "53")[0]
 	}
-	r := &Resolver{cfg: cfg, log: cfg.Log.With("component", "dns"),
-		upstreams: upstreams{file: cfg.ResolvConf, fallback: cfg.Fallback, own: cfg.HostAddress}}
+	r := &Resolver{
+		cfg: cfg, log: cfg.Log.With("component", "dns"),
+		upstreams: upstreams{file: cfg.ResolvConf, fallback: cfg.Fallback, own: cfg.HostAddress},
+	}
 	r.table.Store(new(table))
 	r.silent.Store(new(map[string]bool))
 	return r
@@ -206,7 +208,7 @@ func (e *Endpoint) serve(ctx context.Context, w dns.ResponseWriter, query *dns.M
 		answer.Truncate(size)
 	}
 	if err := w.WriteMsg(answer); err != nil && ctx.Err() == nil {
-		e.resolver.log.Debug("answer was not sent", "error", err)
+		e.resolver.log.DebugContext(ctx, "answer was not sent", "error", err)
 	}
 }
 
@@ -265,7 +267,7 @@ func (r *Resolver) forward(ctx context.Context, query *dns.Msg, transport string
 		case ctx.Err() != nil:
 			return refusal
 		case err != nil:
-			r.log.Debug("resolver did not answer", "resolver", servers[n], "error", err)
+			r.log.DebugContext(ctx, "resolver did not answer", "resolver", servers[n], "error", err)
 		case answer.Rcode == dns.RcodeServerFailure || answer.Rcode == dns.RcodeRefused:
 			refusal = answer
 		default:

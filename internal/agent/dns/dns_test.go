@@ -153,11 +153,12 @@ func ask(t *testing.T, transport, addr, name string, kind uint16) *mdns.Msg {
 
 // summary is an answer in one line: its code and the data of its records.
 func summary(m *mdns.Msg) string {
-	s := mdns.RcodeToString[m.Rcode]
+	var s strings.Builder
+	s.WriteString(mdns.RcodeToString[m.Rcode])
 	for _, rr := range m.Answer {
-		s += " " + strings.TrimPrefix(rr.String(), rr.Header().String())
+		s.WriteString(" " + strings.TrimPrefix(rr.String(), rr.Header().String()))
 	}
-	return s
+	return s.String()
 }
 
 func TestPrivateNames(t *testing.T) {
@@ -310,8 +311,10 @@ func TestRunEndsWhileAQueryIsOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	e := open(t, dns.Config{Region: "eu-west-1", Address: "127.0.0.1:0", ResolvConf: "/nonexistent",
-		Fallback: []string{silent.LocalAddr().String()}})
+	e := open(t, dns.Config{
+		Region: "eu-west-1", Address: "127.0.0.1:0", ResolvConf: "/nonexistent",
+		Fallback: []string{silent.LocalAddr().String()},
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()

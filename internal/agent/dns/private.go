@@ -84,8 +84,10 @@ func reply(query *dns.Msg, kind uint16, record dns.RR, zone string) *dns.Msg {
 		return answer
 	}
 	// Without it clients may not remember that there is nothing.
-	answer.Ns = []dns.RR{&dns.SOA{Hdr: dns.RR_Header{Name: dns.Fqdn(zone), Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: ttl},
-		Ns: "ns0." + dns.Fqdn(zone), Mbox: "hostmaster." + dns.Fqdn(zone), Serial: 1, Refresh: 3600, Retry: 3600, Expire: 3600, Minttl: ttl}}
+	answer.Ns = []dns.RR{&dns.SOA{
+		Hdr: dns.RR_Header{Name: dns.Fqdn(zone), Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: ttl},
+		Ns:  "ns0." + dns.Fqdn(zone), Mbox: "hostmaster." + dns.Fqdn(zone), Serial: 1, Refresh: 3600, Retry: 3600, Expire: 3600, Minttl: ttl,
+	}}
 	return answer
 }
 

@@ -146,12 +146,16 @@ func newZone(raw json.RawMessage) (*zone, error) {
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
 		return nil, fmt.Errorf("bad name %q", doc.Name)
 	}
-	z := &zone{raw: raw, name: name, vpcs: doc.VPCIDs, every: doc.EveryVPC, public: doc.Public, forward: doc.Forward,
-		nodes: map[string]*node{"": {}}, withheld: make(map[string]bool)}
+	z := &zone{
+		raw: raw, name: name, vpcs: doc.VPCIDs, every: doc.EveryVPC, public: doc.Public, forward: doc.Forward,
+		nodes: map[string]*node{"": {}}, withheld: make(map[string]bool),
+	}
 	fqdn := dns.Fqdn(name)
-	z.soa = &dns.SOA{Hdr: dns.RR_Header{Name: fqdn, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: doc.SOATTL},
-		Ns: "ns0." + fqdn, Mbox: "hostmaster." + fqdn, Serial: doc.Serial,
-		Refresh: 7200, Retry: 900, Expire: 1209600, Minttl: doc.SOATTL}
+	z.soa = &dns.SOA{
+		Hdr: dns.RR_Header{Name: fqdn, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: doc.SOATTL},
+		Ns:  "ns0." + fqdn, Mbox: "hostmaster." + fqdn, Serial: doc.Serial,
+		Refresh: 7200, Retry: 900, Expire: 1209600, Minttl: doc.SOATTL,
+	}
 	for _, rec := range doc.Names {
 		if len(rec.Values) == 0 {
 			z.withheld[canonical(rec.Name)] = true
@@ -188,8 +192,10 @@ func newRecordSet(rec model.NodeRecord) (recordSet, error) {
 	for _, value := range rec.Values {
 		if address, err := netip.ParseAddr(value); kind == dns.TypeA && err == nil && address.Is4() {
 			// Most records are of this kind, and text is slow to read.
-			set.records = append(set.records, &dns.A{A: address.AsSlice(),
-				Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: rec.TTL}})
+			set.records = append(set.records, &dns.A{
+				A:   address.AsSlice(),
+				Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: rec.TTL},
+			})
 			continue
 		}
 		if kind == dns.TypeSRV || kind == dns.TypeCNAME {

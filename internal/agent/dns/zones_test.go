@@ -61,8 +61,10 @@ func onHost(t *testing.T, r *dns.Resolver) string {
 
 func newResolver(t *testing.T, upstreams ...string) *dns.Resolver {
 	t.Helper()
-	return dns.New(dns.Config{Region: "eu-west-1", Address: "127.0.0.1:0", HostAddress: "127.0.0.1:0",
-		ResolvConf: "/nonexistent", Fallback: upstreams})
+	return dns.New(dns.Config{
+		Region: "eu-west-1", Address: "127.0.0.1:0", HostAddress: "127.0.0.1:0",
+		ResolvConf: "/nonexistent", Fallback: upstreams,
+	})
 }
 
 func apply(t *testing.T, r *dns.Resolver, zones map[string]model.NodeZone) {
@@ -91,7 +93,8 @@ var world = map[string]model.NodeZone{
 	"ns-2": {Name: "My-Apps.local", VPCIDs: []string{"vpc-2"}, SOATTL: 7, Names: []model.NodeRecord{a("my-service", "10.2.0.1")}},
 	"ns-3": {Name: "sub.my-apps.local", VPCIDs: []string{"vpc-1"}, SOATTL: 7, Names: []model.NodeRecord{a("x", "10.0.0.3")}},
 	"ns-4": {Name: "example.org", EveryVPC: true, Public: true, Forward: true, SOATTL: 9, Names: []model.NodeRecord{
-		a("www", "10.0.0.4"), {Name: "empty"}, a("below.nothing", "10.0.0.5")}},
+		a("www", "10.0.0.4"), {Name: "empty"}, a("below.nothing", "10.0.0.5"),
+	}},
 	"ns-5":    {Name: "example.org", VPCIDs: []string{"vpc-2"}, SOATTL: 9, Names: []model.NodeRecord{a("www", "10.2.0.4")}},
 	"lb:vpc":  {Name: "lb-1.eu-west-1.elb.amazonaws.com", VPCIDs: []string{"vpc-1"}, SOATTL: 60, Names: []model.NodeRecord{a("", "10.0.0.9")}},
 	"lb:host": {Name: "lb-1.eu-west-1.elb.amazonaws.com", Public: true, SOATTL: 60, Names: []model.NodeRecord{a("", "127.64.1.9")}},
@@ -216,13 +219,19 @@ func TestPolicies(t *testing.T) {
 		values int
 		want   int
 	}{
-		{model.RoutingMultivalue, 20, 8}, {model.RoutingMultivalue, 8, 8}, {model.RoutingMultivalue, 3, 3},
-		{model.RoutingWeighted, 20, 1}, {model.RoutingWeighted, 1, 1}, {"", 20, 20},
+		{model.RoutingMultivalue, 20, 8},
+		{model.RoutingMultivalue, 8, 8},
+		{model.RoutingMultivalue, 3, 3},
+		{model.RoutingWeighted, 20, 1},
+		{model.RoutingWeighted, 1, 1},
+		{"", 20, 20},
 	} {
 		t.Run(fmt.Sprint(test.policy, test.values), func(t *testing.T) {
 			r := newResolver(t)
-			apply(t, r, map[string]model.NodeZone{"z": {Name: "zone.local", VPCIDs: []string{"vpc-1"},
-				Names: []model.NodeRecord{{Name: "s", Type: "A", TTL: 1, Policy: test.policy, Values: many[:test.values]}}}})
+			apply(t, r, map[string]model.NodeZone{"z": {
+				Name: "zone.local", VPCIDs: []string{"vpc-1"},
+				Names: []model.NodeRecord{{Name: "s", Type: "A", TTL: 1, Policy: test.policy, Values: many[:test.values]}},
+			}})
 			addr := inVPC(t, r, "vpc-1")
 			first := make(map[string]bool)
 			// Of 20 values one is not first in 2,000 answers once in 10^43 runs.
@@ -386,8 +395,10 @@ func TestOurselvesAreNoUpstream(t *testing.T) {
 		probe := retry(t, func() (*dns.Endpoint, error) { return newResolver(t).OpenHost(t.Context()) })
 		own = probe.Addr()
 		probe.Close()
-		return dns.New(dns.Config{Region: "eu-west-1", HostAddress: own, ResolvConf: "/nonexistent",
-			Fallback: []string{own, up.addr}}).OpenHost(t.Context())
+		return dns.New(dns.Config{
+			Region: "eu-west-1", HostAddress: own, ResolvConf: "/nonexistent",
+			Fallback: []string{own, up.addr},
+		}).OpenHost(t.Context())
 	})
 	run(t, e)
 	if got := summary(ask(t, "udp", own, "example.com", mdns.TypeTXT)); got != `NOERROR "udp0"` {

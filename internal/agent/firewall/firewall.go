@@ -48,8 +48,10 @@ func New(cfg Config) *Firewall {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Firewall{net: cfg.Network, log: cfg.Log.With("component", "firewall"), changed: make(chan struct{}),
-		written: map[string]*firewall.Ruleset{}}
+	return &Firewall{
+		net: cfg.Network, log: cfg.Log.With("component", "firewall"), changed: make(chan struct{}),
+		written: map[string]*firewall.Ruleset{},
+	}
 }
 
 const (

@@ -232,7 +232,8 @@ func TestAnApplicationLoadBalancersPublicAddress(t *testing.T) {
 	l.interfaces[a.id] = i
 	eni := model.AssignedNetwork{NetworkInterface: model.NetworkInterface{ID: a.id, Address: a.address}}
 	l.balancers["app/x/1"] = model.NodeLoadBalancer{Interfaces: []model.AssignedNetwork{eni}, LoadBalancer: model.LoadBalancer{
-		ID: "app/x/1", Type: model.LoadBalancerApplication, VPCID: vpc.ID, SecurityGroups: []string{"sg-lb"}, PublicAddress: public}}
+		ID: "app/x/1", Type: model.LoadBalancerApplication, VPCID: vpc.ID, SecurityGroups: []string{"sg-lb"}, PublicAddress: public,
+	}}
 	ports := []uint16{80, 81, 82, 83, 84}
 	listen(t, l.host, public, ports, nil)
 	listen(t, l.host, "127.64.0.8", ports, nil)
@@ -277,7 +278,8 @@ func TestANetworkLoadBalancersAddress(t *testing.T) {
 	listen(t, target.path, target.address, []uint16{8080}, nil)
 	eni := model.AssignedNetwork{NetworkInterface: model.NetworkInterface{ID: lb.id, Address: lb.address}}
 	balancer := model.NodeLoadBalancer{Interfaces: []model.AssignedNetwork{eni}, LoadBalancer: model.LoadBalancer{
-		ID: "net/x/1", Type: model.LoadBalancerNetwork, VPCID: vpc.ID, SecurityGroups: []string{"sg-lb"}, PublicAddress: "127.64.0.9"}}
+		ID: "net/x/1", Type: model.LoadBalancerNetwork, VPCID: vpc.ID, SecurityGroups: []string{"sg-lb"}, PublicAddress: "127.64.0.9",
+	}}
 	l.balancers["net/x/1"] = balancer
 	l.say()
 	for _, s := range []station{lb, client, target} {
@@ -313,7 +315,8 @@ func translate(t *testing.T, path, address string, to netip.AddrPort) {
 	t.Helper()
 	conn, err := nft.Open(path)
 	must(t, err)
-	_, err = conn.Write(nft.Table{Name: "berth-nlb", Family: google.TableFamilyIPv4,
+	_, err = conn.Write(nft.Table{
+		Name: "berth-nlb", Family: google.TableFamilyIPv4,
 		Chains: []nft.Chain{{Name: "prerouting", Type: google.ChainTypeNAT, Hook: google.ChainHookPrerouting, Priority: google.ChainPriorityNATDest}},
 		Rules: []nft.Rule{{Chain: "prerouting", Comment: "all", Words: nft.All(
 			nft.Destination(netip.PrefixFrom(netip.MustParseAddr(address), 32)), nft.Protocol(6), nft.TranslateTo(to))}},

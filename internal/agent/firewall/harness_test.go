@@ -60,8 +60,10 @@ func newLab(t testing.TB) *lab {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
-	l := &lab{t: t, host: newNamespace(t), name: strings.ToLower(rand.Text()[:8]),
-		interfaces: map[string]model.NodeInterface{}, groups: map[string]model.NodeSecurityGroup{}, balancers: map[string]model.NodeLoadBalancer{}}
+	l := &lab{
+		t: t, host: newNamespace(t), name: strings.ToLower(rand.Text()[:8]),
+		interfaces: map[string]model.NodeInterface{}, groups: map[string]model.NodeSecurityGroup{}, balancers: map[string]model.NodeLoadBalancer{},
+	}
 	var err error
 	l.net, err = network.New(network.Config{Instance: l.name, HostNetNS: l.host, MTU: 1500, Resync: time.Hour})
 	must(t, err)
@@ -150,8 +152,10 @@ type station struct {
 func (l *lab) attach(n int, groups ...string) station {
 	l.t.Helper()
 	address := netip.AddrFrom4([4]byte{172, 31, 16, byte(4 + n)})
-	e := network.ENI{ID: fmt.Sprintf("eni-%d", n), OwnerID: fmt.Sprintf("task%d", n), VPC: vpc, Subnet: netip.MustParsePrefix("172.31.16.0/20"),
-		Address: address, MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(n)}}
+	e := network.ENI{
+		ID: fmt.Sprintf("eni-%d", n), OwnerID: fmt.Sprintf("task%d", n), VPC: vpc, Subnet: netip.MustParsePrefix("172.31.16.0/20"),
+		Address: address, MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(n)},
+	}
 	a, err := l.net.Attach(l.t.Context(), e)
 	must(l.t, err)
 	l.interfaces[e.ID] = model.NodeInterface{ID: e.ID, VPCID: vpc.ID, SubnetCIDR: "172.31.16.0/20", Address: address.String()}

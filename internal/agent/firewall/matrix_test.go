@@ -49,8 +49,19 @@ func TestMatrix(t *testing.T) {
 		l.group(id, rules(t, g.in...), rules(t, g.out...))
 	}
 	stations := map[string]station{}
-	for n, groups := range [][]string{{"sg-web"}, {"sg-db"}, {"sg-client"}, {"sg-web", "sg-db"}, {"sg-one"}, {"sg-default"},
-		{"sg-default"}, {"sg-nothing"}, {"sg-all"}, {"sg-udp", "sg-client"}, {"sg-db"}} {
+	for n, groups := range [][]string{
+		{"sg-web"},
+		{"sg-db"},
+		{"sg-client"},
+		{"sg-web", "sg-db"},
+		{"sg-one"},
+		{"sg-default"},
+		{"sg-default"},
+		{"sg-nothing"},
+		{"sg-all"},
+		{"sg-udp", "sg-client"},
+		{"sg-db"},
+	} {
 		stations[fmt.Sprint(n, groups)] = l.attach(n, groups...)
 	}
 	l.say()

@@ -137,8 +137,10 @@ func guardTable(hook *nftables.ChainHook, priority nftables.ChainPriority, guard
 		chain := "to-" + g.address.String()
 		maps.Copy(members, g.rules.Members)
 		t.Chains = append(t.Chains, nft.Chain{Name: chain})
-		t.Rules = append(t.Rules, nft.Rule{Chain: "ingress", Comment: chain,
-			Words: nft.All(nft.IPv4(), nft.Destination(netip.PrefixFrom(g.address, 32)), nft.Goto(chain))})
+		t.Rules = append(t.Rules, nft.Rule{
+			Chain: "ingress", Comment: chain,
+			Words: nft.All(nft.IPv4(), nft.Destination(netip.PrefixFrom(g.address, 32)), nft.Goto(chain)),
+		})
 		t.Rules = append(t.Rules, rules(chain, g.rules.Open, g.rules.Ingress, nft.Source, nft.SourceIn)...)
 		t.Rules = append(t.Rules, nft.Rule{Chain: chain, Comment: "nothing else", Words: nft.Drop()})
 	}

@@ -128,8 +128,7 @@ func newResolver(name string, auth *runtime.Auth) remotes.Resolver {
 
 // classify finds out what an error of the registry client means.
 func classify(err error) runtime.PullClass {
-	var status remoteerrors.ErrUnexpectedStatus
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[remoteerrors.ErrUnexpectedStatus](err); ok {
 		switch status.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			return runtime.PullUnauthorized

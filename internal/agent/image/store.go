@@ -164,7 +164,7 @@ func (s *Store) lookup(ctx context.Context, name string) (images.Image, error) {
 	if listErr != nil || len(same) == 0 {
 		return images.Image{}, err
 	}
-	record, createErr := service.Create(ctx, images.Image{Name: name, Target: same[0].Target})
+	_, createErr := service.Create(ctx, images.Image{Name: name, Target: same[0].Target})
 	if createErr != nil && !errdefs.IsAlreadyExists(createErr) {
 		return images.Image{}, createErr
 	}

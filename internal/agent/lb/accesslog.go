@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -150,7 +149,7 @@ func (b *balancer) deliverOne(ctx context.Context, group, stream, source string,
 		case err == nil, ctx.Err() != nil:
 			return
 		case errors.Is(err, fault.NotFound), errors.Is(err, fault.Invalid):
-			b.log.ErrorContext(ctx, fmt.Sprintf("%d lines of the access log are lost", len(lines)), telemetry.LogGroup, group, telemetry.Error, err)
+			b.log.ErrorContext(ctx, "lines of the access log are lost", "lines", len(lines), telemetry.LogGroup, group, telemetry.Error, err)
 			return
 		}
 		timer := time.NewTimer(wait)

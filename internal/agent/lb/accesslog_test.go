@@ -15,7 +15,6 @@ import (
 type logbook struct {
 	mu    sync.Mutex
 	lines map[string][]string // by group and stream
-	seq   uint64
 }
 
 func (b *logbook) EnsureStream(ctx context.Context, of logdriver.Source, createGroup bool) error {
@@ -57,8 +56,10 @@ func TestAccessLog(t *testing.T) {
 	l.eventually("two lines", func() bool { return len(book.of("/lb/web", doc.LoadBalancer.ID)) >= 2 })
 	lines := book.of("/lb/web", doc.LoadBalancer.ID)
 	for i, want := range [][]string{
-		{"http 2", " " + doc.LoadBalancer.ID + " 127.0.0.1:", " " + one.key() + " ", " 200 200 ", `"GET http://127.64.0.9:80/a%20b?x=\x22y\x22 HTTP/1.1" "me\x09and \x22you\x22"`,
-			" " + doc.TargetGroups[0].ARN + ` "Root=1-`, ` 0 2`, `"forward" "-"`, `"` + one.key() + `" "200"`},
+		{
+			"http 2", " " + doc.LoadBalancer.ID + " 127.0.0.1:", " " + one.key() + " ", " 200 200 ", `"GET http://127.64.0.9:80/a%20b?x=\x22y\x22 HTTP/1.1" "me\x09and \x22you\x22"`,
+			" " + doc.TargetGroups[0].ARN + ` "Root=1-`, ` 0 2`, `"forward" "-"`, `"` + one.key() + `" "200"`,
+		},
 		{"http 2", " - -1 -1 -1 418 - ", `/tea HTTP/1.1"`, ` 7 2`, `"fixed-response"`},
 	} {
 		for _, part := range want {

@@ -77,10 +77,12 @@ type prober struct {
 
 func (m *Manager) newBalancer(dir string) *balancer {
 	base := filepath.Join(m.cfg.RunDir, filepath.Base(dir))
-	return &balancer{cfg: m.cfg, log: m.log, dir: dir, keys: filepath.Join(m.cfg.KeyDir, filepath.Base(dir)),
+	return &balancer{
+		cfg: m.cfg, log: m.log, dir: dir, keys: filepath.Join(m.cfg.KeyDir, filepath.Base(dir)),
 		admin: base + ".admin", events: base + ".events", access: base + ".access", next: base + ".n",
 		wake: make(chan struct{}, 1), probed: make(chan probed), attached: map[string]bool{}, probers: map[proberKey]*prober{},
-		draining: map[string][]netip.AddrPort{}}
+		draining: map[string][]netip.AddrPort{},
+	}
 }
 
 // set gives the balancer its newest document; nil removes it.
@@ -335,8 +337,10 @@ func (b *balancer) report(doc *model.NodeLoadBalancer, status, reason string) {
 				// All is as it should be, so no new request goes there.
 				health = routing.Health{State: model.TargetDraining}
 			}
-			observed.Targets = append(observed.Targets, model.TargetObserved{Key: key, Registered: t.RegisteredAt, State: health.State,
-				Reason: health.Reason, Description: health.Description})
+			observed.Targets = append(observed.Targets, model.TargetObserved{
+				Key: key, Registered: t.RegisteredAt, State: health.State,
+				Reason: health.Reason, Description: health.Description,
+			})
 		}
 	}
 	slices.SortFunc(observed.Targets, func(a, b model.TargetObserved) int { return strings.Compare(a.Key, b.Key) })

@@ -64,7 +64,7 @@ func newLab(t *testing.T) *lab {
 	}
 	l := &lab{t: t, instance: random(), host: newHost(t), dir: t.TempDir(), observed: map[string]model.LoadBalancerObserved{}, news: make(chan struct{}), next: 20}
 	var err error
-	if l.run, err = os.MkdirTemp("", "lb"); err != nil { // short: sockets are in it
+	if l.run, err = os.MkdirTemp("", "lb"); err != nil { //nolint:usetesting // short: the path of a socket has 107 characters at most
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(l.run) })
@@ -122,8 +122,10 @@ func (l *lab) Attach(ctx context.Context, n model.AssignedNetwork) (string, erro
 	if err != nil {
 		return "", err
 	}
-	a, err := l.networks.Attach(ctx, network.ENI{ID: n.ID, OwnerID: "app/web/0", VPC: network.VPC{ID: n.VPCID, CIDR: netip.MustParsePrefix(n.VPCCIDR)},
-		Subnet: netip.MustParsePrefix(n.SubnetCIDR), Address: netip.MustParseAddr(n.Address), MAC: mac})
+	a, err := l.networks.Attach(ctx, network.ENI{
+		ID: n.ID, OwnerID: "app/web/0", VPC: network.VPC{ID: n.VPCID, CIDR: netip.MustParsePrefix(n.VPCCIDR)},
+		Subnet: netip.MustParsePrefix(n.SubnetCIDR), Address: netip.MustParseAddr(n.Address), MAC: mac,
+	})
 	return a.NetNSPath, err
 }
 
@@ -134,7 +136,8 @@ func (l *lab) eni() model.AssignedNetwork {
 	l.next++
 	return model.AssignedNetwork{VPCCIDR: "10.9.0.0/16", SubnetCIDR: "10.9.0.0/24", NetworkInterface: model.NetworkInterface{
 		ID: fmt.Sprintf("eni-%s%d", random(), l.next), VPCID: "vpc-" + l.instance, SubnetID: "subnet-1", Address: fmt.Sprintf("10.9.0.%d", l.next),
-		MAC: fmt.Sprintf("02:00:00:00:00:%02x", l.next)}}
+		MAC: fmt.Sprintf("02:00:00:00:00:%02x", l.next),
+	}}
 }
 
 func (l *lab) config() Config {
@@ -142,14 +145,16 @@ func (l *lab) config() Config {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(l.t.Output(), nil))
 	}
-	return Config{Instance: l.instance, Dir: l.dir, RunDir: l.run, HostNetNS: l.host, Network: l, Threads: 1, Log: log,
+	return Config{
+		Instance: l.instance, Dir: l.dir, RunDir: l.run, HostNetNS: l.host, Network: l, Threads: 1, Log: log,
 		Report: func(key string, o model.LoadBalancerObserved) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.observed[key] = o
 			close(l.news)
 			l.news = make(chan struct{})
-		}}
+		},
+	}
 }
 
 // An agent is a running Manager.
@@ -306,8 +311,10 @@ func (s *site) stop() { s.server.Close() }
 func (l *lab) balancer(sites ...*site) *model.NodeLoadBalancer {
 	id := "app/web/" + random()
 	doc := &model.NodeLoadBalancer{
-		LoadBalancer: model.LoadBalancer{ID: id, ARN: "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/" + id, Name: "web",
-			Type: model.LoadBalancerApplication, PublicAddress: publicAddress},
+		LoadBalancer: model.LoadBalancer{
+			ID: id, ARN: "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/" + id, Name: "web",
+			Type: model.LoadBalancerApplication, PublicAddress: publicAddress,
+		},
 		Interfaces:   []model.AssignedNetwork{l.eni()},
 		TargetGroups: []model.NodeTargetGroup{targetGroup("web", sites...)},
 	}
@@ -317,10 +324,13 @@ func (l *lab) balancer(sites ...*site) *model.NodeLoadBalancer {
 
 func targetGroup(name string, sites ...*site) model.NodeTargetGroup {
 	id := "targetgroup/" + name + "/0123456789abcdef"
-	g := model.NodeTargetGroup{TargetGroup: model.TargetGroup{ID: id, ARN: "arn:aws:elasticloadbalancing:us-east-1:1:" + id, Name: name,
+	g := model.NodeTargetGroup{TargetGroup: model.TargetGroup{
+		ID: id, ARN: "arn:aws:elasticloadbalancing:us-east-1:1:" + id, Name: name,
 		Protocol: "HTTP", ProtocolVersion: "HTTP1", TargetType: "ip", Attributes: map[string]string{"stickiness.enabled": "false"}, HealthCheck: model.TargetHealthCheck{
 			Enabled: true, Protocol: "HTTP", Port: "traffic-port", Path: "/health", IntervalSeconds: 1, TimeoutSeconds: 1,
-			HealthyThreshold: 2, UnhealthyThreshold: 2, HTTPCodes: "200"}}}
+			HealthyThreshold: 2, UnhealthyThreshold: 2, HTTPCodes: "200",
+		},
+	}}
 	for _, s := range sites {
 		g.Targets = append(g.Targets, s.target())
 	}
@@ -349,8 +359,10 @@ func (l *lab) client(path string) *http.Client {
 		return dial(ctx, path, netip.MustParseAddrPort(address))
 	}}
 	l.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{
+		Transport: transport, Timeout: 30 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // An answer is a response that was read.
@@ -436,6 +448,8 @@ func keyPair(t *testing.T, host string) model.NodeTLSKey {
 	must(t, err)
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	must(t, err)
-	return model.NodeTLSKey{Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}
+	return model.NodeTLSKey{
+		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		PrivateKey:  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})),
+	}
 }

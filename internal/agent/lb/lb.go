@@ -81,8 +81,10 @@ func New(cfg Config) (*Manager, error) {
 			return nil, fmt.Errorf("make directory of load balancers: %w", err)
 		}
 	}
-	return &Manager{cfg: cfg, log: cfg.Log.With(telemetry.Room, "agent/lb"), desired: map[string]*model.NodeLoadBalancer{},
-		changed: make(chan struct{}, 1), balancer: map[string]*balancer{}}, nil
+	return &Manager{
+		cfg: cfg, log: cfg.Log.With(telemetry.Room, "agent/lb"), desired: map[string]*model.NodeLoadBalancer{},
+		changed: make(chan struct{}, 1), balancer: map[string]*balancer{},
+	}, nil
 }
 
 // Apply takes the whole set of load balancers that the node serves, by id. It returns at once; Run makes it true. A

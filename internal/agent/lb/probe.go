@@ -148,7 +148,7 @@ func dial(ctx context.Context, path string, endpoint netip.AddrPort) (net.Conn, 
 
 // connected waits until a connection that has begun is there, or has failed.
 func connected(ctx context.Context, file *os.File) error {
-	defer context.AfterFunc(ctx, func() { file.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { file.SetDeadline(time.Unix(1, 0)) })() //nolint:errcheck // a connection that is closed needs no deadline
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err

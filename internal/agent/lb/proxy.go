@@ -89,8 +89,10 @@ func (b *balancer) prepare(ctx context.Context, doc *model.NodeLoadBalancer, nam
 	if s := b.setup; s != nil && s.doc == doc && maps.Equal(s.slots, slots) && maps.Equal(s.namespaces, namespaces) {
 		return nil
 	}
-	site := routing.Site{Admin: b.admin, State: b.statesFile(), Events: b.events, Next: b.next, Files: b.keys, Namespaces: map[string]string{}, Slots: slots,
-		Threads: b.cfg.Threads, Connections: connections()}
+	site := routing.Site{
+		Admin: b.admin, State: b.statesFile(), Events: b.events, Next: b.next, Files: b.keys, Namespaces: map[string]string{}, Slots: slots,
+		Threads: b.cfg.Threads, Connections: connections(),
+	}
 	for id, path := range namespaces {
 		site.Namespaces[id] = filepath.Base(path)
 	}
@@ -204,8 +206,10 @@ func (b *balancer) saveStates() error {
 		if t == nil || t.Draining {
 			return routing.Slot{}, false
 		}
-		return routing.Slot{Address: t.Address, Port: t.Port, Up: t.Health.State == model.TargetHealthy,
-			Checked: t.Health.State != model.TargetInitial}, true
+		return routing.Slot{
+			Address: t.Address, Port: t.Port, Up: t.Health.State == model.TargetHealthy,
+			Checked: t.Health.State != model.TargetInitial,
+		}, true
 	})
 	if err := os.WriteFile(b.statesFile(), []byte(states), 0o600); err != nil {
 		return fmt.Errorf("write servers' states: %w", err)

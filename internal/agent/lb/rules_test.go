@@ -330,8 +330,10 @@ func TestTLS(t *testing.T) {
 	one := l.site("one")
 	doc := l.balancer(one)
 	doc.Certificates = map[string]model.NodeTLSKey{"cert-a": keyPair(t, "a.example"), "cert-b": keyPair(t, "b.example"), "cert-bad": {Certificate: "no"}}
-	doc.Listeners = append(doc.Listeners, model.Listener{ID: "https", Port: 443, Protocol: "HTTPS", SSLPolicy: "ELBSecurityPolicy-TLS13-1-2-2021-06",
-		Certificates: []string{"cert-a", "cert-b", "cert-bad"}, DefaultActions: forward(&doc.TargetGroups[0])})
+	doc.Listeners = append(doc.Listeners, model.Listener{
+		ID: "https", Port: 443, Protocol: "HTTPS", SSLPolicy: "ELBSecurityPolicy-TLS13-1-2-2021-06",
+		Certificates: []string{"cert-a", "cert-b", "cert-bad"}, DefaultActions: forward(&doc.TargetGroups[0]),
+	})
 	a := l.start()
 	l.apply(a, doc)
 	l.healthy(doc.LoadBalancer.ID, one)

@@ -59,7 +59,6 @@ type server struct {
 }
 
 func (s server) up() bool       { return strings.HasPrefix(s.status, "UP") || s.status == "no check" }
-func (s server) down() bool     { return strings.HasPrefix(s.status, "DOWN") }
 func (s server) inactive() bool { return strings.HasPrefix(s.status, "MAINT") }
 
 // A serverName names a slot: its backend and itself.
@@ -104,6 +103,7 @@ func parseServers(answer string) (map[serverName]server, error) {
 		}
 		code, _ := strconv.Atoi(row[columns["check_code"]]) // empty without one
 		all[serverName{row[columns["pxname"]], row[columns["svname"]]}] = server{
-			status: row[columns["status"]], endpoint: row[columns["addr"]], check: row[columns["check_status"]], code: code}
+			status: row[columns["status"]], endpoint: row[columns["addr"]], check: row[columns["check_status"]], code: code,
+		}
 	}
 }

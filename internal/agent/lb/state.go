@@ -154,8 +154,10 @@ func (g *group) assign(doc *model.NodeTargetGroup) (freed []int, changed bool) {
 			t.Draining = w.Draining
 			continue
 		}
-		g.Targets[w.Key] = &target{Slot: g.free(freed), Address: w.Address, Port: w.Port, RegisteredAt: w.RegisteredAt, Draining: w.Draining,
-			Health: routing.Registered()}
+		g.Targets[w.Key] = &target{
+			Slot: g.free(freed), Address: w.Address, Port: w.Port, RegisteredAt: w.RegisteredAt, Draining: w.Draining,
+			Health: routing.Registered(),
+		}
 		changed = true
 	}
 	return freed, changed

@@ -158,11 +158,6 @@ func (a *assembler) flushDead() {
 	a.stamp(before)
 }
 
-// unfinished says whether flushDead has anything to flush.
-func (a *assembler) unfinished() bool {
-	return a.multi.open || len(a.partial[0].parts) > 0 || len(a.partial[1].parts) > 0
-}
-
 // flushAged ends the multi-line event because of its age and returns the Cut that must be on disk before it is delivered.
 func (a *assembler) flushAged() uint64 {
 	before := len(a.queue)

@@ -29,7 +29,7 @@ func startContainerd(t *testing.T) *client.Client {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to run containerd")
 	}
-	dir, err := os.MkdirTemp("/tmp", "berth-logs-") // the socket's path must be short
+	dir, err := os.MkdirTemp("/tmp", "berth-logs-") //nolint:usetesting // short: the path of a socket has 107 characters at most
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -222,8 +222,10 @@ func (d *Driver) Prepare(ctx context.Context, s Stream) (LogArgs, error) {
 			return LogArgs{}, fmt.Errorf("ResourceInitializationError: failed to validate logger args: create stream has been "+
 				"retried 1 times: failed to create Cloudwatch log stream: %w : exit status 1", err)
 		}
-		m := meta{ID: s.ID, Group: s.Options.Group, Stream: name, Source: s.ID + "/" + rand.Text(), Multiline: s.Options.Multiline,
-			TaskID: s.TaskID, Container: s.Container}
+		m := meta{
+			ID: s.ID, Group: s.Options.Group, Stream: name, Source: s.ID + "/" + rand.Text(), Multiline: s.Options.Multiline,
+			TaskID: s.TaskID, Container: s.Container,
+		}
 		if err := m.seal(d.cfg.Key); err != nil {
 			return LogArgs{}, fmt.Errorf("prepare log of %s: %w", s.ID, err)
 		}

@@ -102,7 +102,7 @@ func follow(t *testing.T, dir string, m meta, s *server, h history) {
 	for done := false; !done; {
 		ctx, kill := context.WithCancel(t.Context())
 		died := func(o outcome) error {
-			switch o {
+			switch o { //nolint:exhaustive // the others need nothing here
 			case killedBefore, killedAfter:
 				kill()
 				return ctx.Err()

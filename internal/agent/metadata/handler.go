@@ -109,7 +109,7 @@ func (h *handler) byTask(w http.ResponseWriter, r *http.Request, path string) {
 func (h *handler) stats(w http.ResponseWriter, r *http.Request, c ContainerView) {
 	s, err := h.server.cfg.Source.Stats(r.Context(), c.ID)
 	if err != nil {
-		h.server.log.Debug("no statistics", "task", h.taskID, "container", c.Name, "error", err)
+		h.server.log.DebugContext(r.Context(), "no statistics", "task", h.taskID, "container", c.Name, "error", err)
 		writeJSON(w, http.StatusInternalServerError, "failed to get stats")
 		return
 	}
@@ -164,8 +164,10 @@ func (h *handler) credentials(w http.ResponseWriter, request, id string) {
 	case c == nil:
 		fail(http.StatusServiceUnavailable, "CredentialsUninitialized", "Credentials uninitialized for ID")
 	default:
-		writeJSON(w, http.StatusOK, credentialsResponse{RoleArn: c.RoleARN, AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey,
-			Token: c.SessionToken, Expiration: c.Expires.UTC().Truncate(time.Second).Format(time.RFC3339)})
+		writeJSON(w, http.StatusOK, credentialsResponse{
+			RoleArn: c.RoleARN, AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey,
+			Token: c.SessionToken, Expiration: c.Expires.UTC().Truncate(time.Second).Format(time.RFC3339),
+		})
 	}
 }
 

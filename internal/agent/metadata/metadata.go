@@ -96,9 +96,11 @@ func (e *Endpoint) Close() { e.listener.Close() }
 
 // Run answers until ctx ends, then closes all connections, because they hold the namespace, and returns ctx's error.
 func (e *Endpoint) Run(ctx context.Context) error {
-	server := &http.Server{Handler: e.handler, ReadHeaderTimeout: patience, IdleTimeout: patience,
+	server := &http.Server{
+		Handler: e.handler, ReadHeaderTimeout: patience, IdleTimeout: patience,
 		BaseContext: func(net.Listener) context.Context { return ctx }, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)} // what clients do wrong is theirs
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+	} // what clients do wrong is theirs
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	defer server.Close()
 	err := server.Serve(e.listener)

@@ -74,25 +74,35 @@ func example() source {
 		KnownStatus: "RUNNING", CPU: 0.25, Memory: 512, LaunchType: "FARGATE", AvailabilityZone: "us-east-1a", VPCID: "vpc-0a",
 		PullStartedAt: at(1), PullStoppedAt: at(2), EphemeralStorageReserved: 20496, EphemeralStorageUsed: 17,
 		Tags: map[string]string{"team": "blue"},
-		Network: &metadata.NetworkView{Mode: "awsvpc", Address: netip.MustParseAddr("172.31.16.5"), Subnet: netip.MustParsePrefix("172.31.16.0/20"),
-			MAC: "0a:de:f6:10:51:e5", PrivateDNSName: "ip-172-31-16-5.ec2.internal", DomainNameServer: []string{"169.254.169.253"}, SearchDomains: []string{"ec2.internal"}},
+		Network: &metadata.NetworkView{
+			Mode: "awsvpc", Address: netip.MustParseAddr("172.31.16.5"), Subnet: netip.MustParsePrefix("172.31.16.0/20"),
+			MAC: "0a:de:f6:10:51:e5", PrivateDNSName: "ip-172-31-16-5.ec2.internal", DomainNameServer: []string{"169.254.169.253"}, SearchDomains: []string{"ec2.internal"},
+		},
 		Containers: []metadata.ContainerView{
-			{ID: app, ARN: "arn:aws:ecs:us-east-1:123456789012:container/default/" + task1 + "/05966557-f16c-49cb-9352-24b3a0dcd0e1", Name: "app", Image: "my-app:1", ImageID: "sha256:25f3695bedfb454a50f12d127839a68ad3caf91e451c1da073db34c542c4d2cb",
+			{
+				ID: app, ARN: "arn:aws:ecs:us-east-1:123456789012:container/default/" + task1 + "/05966557-f16c-49cb-9352-24b3a0dcd0e1", Name: "app", Image: "my-app:1", ImageID: "sha256:25f3695bedfb454a50f12d127839a68ad3caf91e451c1da073db34c542c4d2cb",
 				Labels: map[string]string{"tier": "web", "com.amazonaws.ecs.cluster": "forged"}, DesiredStatus: "RUNNING", KnownStatus: "RUNNING", CPU: 10, Memory: 128,
 				Ports: []metadata.PortView{{ContainerPort: 3000, HostPort: 3000, Protocol: "tcp"}}, CreatedAt: at(3), StartedAt: at(4), RestartCount: &two,
 				Health:    &metadata.HealthView{Status: "HEALTHY", Since: at(9), Output: "ok\n"},
 				Volumes:   []metadata.VolumeView{{Source: "/data/v", Destination: "/mnt"}},
-				LogDriver: "awslogs", LogOptions: map[string]string{"awslogs-group": "/ecs/my-app", "awslogs-region": "us-east-1", "awslogs-stream": "ecs/app/" + task1}, Snapshotter: "overlayfs"},
-			{ID: setup, Name: "init", DockerName: "ecs-my-app-3-init", Image: "my-app:1", ImageID: "sha256:25f3", DesiredStatus: "STOPPED", KnownStatus: "STOPPED", ExitCode: &zero,
-				CreatedAt: at(3), StartedAt: at(3), FinishedAt: at(4)},
+				LogDriver: "awslogs", LogOptions: map[string]string{"awslogs-group": "/ecs/my-app", "awslogs-region": "us-east-1", "awslogs-stream": "ecs/app/" + task1}, Snapshotter: "overlayfs",
+			},
+			{
+				ID: setup, Name: "init", DockerName: "ecs-my-app-3-init", Image: "my-app:1", ImageID: "sha256:25f3", DesiredStatus: "STOPPED", KnownStatus: "STOPPED", ExitCode: &zero,
+				CreatedAt: at(3), StartedAt: at(3), FinishedAt: at(4),
+			},
 		},
 	}
-	before := metadata.Sample{Read: at(10), CPUTotal: 100, CPUKernel: 40, CPUUser: 60, SystemCPU: 5000, OnlineCPUs: 2,
-		Networks: map[string]metadata.Interface{"eth0": {RxBytes: 1000, TxBytes: 500}}}
-	now := metadata.Sample{Read: at(12), CPUTotal: 300, CPUKernel: 140, CPUUser: 160, CPUPerCPU: []uint64{200, 100}, SystemCPU: 9000, OnlineCPUs: 2,
+	before := metadata.Sample{
+		Read: at(10), CPUTotal: 100, CPUKernel: 40, CPUUser: 60, SystemCPU: 5000, OnlineCPUs: 2,
+		Networks: map[string]metadata.Interface{"eth0": {RxBytes: 1000, TxBytes: 500}},
+	}
+	now := metadata.Sample{
+		Read: at(12), CPUTotal: 300, CPUKernel: 140, CPUUser: 160, CPUPerCPU: []uint64{200, 100}, SystemCPU: 9000, OnlineCPUs: 2,
 		Periods: 5, ThrottledPeriods: 1, ThrottledTime: 7, MemoryUsage: 6504448, MemoryMax: 8458240, MemLimit: 134217728, MemoryStats: map[string]uint64{"cache": 651264},
 		PIDs: 3, PIDsLimit: 1024, BlockIO: []metadata.BlockIO{{Major: 8, Op: "Read", Bytes: 638976, Count: 12}},
-		Networks: map[string]metadata.Interface{"eth0": {RxBytes: 4000, RxPackets: 36, TxBytes: 1501, TxPackets: 42}}}
+		Networks: map[string]metadata.Interface{"eth0": {RxBytes: 4000, RxPackets: 36, TxBytes: 1501, TxPackets: 42}},
+	}
 	return source{
 		tasks: map[string]metadata.TaskView{task1: task, task2: {ARN: arn + task2, KnownStatus: "RUNNING", Containers: []metadata.ContainerView{{ID: other, Name: "other"}}}},
 		stats: map[string]metadata.Stats{app: {Previous: before, Current: now}, other: {Current: now}},

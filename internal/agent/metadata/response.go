@@ -114,9 +114,11 @@ type networkDetails struct {
 
 // taskOf makes the answer of a version from a task.
 func taskOf(t TaskView, v version, withTags bool) taskResponse {
-	r := taskResponse{Cluster: t.Cluster, TaskARN: t.ARN, Family: t.Family, Revision: t.Revision, DesiredStatus: t.DesiredStatus,
+	r := taskResponse{
+		Cluster: t.Cluster, TaskARN: t.ARN, Family: t.Family, Revision: t.Revision, DesiredStatus: t.DesiredStatus,
 		KnownStatus: t.KnownStatus, PullStartedAt: stamp(t.PullStartedAt), PullStoppedAt: stamp(t.PullStoppedAt),
-		ExecutionStoppedAt: stamp(t.ExecutionStoppedAt), AvailabilityZone: t.AvailabilityZone}
+		ExecutionStoppedAt: stamp(t.ExecutionStoppedAt), AvailabilityZone: t.AvailabilityZone,
+	}
 	if t.CPU != 0 || t.Memory != 0 {
 		r.Limits = &taskLimits{CPU: t.CPU, Memory: t.Memory}
 	}
@@ -138,11 +140,13 @@ func taskOf(t TaskView, v version, withTags bool) taskResponse {
 
 // containerOf makes the answer of a version from a container of the task.
 func containerOf(t TaskView, c ContainerView, v version) containerResponse {
-	r := containerResponse{DockerID: c.ID, Name: c.Name, DockerName: c.DockerName, Image: c.Image, ImageID: c.ImageID,
+	r := containerResponse{
+		DockerID: c.ID, Name: c.Name, DockerName: c.DockerName, Image: c.Image, ImageID: c.ImageID,
 		Labels: labelsOf(t, c), DesiredStatus: c.DesiredStatus, KnownStatus: c.KnownStatus, ExitCode: c.ExitCode,
 		Limits: containerLimits{CPU: max(c.CPU, minimumCPU), Memory: c.Memory}, CreatedAt: stamp(c.CreatedAt),
 		StartedAt: stamp(c.StartedAt), FinishedAt: stamp(c.FinishedAt), Type: "NORMAL", Volumes: c.Volumes,
-		RestartCount: c.RestartCount, Networks: networksOf(cmp.Or(c.Network, t.Network), v)}
+		RestartCount: c.RestartCount, Networks: networksOf(cmp.Or(c.Network, t.Network), v),
+	}
 	if r.DockerName == "" {
 		r.DockerName = c.Name
 	}
@@ -183,9 +187,11 @@ func networksOf(n *NetworkView, v version) []networkResponse {
 	}
 	if v >= v4 && n.Subnet.IsValid() {
 		gateway := netip.PrefixFrom(n.Subnet.Masked().Addr().Next(), n.Subnet.Bits())
-		r.networkDetails = &networkDetails{MACAddress: n.MAC, IPv4SubnetCIDRBlock: n.Subnet.Masked().String(),
+		r.networkDetails = &networkDetails{
+			MACAddress: n.MAC, IPv4SubnetCIDRBlock: n.Subnet.Masked().String(),
 			DomainNameServers: n.DomainNameServer, DomainNameSearchList: n.SearchDomains, PrivateDNSName: n.PrivateDNSName,
-			SubnetGateway: gateway.String()}
+			SubnetGateway: gateway.String(),
+		}
 	}
 	return []networkResponse{r}
 }

@@ -83,11 +83,13 @@ type networkRates struct {
 }
 
 func statsOf(c ContainerView, s Stats) *statsResponse {
-	r := &statsResponse{Read: s.Current.Read.UTC(), PreRead: s.Previous.Read.UTC(), Name: c.DockerName, ID: c.ID,
+	r := &statsResponse{
+		Read: s.Current.Read.UTC(), PreRead: s.Previous.Read.UTC(), Name: c.DockerName, ID: c.ID,
 		PIDs: pidsStats{Current: s.Current.PIDs, Limit: s.Current.PIDsLimit}, BlockIO: blkioOf(s.Current.BlockIO),
 		CPU: cpuOf(s.Current), PreCPU: cpuOf(s.Previous),
 		Memory:       memoryStats{Usage: s.Current.MemoryUsage, Max: s.Current.MemoryMax, Stats: s.Current.MemoryStats, Limit: s.Current.MemLimit},
-		NetworkRates: ratesOf(s)}
+		NetworkRates: ratesOf(s),
+	}
 	if r.Name == "" {
 		r.Name = c.Name
 	}

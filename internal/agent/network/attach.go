@@ -93,8 +93,10 @@ func (m *Manager) cable(e ENI, task, vpc *space) (port, eth0 int, err error) {
 		}
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.HardwareAddr, attrs.MTU = portName(e.ID), hardwareAddress(e.ID), m.mtu()
-		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: e.MAC, PeerMTU: uint32(attrs.MTU),
-			PeerNamespace: netlink.NsFd(task.ns)}
+		pair := &netlink.Veth{
+			LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: e.MAC, PeerMTU: uint32(attrs.MTU),
+			PeerNamespace: netlink.NsFd(task.ns),
+		}
 		if err := vpc.nl.LinkAdd(pair); err != nil && !errors.Is(err, unix.EEXIST) {
 			return 0, 0, fmt.Errorf("make link pair: %w", err)
 		}

@@ -213,7 +213,7 @@ func TestBesideDocker(t *testing.T) {
 // startDocker starts an engine with directories of its own in the lab's host and returns when it answers.
 func startDocker(t *testing.T, l lab) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "bd") // short: a socket's path has 107 characters at most
+	dir, err := os.MkdirTemp("", "bd") //nolint:usetesting // short: the path of a socket has 107 characters at most
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	log, err := os.Create(filepath.Join(dir, "log"))

@@ -125,8 +125,10 @@ func eni(v VPC, n int) ENI {
 	base[3] = byte(4 + n)
 	addr := netip.AddrFrom4(base)
 	subnet, _ := addr.Prefix(min(v.CIDR.Bits()+4, 28))
-	return ENI{ID: fmt.Sprintf("eni-%s%d", strings.TrimPrefix(v.ID, "vpc-"), n), OwnerID: fmt.Sprintf("task%d", n), VPC: v, Subnet: subnet,
-		Address: addr, MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(n)}}
+	return ENI{
+		ID: fmt.Sprintf("eni-%s%d", strings.TrimPrefix(v.ID, "vpc-"), n), OwnerID: fmt.Sprintf("task%d", n), VPC: v, Subnet: subnet,
+		Address: addr, MAC: net.HardwareAddr{2, 0, 0, 0, 0, byte(n)},
+	}
 }
 
 // attach makes an interface that may leave its VPC for anywhere.

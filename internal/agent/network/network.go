@@ -153,8 +153,10 @@ func (e ENI) OfTask() bool { return !strings.Contains(e.OwnerID, "/") }
 
 // String describes the interface in words without spaces inside, for the alias of its link: parseENI reads it back.
 func (e ENI) String() string {
-	return strings.Join([]string{"berth", e.ID, e.OwnerID, e.VPC.ID, e.VPC.CIDR.String(), e.Subnet.String(),
-		e.Address.String(), e.MAC.String()}, " ")
+	return strings.Join([]string{
+		"berth", e.ID, e.OwnerID, e.VPC.ID, e.VPC.CIDR.String(), e.Subnet.String(),
+		e.Address.String(), e.MAC.String(),
+	}, " ")
 }
 
 func parseENI(alias string) (e ENI, err error) {
@@ -178,6 +180,7 @@ func (m *Manager) NetNSPath(eniID string) string { return namespacePath(m.namesp
 func (m *Manager) prefix() string                 { return "berth-" + m.cfg.Instance + "-" }
 func (m *Manager) namespaceName(id string) string { return m.prefix() + id }
 func (m *Manager) uplinkName(vpcID string) string { return "berth" + hash(m.cfg.Instance, vpcID)[:10] }
+
 func (m *Manager) alias(v VPC) string {
 	return fmt.Sprintf("berth %s %s %v", m.cfg.Instance, v.ID, v.CIDR)
 }

@@ -80,13 +80,15 @@ func (m *Manager) portsTable(v VPC, all []published) nft.Table {
 		return nft.Chain{Name: name, Type: kind, Hook: hook, Priority: priority}
 	}
 	uplink := m.uplinkName(v.ID)
-	t := nft.Table{Family: nftables.TableFamilyIPv4,
+	t := nft.Table{
+		Family: nftables.TableFamilyIPv4,
 		Chains: []nft.Chain{
 			hook("raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw),
 			hook("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest),
 			hook("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest),
 			hook("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource),
-			{Name: "published"}, {Name: "mapped"},
+			{Name: "published"},
+			{Name: "mapped"},
 		},
 		Rules: []nft.Rule{
 			{Chain: "raw", Comment: "loopback is the host's own", Words: nft.All(nft.FromPrefix("berth"), nft.Destination(loopbackRange), nft.Drop())},

@@ -31,7 +31,8 @@ func (m *Manager) writeHostRules(ctx context.Context, vpcs []VPC) error {
 //
 // Traffic of the host itself passes neither the forward chain nor, towards a task, the masquerade.
 func (m *Manager) hostTable(vpcs []VPC) nft.Table {
-	t := nft.Table{Name: m.tableName(""), Family: nftables.TableFamilyIPv4,
+	t := nft.Table{
+		Name: m.tableName(""), Family: nftables.TableFamilyIPv4,
 		Chains: []nft.Chain{
 			{Name: "forward", Type: nftables.ChainTypeFilter, Hook: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter},
 			{Name: "postrouting", Type: nftables.ChainTypeNAT, Hook: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource},
@@ -46,8 +47,10 @@ func (m *Manager) hostTable(vpcs []VPC) nft.Table {
 		t.Rules = append(t.Rules,
 			nft.Rule{Chain: "forward", Comment: v.ID + " reaches no other VPC", Words: nft.All(nft.From(uplink), nft.ToPrefix("berth"), nft.Drop())},
 			nft.Rule{Chain: "forward", Comment: v.ID + " has no other way in", Words: nft.All(nft.To(uplink), nft.Drop())},
-			nft.Rule{Chain: "postrouting", Comment: fmt.Sprintf("%s %v leaves by NAT", v.ID, v.CIDR),
-				Words: nft.All(nft.Source(v.CIDR), nft.NotTo(uplink), nft.Masquerade())},
+			nft.Rule{
+				Chain: "postrouting", Comment: fmt.Sprintf("%s %v leaves by NAT", v.ID, v.CIDR),
+				Words: nft.All(nft.Source(v.CIDR), nft.NotTo(uplink), nft.Masquerade()),
+			},
 		)
 	}
 	return t

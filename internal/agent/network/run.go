@@ -25,13 +25,13 @@ func (m *Manager) Run(ctx context.Context) error {
 	wake := make(chan struct{}, 1)
 	if err := m.watch(ctx, &wg, wake); err != nil {
 		// The timer alone does, only later.
-		m.log.Warn("changes of the host's rules are noticed only every "+m.cfg.Resync.String(), "error", err)
+		m.log.WarnContext(ctx, "changes of the host's rules are noticed late", "every", m.cfg.Resync.String(), "error", err)
 	}
 	ticker := time.NewTicker(m.cfg.Resync)
 	defer ticker.Stop()
 	for {
 		if err := m.restore(ctx); err != nil && ctx.Err() == nil {
-			m.log.Error("restore of the host's network failed", "error", err)
+			m.log.ErrorContext(ctx, "restore of the host's network failed", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -131,8 +131,10 @@ func (s *space) route(r netlink.Route) error {
 
 // neighbour makes addr known as mac on a link, for good: nobody asks for it, nobody can answer wrongly.
 func (s *space) neighbour(index int, addr netip.Addr, mac net.HardwareAddr) error {
-	err := s.nl.NeighSet(&netlink.Neigh{LinkIndex: index, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT,
-		IP: addr.AsSlice(), HardwareAddr: mac})
+	err := s.nl.NeighSet(&netlink.Neigh{
+		LinkIndex: index, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT,
+		IP: addr.AsSlice(), HardwareAddr: mac,
+	})
 	if err != nil {
 		return fmt.Errorf("add neighbour %v: %w", addr, err)
 	}

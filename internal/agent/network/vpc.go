@@ -125,8 +125,10 @@ func (m *Manager) uplink(v VPC, host, vpc *space) (outer, inner int, err error) 
 		}
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name, attrs.HardwareAddr, attrs.MTU = name, hardwareAddress(m.cfg.Instance, v.ID, "host"), m.mtu()
-		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "uplink", PeerMTU: uint32(attrs.MTU),
-			PeerHardwareAddr: hardwareAddress(m.cfg.Instance, v.ID, "router"), PeerNamespace: netlink.NsFd(vpc.ns)}
+		pair := &netlink.Veth{
+			LinkAttrs: attrs, PeerName: "uplink", PeerMTU: uint32(attrs.MTU),
+			PeerHardwareAddr: hardwareAddress(m.cfg.Instance, v.ID, "router"), PeerNamespace: netlink.NsFd(vpc.ns),
+		}
 		if err := host.nl.LinkAdd(pair); err != nil && !errors.Is(err, unix.EEXIST) {
 			return 0, 0, fmt.Errorf("make uplink %s: %w", name, err)
 		}
@@ -153,8 +155,10 @@ func routeVPC(v VPC, host, vpc *space, outer, inner int) error {
 // routeHost routes the VPC's range into it. The kernel refuses a second route to the same range, so of two instances
 // that come at the same moment one gets the error.
 func routeHost(v VPC, host *space, outer int) error {
-	err := host.nl.RouteAdd(&netlink.Route{LinkIndex: outer, Dst: ipNet(v.CIDR), Gw: gateway(v.CIDR).AsSlice(),
-		Src: v.hostAddress().AsSlice(), Flags: int(netlink.FLAG_ONLINK)})
+	err := host.nl.RouteAdd(&netlink.Route{
+		LinkIndex: outer, Dst: ipNet(v.CIDR), Gw: gateway(v.CIDR).AsSlice(),
+		Src: v.hostAddress().AsSlice(), Flags: int(netlink.FLAG_ONLINK),
+	})
 	if err == nil {
 		return nil
 	}

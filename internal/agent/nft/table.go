@@ -131,8 +131,10 @@ func (c *Conn) Write(t Table, fill map[string]Elements) (changed bool, err error
 		c.nft.AddChain(chain.handle(table))
 	}
 	for _, r := range t.Rules {
-		c.nft.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: r.Chain, Table: table},
-			Exprs: []expr.Any(r.Words), UserData: userdata.AppendString(nil, userdata.TypeComment, r.Comment)})
+		c.nft.AddRule(&nftables.Rule{
+			Table: table, Chain: &nftables.Chain{Name: r.Chain, Table: table},
+			Exprs: []expr.Any(r.Words), UserData: userdata.AppendString(nil, userdata.TypeComment, r.Comment),
+		})
 	}
 	for _, name := range have.chains {
 		if !slices.ContainsFunc(t.Chains, func(c Chain) bool { return c.Name == name }) {

@@ -120,10 +120,12 @@ func TestEveryWordIsUnderstood(t *testing.T) {
 	}
 	one, all := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("0.0.0.0/0")
 	words := map[string][]nft.Words{
-		"in": {nft.From("a"), nft.NotFrom("a"), nft.FromPrefix("a"), nft.NotFromPrefix("a"), nft.Drop(), nft.Known(), nft.Translated(), nft.IPv4(),
+		"in": {
+			nft.From("a"), nft.NotFrom("a"), nft.FromPrefix("a"), nft.NotFromPrefix("a"), nft.Drop(), nft.Known(), nft.Translated(), nft.IPv4(),
 			nft.Source(one), nft.Source(all), nft.Destination(netip.MustParsePrefix("10.0.0.0/9")), nft.SourceIn(peers.Name), nft.DestinationIn(peers.Name),
 			nft.PairIn(exits.Name), nft.All(nft.Protocol(17), nft.Ports(0, 65535)), nft.All(nft.Protocol(17), nft.Ports(9, 9)),
-			nft.All(nft.Protocol(1), nft.ICMPType(8), nft.ICMPCode(0)), nft.DestinationIsLocal(), nft.Goto("other")},
+			nft.All(nft.Protocol(1), nft.ICMPType(8), nft.ICMPCode(0)), nft.DestinationIsLocal(), nft.Goto("other"),
+		},
 		"pre":  {nft.TranslateBy(leads.Name), nft.All(nft.Protocol(6), nft.TranslateTo(netip.MustParseAddrPort("10.0.0.1:80")))},
 		"post": {nft.To("a"), nft.NotTo("a"), nft.ToPrefix("a"), nft.Masquerade()},
 	}

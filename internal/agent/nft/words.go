@@ -72,15 +72,19 @@ func Translated() Words { return bits(&expr.Ct{Key: expr.CtKeySTATUS, Register: 
 
 // bits matches when one of the bits is set in what load puts in register 1.
 func bits(load expr.Any, mask uint32) Words {
-	return Words{load,
+	return Words{
+		load,
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(mask), Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	}
 }
 
 // IPv4 matches packets of that family, in a table of both.
 func IPv4() Words {
-	return Words{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}}}
+	return Words{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}},
+	}
 }
 
 // Offsets of the addresses in an IPv4 header.
@@ -114,8 +118,10 @@ func SourceIn(set string) Words { return lookup(sourceOffset, set) }
 func DestinationIn(set string) Words { return lookup(destinationOffset, set) }
 
 func lookup(offset uint32, set string) Words {
-	return Words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
-		&expr.Lookup{SourceRegister: 1, SetName: set}}
+	return Words{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
+		&expr.Lookup{SourceRegister: 1, SetName: set},
+	}
 }
 
 // secondWord is the register after the first four bytes of register 1, for keys of two addresses.
@@ -176,14 +182,18 @@ func ICMPType(number uint8) Words { return icmpByte(0, number) }
 func ICMPCode(number uint8) Words { return icmpByte(1, number) }
 
 func icmpByte(offset uint32, number uint8) Words {
-	return Words{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}}}
+	return Words{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+	}
 }
 
 // DestinationIsLocal matches packets to an address of this host.
 func DestinationIsLocal() Words {
-	return Words{&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)}}
+	return Words{
+		&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
+	}
 }
 
 // All puts words in a row: all conditions must be true.

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,11 +15,12 @@ import (
 func (k *tasks) Apply(changes []documents.Document, complete bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	line := fmt.Sprintf("documents complete=%t", complete)
+	var line strings.Builder
+	fmt.Fprintf(&line, "documents complete=%t", complete)
 	for _, d := range changes {
-		line += fmt.Sprintf(" %s/%s=%s", d.Kind, d.Key, d.Body)
+		fmt.Fprintf(&line, " %s/%s=%s", d.Kind, d.Key, d.Body)
 	}
-	k.told = append(k.told, line)
+	k.told = append(k.told, line.String())
 }
 
 func TestRun_HandsOnDocuments(t *testing.T) {

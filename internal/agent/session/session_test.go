@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -168,11 +168,12 @@ func (k *tasks) Loaded() <-chan struct{} { return k.loaded }
 func (k *tasks) Assign(assignments []model.Assignment, complete bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	line := fmt.Sprintf("assign complete=%t", complete)
+	var line strings.Builder
+	fmt.Fprintf(&line, "assign complete=%t", complete)
 	for _, a := range assignments {
-		line += " " + a.Task.ID
+		line.WriteString(" " + a.Task.ID)
 	}
-	k.told = append(k.told, line)
+	k.told = append(k.told, line.String())
 }
 
 func (k *tasks) Acknowledge(id string, seq uint64) {
@@ -206,7 +207,7 @@ func run(t *testing.T, s *server, k *tasks) *session.Client {
 	}
 	c, err := session.New(session.Config{
 		Server: "passthrough:///server", Identity: id, Hello: &nodeapi.Hello{Name: "host"}, Dial: s.dial, Documents: k,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,11 +15,11 @@ import (
 func dependencies(def *model.ContainerDefinition) []model.ContainerDependency {
 	deps := def.DependsOn
 	for _, from := range def.VolumesFrom {
-		deps = append(deps[:len(deps):len(deps)], model.ContainerDependency{ContainerName: from.SourceContainer, Condition: model.ConditionStart})
+		deps = append(slices.Clip(deps), model.ContainerDependency{ContainerName: from.SourceContainer, Condition: model.ConditionStart})
 	}
 	for _, text := range def.Links {
 		name, _, _ := strings.Cut(text, ":")
-		deps = append(deps[:len(deps):len(deps)], model.ContainerDependency{ContainerName: name, Condition: model.ConditionStart})
+		deps = append(slices.Clip(deps), model.ContainerDependency{ContainerName: name, Condition: model.ConditionStart})
 	}
 	return deps
 }

@@ -71,7 +71,7 @@ func Apply(a *model.Assignment, s State, e Event) State {
 }
 
 func applyTask(s *State, e Event) {
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // the others need nothing here
 	case EventAttached:
 		s.Attached, s.NetNSPath = true, e.Path
 		s.connected(e.At)
@@ -93,21 +93,21 @@ func applyTask(s *State, e Event) {
 // than its pullStartedAt.
 func (s *State) connected(at time.Time) {
 	if s.ConnectivityAt == nil {
-		s.ConnectivityAt = timePtr(at)
+		s.ConnectivityAt = new(at)
 	}
 }
 
 func applyContainer(s *State, c *ContainerState, def *model.ContainerDefinition, e Event) {
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // the others need nothing here
 	case EventPulling:
 		s.connected(e.At)
 		if s.PullStartedAt == nil {
-			s.PullStartedAt = timePtr(e.At)
+			s.PullStartedAt = new(e.At)
 		}
 	case EventPulled:
 		c.Image = e.Image
 		c.Phase = max(c.Phase, PhasePulled)
-		s.PullStoppedAt = timePtr(e.At)
+		s.PullStoppedAt = new(e.At)
 	case EventCreated:
 		c.Phase = max(c.Phase, PhaseCreated)
 	case EventConnected:
@@ -122,10 +122,10 @@ func applyContainer(s *State, c *ContainerState, def *model.ContainerDefinition,
 		}
 	case EventSignalled:
 		if c.SignalledAt == nil {
-			c.SignalledAt = timePtr(e.At)
+			c.SignalledAt = new(e.At)
 		}
 	case EventKilled:
-		c.KilledAt = timePtr(e.At)
+		c.KilledAt = new(e.At)
 	case EventRemoved:
 		c.Phase, c.PID = PhaseRemoved, 0
 	case EventFailed:
@@ -142,9 +142,9 @@ func applyStarted(c *ContainerState, e Event) {
 		return // known already
 	}
 	c.Phase, c.RanOnce, c.Restarts = PhaseRunning, true, e.Restart
-	c.PID, c.StartedAt = e.Status.PID, timePtr(e.Status.StartedAt)
+	c.PID, c.StartedAt = e.Status.PID, new(e.Status.StartedAt)
 	if e.Status.StartedAt.IsZero() {
-		c.StartedAt = timePtr(e.At)
+		c.StartedAt = new(e.At)
 	}
 	c.ExitCode, c.ExitedAt, c.Reason, c.Health = nil, nil, "", Health{}
 }
@@ -154,7 +154,7 @@ func applyExited(s *State, c *ContainerState, def *model.ContainerDefinition, e 
 		return
 	}
 	code := int32(e.Exit.Code) //nolint:gosec // exit codes are at most 255
-	c.Phase, c.PID, c.ExitCode, c.ExitedAt = PhaseExited, 0, &code, timePtr(e.Exit.At)
+	c.Phase, c.PID, c.ExitCode, c.ExitedAt = PhaseExited, 0, &code, new(e.Exit.At)
 	if e.Exit.OOMKilled {
 		c.Reason = oomReason
 	}
@@ -164,6 +164,6 @@ func applyExited(s *State, c *ContainerState, def *model.ContainerDefinition, e 
 		c.Reason = "ContainerVanishedError: the container's end was not seen: its host restarted or its supervisor was killed"
 	}
 	if def.IsEssential() && s.ExecutionStoppedAt == nil && !restartable(def, c) {
-		s.ExecutionStoppedAt = timePtr(e.Exit.At)
+		s.ExecutionStoppedAt = new(e.Exit.At)
 	}
 }

@@ -53,42 +53,70 @@ func TestEngine_FailsToStart(t *testing.T) {
 		want   string
 		ofTask bool // no container is to blame
 	}{
-		{name: "the registry does not have the image", task: one("t1"),
+		{
+			name: "the registry does not have the image", task: one("t1"),
 			fault: fake.Fault{Verb: fake.EnsureImage, Err: &runtime.PullError{Class: runtime.PullNotFound, Message: "pull image manifest has been retried 1 time(s): not found"}},
-			want:  "CannotPullContainerError: pull image manifest has been retried 1 time(s): not found"},
-		{name: "the registry refuses", task: one("t1"),
+			want:  "CannotPullContainerError: pull image manifest has been retried 1 time(s): not found",
+		},
+		{
+			name: "the registry refuses", task: one("t1"),
 			fault: fake.Fault{Verb: fake.EnsureImage, Err: fmt.Errorf("wrapped: %w", &runtime.PullError{Class: runtime.PullUnauthorized, Message: "pull access denied"})},
-			want:  "CannotPullContainerError: pull access denied"},
-		{name: "a pull fails otherwise", task: one("t1"),
+			want:  "CannotPullContainerError: pull access denied",
+		},
+		{
+			name: "a pull fails otherwise", task: one("t1"),
 			fault: fake.Fault{Verb: fake.EnsureImage, Err: errors.New("disk full")},
-			want:  "CannotPullContainerError: disk full"},
-		{name: "a pull never ends", task: one("t1"),
+			want:  "CannotPullContainerError: disk full",
+		},
+		{
+			name: "a pull never ends", task: one("t1"),
 			fault: fake.Fault{Verb: fake.EnsureImage, Mode: fake.HangBefore}, after: 2 * time.Hour,
-			want: "CannotPullContainerError: context deadline exceeded"},
+			want: "CannotPullContainerError: context deadline exceeded",
+		},
 		{name: "no registry login", task: private, change: func(h *host) { h.roles.err = errRefused }, want: errRefused.Error(), ofTask: true},
 		{name: "no secrets", task: secretive("t1"), change: func(h *host) { h.roles.err = errRefused }, want: errRefused.Error(), ofTask: true},
 		{name: "no task role", task: withRole("t1"), change: func(h *host) { h.roles.err = errRefused }, want: errRefused.Error(), ofTask: true},
 		{name: "the execution role may not pull", task: ofECR("t1"), change: func(h *host) { h.roles.pullErr = errRefused }, want: errRefused.Error()},
-		{name: "create fails", task: one("t1"), fault: fake.Fault{Verb: fake.Create, Err: errors.New("no snapshot")},
-			want: "CannotCreateContainerError: no snapshot"},
-		{name: "create hangs", task: one("t1"), fault: fake.Fault{Verb: fake.Create, Mode: fake.HangAfter}, after: 4 * time.Minute,
-			want: "ContainerRuntimeTimeoutError: Could not transition to created; timed out after waiting 4m0s"},
-		{name: "there is nothing to run", task: noCommand,
-			want: "CannotCreateContainerError: invalid container specification: neither the image nor the container definition has a command"},
-		{name: "start fails", task: one("t1"), fault: fake.Fault{Verb: fake.Start, Err: &runtime.StartError{Message: "exec: no such file"}},
-			want: "CannotStartContainerError: exec: no such file"},
-		{name: "start fails but runs", task: one("t1"), fault: fake.Fault{Verb: fake.Start, Mode: fake.FailAfter, Err: errors.New("no answer")},
-			want: "CannotStartContainerError: no answer"},
-		{name: "start hangs", task: one("t1"), fault: fake.Fault{Verb: fake.Start, Mode: fake.HangAfter}, after: 3 * time.Minute,
-			want: "ContainerRuntimeTimeoutError: Could not transition to started; timed out after waiting 3m0s"},
-		{name: "no control group", task: one("t1"), fault: fake.Fault{Verb: fake.PrepareTask, Err: errors.New("read-only")}, ofTask: true,
-			want: "ResourceInitializationError: the task's control group could not be made: read-only"},
-		{name: "no network", task: one("t1"), change: func(h *host) { h.network.err = errors.New("no such device") }, ofTask: true,
-			want: "ContainerNetworkingError: the network interface eni-t1 could not be made: no such device"},
-		{name: "no metadata", task: one("t1"), change: func(h *host) { h.endpoints = brokenEndpoints{} }, ofTask: true,
-			want: "ContainerNetworkingError: metadata and DNS do not answer in the task's namespace: address in use"},
-		{name: "no log stream", task: logged, change: func(h *host) { h.logs = brokenLogs{} },
-			want: "ResourceInitializationError: failed to validate logger args"},
+		{
+			name: "create fails", task: one("t1"), fault: fake.Fault{Verb: fake.Create, Err: errors.New("no snapshot")},
+			want: "CannotCreateContainerError: no snapshot",
+		},
+		{
+			name: "create hangs", task: one("t1"), fault: fake.Fault{Verb: fake.Create, Mode: fake.HangAfter}, after: 4 * time.Minute,
+			want: "ContainerRuntimeTimeoutError: Could not transition to created; timed out after waiting 4m0s",
+		},
+		{
+			name: "there is nothing to run", task: noCommand,
+			want: "CannotCreateContainerError: invalid container specification: neither the image nor the container definition has a command",
+		},
+		{
+			name: "start fails", task: one("t1"), fault: fake.Fault{Verb: fake.Start, Err: &runtime.StartError{Message: "exec: no such file"}},
+			want: "CannotStartContainerError: exec: no such file",
+		},
+		{
+			name: "start fails but runs", task: one("t1"), fault: fake.Fault{Verb: fake.Start, Mode: fake.FailAfter, Err: errors.New("no answer")},
+			want: "CannotStartContainerError: no answer",
+		},
+		{
+			name: "start hangs", task: one("t1"), fault: fake.Fault{Verb: fake.Start, Mode: fake.HangAfter}, after: 3 * time.Minute,
+			want: "ContainerRuntimeTimeoutError: Could not transition to started; timed out after waiting 3m0s",
+		},
+		{
+			name: "no control group", task: one("t1"), fault: fake.Fault{Verb: fake.PrepareTask, Err: errors.New("read-only")}, ofTask: true,
+			want: "ResourceInitializationError: the task's control group could not be made: read-only",
+		},
+		{
+			name: "no network", task: one("t1"), change: func(h *host) { h.network.err = errors.New("no such device") }, ofTask: true,
+			want: "ContainerNetworkingError: the network interface eni-t1 could not be made: no such device",
+		},
+		{
+			name: "no metadata", task: one("t1"), change: func(h *host) { h.endpoints = brokenEndpoints{} }, ofTask: true,
+			want: "ContainerNetworkingError: metadata and DNS do not answer in the task's namespace: address in use",
+		},
+		{
+			name: "no log stream", task: logged, change: func(h *host) { h.logs = brokenLogs{} },
+			want: "ResourceInitializationError: failed to validate logger args",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -82,7 +81,7 @@ func (h *host) beginOnce() {
 	h.engine = task.New(task.Config{
 		Runtime: mortal{rt}, Network: h.network, Bridge: bridge, HostMetadata: "127.170.0.1", Logs: h.logs, Endpoints: h.endpoints,
 		Journal: mortalJournal{h.journal, rt}, Report: h.report, Roles: h.roles, SecretsDir: "/run/secrets", TaskEndpoint: true, Dir: h.dir, MaxOpenFiles: 65535,
-		Limits: task.DefaultLimits(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Limits: task.DefaultLimits(), Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

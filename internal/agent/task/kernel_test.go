@@ -79,8 +79,10 @@ func TestBridgeOnARealKernel(t *testing.T) {
 		}
 	}
 	<-engine.Loaded()
-	a := inMode("bridge", assignment(strings.ToLower(rand.Text()), model.ContainerDefinition{Name: "app", Image: "app:1",
-		PortMappings: []model.PortMapping{{ContainerPort: number(8000), HostPort: number(0), Protocol: "tcp"}}}))
+	a := inMode("bridge", assignment(strings.ToLower(rand.Text()), model.ContainerDefinition{
+		Name: "app", Image: "app:1",
+		PortMappings: []model.PortMapping{{ContainerPort: new(int32(8000)), HostPort: new(int32(0)), Protocol: "tcp"}},
+	}))
 	engine.Assign([]model.Assignment{a}, true)
 	o := await(model.TaskRunning)
 
@@ -168,6 +170,7 @@ func (n realNetwork) NetNSPath(id string) string { return n.manager.NetNSPath(id
 func (n realNetwork) Attach(context.Context, model.AssignedNetwork) (string, error) {
 	return "", errors.New("no task here has an interface")
 }
+
 func (n realNetwork) Detach(ctx context.Context, id string) error { return n.manager.Detach(ctx, id) }
 func (n realNetwork) List(ctx context.Context) ([]string, error)  { return nil, nil }
 

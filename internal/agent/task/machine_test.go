@@ -168,7 +168,7 @@ func (m *machine) apply(e Event) {
 
 // checkStep holds a step against what the host really has.
 func (m *machine) checkStep(step Step) {
-	switch step.Kind {
+	switch step.Kind { //nolint:exhaustive // the others need nothing here
 	case StepSignal:
 		for _, def := range m.a.TaskDefinition.ContainerDefinitions {
 			for _, dep := range dependencies(&def) {
@@ -310,7 +310,7 @@ func (m *machine) tell() bool {
 func (m *machine) effect(step Step) Event {
 	p := m.real[step.Container]
 	e := Event{Container: step.Container, Restart: step.Restart}
-	switch step.Kind {
+	switch step.Kind { //nolint:exhaustive // the others need nothing here
 	case StepAttach:
 		e.Kind = EventAttached
 	case StepPrepare:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,16 +28,18 @@ func inMode(mode string, a model.Assignment) model.Assignment {
 	return a
 }
 
-func number(n int32) *int32 { return &n }
-
 // linked is a task of two containers, the second of which links to the first.
 func linked(mode string) model.Assignment {
 	return inMode(mode, assignment("t1",
-		model.ContainerDefinition{Name: "db", Image: "app:1", PortMappings: []model.PortMapping{{ContainerPort: number(5432), HostPort: number(0), Protocol: "tcp"}},
-			Environment: []model.KeyValuePair{{Name: "USER", Value: "me"}}},
-		model.ContainerDefinition{Name: "app", Image: "app:1", Links: []string{"db:my-db"}, ExtraHosts: []model.HostEntry{{Hostname: "other", IPAddress: "192.0.2.7"}},
+		model.ContainerDefinition{
+			Name: "db", Image: "app:1", PortMappings: []model.PortMapping{{ContainerPort: new(int32(5432)), HostPort: new(int32(0)), Protocol: "tcp"}},
+			Environment: []model.KeyValuePair{{Name: "USER", Value: "me"}},
+		},
+		model.ContainerDefinition{
+			Name: "app", Image: "app:1", Links: []string{"db:my-db"}, ExtraHosts: []model.HostEntry{{Hostname: "other", IPAddress: "192.0.2.7"}},
 			DNSServers: []string{"192.0.2.53"}, DNSSearchDomains: []string{"corp.example"},
-			PortMappings: []model.PortMapping{{ContainerPort: number(80), HostPort: number(8080)}, {ContainerPortRange: "9000-9002", Protocol: "udp"}}},
+			PortMappings: []model.PortMapping{{ContainerPort: new(int32(80)), HostPort: new(int32(8080))}, {ContainerPortRange: "9000-9002", Protocol: "udp"}},
+		},
 	))
 }
 
@@ -83,8 +86,10 @@ func TestEngine_Bridge(t *testing.T) {
 		if db.NetNSPath == app.NetNSPath || !strings.HasPrefix(db.NetNSPath, "/run/netns/eni-") || len(app.Hostname) != 12 {
 			t.Errorf("namespaces %s and %s, name %s", db.NetNSPath, app.NetNSPath, app.Hostname)
 		}
-		for _, env := range []string{"MY_DB_PORT=tcp://172.17.0.4:5432", "MY_DB_PORT_5432_TCP_ADDR=172.17.0.4", "MY_DB_NAME=/app/my-db", "MY_DB_ENV_USER=me",
-			"ECS_CONTAINER_METADATA_URI_V4=http://169.254.170.2/v4/t1-1"} {
+		for _, env := range []string{
+			"MY_DB_PORT=tcp://172.17.0.4:5432", "MY_DB_PORT_5432_TCP_ADDR=172.17.0.4", "MY_DB_NAME=/app/my-db", "MY_DB_ENV_USER=me",
+			"ECS_CONTAINER_METADATA_URI_V4=http://169.254.170.2/v4/t1-1",
+		} {
 			if !slices.Contains(app.Env, env) {
 				t.Errorf("the environment lacks %s: %v", env, app.Env)
 			}
@@ -157,9 +162,11 @@ func TestEngine_Host(t *testing.T) {
 		h := newHost(t)
 		h.endpoints = brokenEndpoints{} // nobody asks it
 		h.restart()
-		a := inMode("host", assignment("t1", model.ContainerDefinition{Name: "app", Image: "app:1",
-			PortMappings: []model.PortMapping{{ContainerPort: number(80), HostPort: number(80), Protocol: "tcp"}},
-			ExtraHosts:   []model.HostEntry{{Hostname: "other", IPAddress: "192.0.2.7"}}}))
+		a := inMode("host", assignment("t1", model.ContainerDefinition{
+			Name: "app", Image: "app:1",
+			PortMappings: []model.PortMapping{{ContainerPort: new(int32(80)), HostPort: new(int32(80)), Protocol: "tcp"}},
+			ExtraHosts:   []model.HostEntry{{Hostname: "other", IPAddress: "192.0.2.7"}},
+		}))
 		h.engine.Assign([]model.Assignment{a}, true)
 		o := h.last("t1")
 		if o.Status != model.TaskRunning || len(o.Containers[0].Bindings) != 1 || o.Containers[0].Bindings[0].HostPort != 80 {
@@ -322,8 +329,6 @@ func (e *countingEndpoints) now() map[string]int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	out := map[string]int{}
-	for path, n := range e.open {
-		out[path] = n
-	}
+	maps.Copy(out, e.open)
 	return out
 }

@@ -204,7 +204,7 @@ func (p *planner) planContainerStart(c *ContainerState, def *model.ContainerDefi
 			return
 		}
 	}
-	switch c.Phase {
+	switch c.Phase { //nolint:exhaustive // the others need nothing here
 	case PhaseNone:
 		// Only a login has to be there first: images are found while secrets are fetched.
 		if def.RepositoryCredentials == nil || !p.fetching() {
@@ -247,7 +247,7 @@ func (p *planner) advanceStart(networked bool) {
 	}
 	if running && p.s.Status != model.TaskRunning {
 		p.s.advance(model.TaskRunning)
-		p.s.StartedAt = timePtr(p.Now)
+		p.s.StartedAt = new(p.Now)
 	}
 }
 
@@ -276,7 +276,7 @@ func (p *planner) planStop() {
 	if p.s.StartedAt != nil || p.s.StoppingAt != nil {
 		p.advanceStopping()
 		if p.s.ExecutionStoppedAt == nil {
-			p.s.ExecutionStoppedAt = timePtr(p.Now)
+			p.s.ExecutionStoppedAt = new(p.Now)
 		}
 	}
 	if p.a.NetworkInterface != nil {
@@ -301,7 +301,7 @@ func (p *planner) planStop() {
 	}
 	if p.s.Status != model.TaskStopped {
 		p.s.advance(model.TaskStopped)
-		p.s.StoppedAt = timePtr(p.Now)
+		p.s.StoppedAt = new(p.Now)
 	}
 }
 
@@ -314,7 +314,7 @@ func (p *planner) over(c *ContainerState) bool {
 func (p *planner) advanceStopping() {
 	p.s.advance(model.TaskStopping)
 	if p.s.StoppingAt == nil {
-		p.s.StoppingAt = timePtr(p.Now)
+		p.s.StoppingAt = new(p.Now)
 	}
 }
 
@@ -333,5 +333,3 @@ func (p *planner) planContainerStop(c *ContainerState, def *model.ContainerDefin
 		p.step(Step{Kind: StepKill, Container: c.Name})
 	}
 }
-
-func timePtr(t time.Time) *time.Time { return &t }

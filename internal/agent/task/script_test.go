@@ -244,7 +244,7 @@ func (sc *script) expectSteps(want []string) error {
 }
 
 func (sc *script) expectTime(field, want string) error {
-	at, ok := reflect.ValueOf(sc.s).FieldByName(field).Interface().(*time.Time)
+	at, ok := reflect.TypeAssert[*time.Time](reflect.ValueOf(sc.s).FieldByName(field))
 	if !ok {
 		return fmt.Errorf("%s is not a time", field)
 	}

@@ -93,9 +93,11 @@ func (l layout) etcDir(a *model.Assignment, name string) string {
 	}
 	return l.etc(a.Task.ID, name)
 }
+
 func (l layout) volume(taskID, name string) string {
 	return filepath.Join(l.task(taskID), "volumes", name)
 }
+
 func (l layout) anonymous(taskID, container, path string) string {
 	// Escaped, so that /a/b and /a_b are two volumes.
 	return filepath.Join(l.task(taskID), "anonymous", container, url.PathEscape(strings.Trim(path, "/")))
@@ -309,11 +311,11 @@ func applyLinuxParameters(spec *runtime.Spec, def *model.ContainerDefinition) {
 		}
 	}
 	for _, d := range lp.Devices {
-		permissions := ""
+		var permissions strings.Builder
 		for _, p := range d.Permissions {
-			permissions += map[string]string{"read": "r", "write": "w", "mknod": "m"}[p]
+			permissions.WriteString(map[string]string{"read": "r", "write": "w", "mknod": "m"}[p])
 		}
-		spec.Devices = append(spec.Devices, runtime.Device{HostPath: d.HostPath, ContainerPath: d.ContainerPath, Permissions: permissions})
+		spec.Devices = append(spec.Devices, runtime.Device{HostPath: d.HostPath, ContainerPath: d.ContainerPath, Permissions: permissions.String()})
 	}
 }
 

@@ -24,7 +24,7 @@ func (r *runner) begin(ctx context.Context, step Step) {
 	subject := step.subject()
 	r.busy[subject] = true
 	job := job{r: r, step: step, a: r.a, s: r.s.clone(), saved: r.saved}
-	switch step.Kind {
+	switch step.Kind { //nolint:exhaustive // the others need nothing here
 	case StepAttach, StepConnect:
 		serveCtx := r.serveUntil(ctx, step.Container)
 		stepCtx, cancel := context.WithCancel(ctx)

@@ -175,5 +175,7 @@ func reset(conn net.Conn) {
 
 // onlyReader and onlyWriter hide the shortcuts by which io.Copy would leave
 // the buffer, and its bound, aside.
-type onlyReader struct{ io.Reader }
-type onlyWriter struct{ io.Writer }
+type (
+	onlyReader struct{ io.Reader }
+	onlyWriter struct{ io.Writer }
+)

@@ -109,7 +109,7 @@ func (w wait) String() string {
 // countdown is a duration in whole seconds, rounded up: it ends when 0 s is
 // reached, not before.
 func countdown(d time.Duration) string {
-	return ((d + time.Second - 1).Truncate(time.Second)).String()
+	return (d + time.Second - 1).Truncate(time.Second).String()
 }
 
 // wait is what a task waits for on its way to being healthy, or gone; empty
@@ -345,14 +345,14 @@ func (w *watcher) tasks(ctx context.Context) ([]types.Task, error) {
 // settings reads those of the service's target groups and names, anew when it
 // has others.
 func (w *watcher) settings(ctx context.Context, s *types.Service) error {
-	bound := ""
+	var bound strings.Builder
 	for _, l := range s.LoadBalancers {
-		bound += aws.ToString(l.TargetGroupArn) + " "
+		bound.WriteString(aws.ToString(l.TargetGroupArn) + " ")
 	}
 	for _, r := range s.ServiceRegistries {
-		bound += aws.ToString(r.RegistryArn) + " "
+		bound.WriteString(aws.ToString(r.RegistryArn) + " ")
 	}
-	if w.groups != nil && bound == w.bound {
+	if w.groups != nil && bound.String() == w.bound {
 		return nil
 	}
 	b, err := w.clients.balancersOf(ctx, *s)
@@ -363,6 +363,6 @@ func (w *watcher) settings(ctx context.Context, s *types.Service) error {
 		return err
 	}
 	w.ttl, err = w.clients.ttl(ctx, s)
-	w.bound = bound
+	w.bound = bound.String()
 	return err
 }

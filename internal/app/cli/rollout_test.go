@@ -195,8 +195,11 @@ func TestCut(t *testing.T) {
 		columns int
 		want    string
 	}{
-		{"short", 10, "short"}, {"too long", 3, "too"}, {"→→→→", 2, "→→"},
-		{"\x1b[31mred\x1b[0m and more", 5, "\x1b[31mred\x1b[0m a"}, {"\x1b[31mred", 2, "\x1b[31mre\x1b[0m"},
+		{"short", 10, "short"},
+		{"too long", 3, "too"},
+		{"→→→→", 2, "→→"},
+		{"\x1b[31mred\x1b[0m and more", 5, "\x1b[31mred\x1b[0m a"},
+		{"\x1b[31mred", 2, "\x1b[31mre\x1b[0m"},
 	} {
 		if got := cut(c.line, c.columns); got != c.want {
 			t.Errorf("%q in %d columns: %q, want %q", c.line, c.columns, got, c.want)

@@ -229,8 +229,10 @@ func TestBalancerURLs(t *testing.T) {
 		AvailabilityZones: []elbtypes.AvailabilityZone{{}, {LoadBalancerAddresses: []elbtypes.LoadBalancerAddress{{IpAddress: aws.String("127.20.0.1")}}}},
 	}
 	listeners := []elbtypes.Listener{
-		{Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(80)}, {Protocol: elbtypes.ProtocolEnumHttps, Port: aws.Int32(443)},
-		{Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(8080)}, {Protocol: elbtypes.ProtocolEnumTcp, Port: aws.Int32(5432)},
+		{Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(80)},
+		{Protocol: elbtypes.ProtocolEnumHttps, Port: aws.Int32(443)},
+		{Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(8080)},
+		{Protocol: elbtypes.ProtocolEnumTcp, Port: aws.Int32(5432)},
 	}
 	want := []string{"http://127.20.0.1/", "https://127.20.0.1/", "http://127.20.0.1:8080/", "tcp://127.20.0.1:5432/"}
 	if diff := cmp.Diff(want, balancerURLs(b, listeners)); diff != "" {

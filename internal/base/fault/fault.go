@@ -53,8 +53,7 @@ func Wrap(class *Class, err error, what string) error {
 
 // ClassOf returns the outermost class in err's chain, or nil when it has none.
 func ClassOf(err error) *Class {
-	var f *fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault](err); ok {
 		return f.class
 	}
 	return nil

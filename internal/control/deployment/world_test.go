@@ -3,7 +3,6 @@ package deployment_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -82,7 +81,7 @@ func (w *world) begin() {
 	g.Go(func() error {
 		return deployment.New(deployment.Config{
 			Store: s, Launcher: launch.New(launch.Config{Scope: arn.Scope{Region: "us-east-1", AccountID: "123456789012"}}),
-			HealthyAfter: deployment.DefaultHealthyAfter, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			HealthyAfter: deployment.DefaultHealthyAfter, Log: slog.New(slog.DiscardHandler),
 		}).Run(ctx)
 	})
 	g.Go(func() error { w.nodes(ctx, s); return nil })

@@ -188,8 +188,7 @@ func notYourStream() error {
 
 // refusal tells what the node must act on from what it may try again.
 func refusal(err error) (string, error) {
-	var r *Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*Refusal](err); ok {
 		return r.Text, nil
 	}
 	if err != nil {

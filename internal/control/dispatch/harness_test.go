@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -83,13 +82,15 @@ func newPlane(t *testing.T, r *roles) *plane {
 // begin starts a control plane; stop ends it as a signal does.
 func (p *plane) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	s, err := store.Open(p.kv, "/berth/", store.Options{CheckMutation: true}, records.All()...)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	cfg := dispatch.Config{Store: s, Logs: p.logs, Authority: p.ca, Scope: scope, Log: log,
-		Sources: []dispatch.Source{subnetNames{}}, Sinks: map[string]dispatch.Sink{"thing": &p.observed}}
+	cfg := dispatch.Config{
+		Store: s, Logs: p.logs, Authority: p.ca, Scope: scope, Log: log,
+		Sources: []dispatch.Source{subnetNames{}}, Sinks: map[string]dispatch.Sink{"thing": &p.observed},
+	}
 	if p.roles != nil {
 		cfg.Execution, cfg.Delivered, cfg.Serve = p.roles, p.logs.delivered, p.roles.serve
 		balancers := balancing.New(balancing.Config{Store: s, NodeLostAfter: time.Minute, Log: log})

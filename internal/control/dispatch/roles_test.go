@@ -227,8 +227,11 @@ func TestRogueNode(t *testing.T) {
 			}
 		}
 		for _, in := range []*nodeapi.DeliverLogsRequest{
-			{Group: "/alb", Stream: "lb"}, {Group: "g", Stream: "s"}, {Group: "g", Stream: "s", TaskId: "1", Container: "app"},
-			{Group: "g", Stream: "s", TaskId: "nine", Container: "app"}, {Group: "g", Stream: "s", Source: "../" + nodeA + "/c1"},
+			{Group: "/alb", Stream: "lb"},
+			{Group: "g", Stream: "s"},
+			{Group: "g", Stream: "s", TaskId: "1", Container: "app"},
+			{Group: "g", Stream: "s", TaskId: "nine", Container: "app"},
+			{Group: "g", Stream: "s", Source: "../" + nodeA + "/c1"},
 		} {
 			in.Events = []*nodeapi.LogEvent{{Seq: 1, Message: "forged"}}
 			if out, err := client.DeliverLogs(t.Context(), in); out.GetRefusal() == "" && status.Code(err) != codes.PermissionDenied {
@@ -293,7 +296,8 @@ func TestCalls(t *testing.T) {
 			err  error
 			want codes.Code
 		}{
-			{fault.New(fault.Denied, "no"), codes.PermissionDenied}, {fault.New(fault.Invalid, "no"), codes.InvalidArgument},
+			{fault.New(fault.Denied, "no"), codes.PermissionDenied},
+			{fault.New(fault.Invalid, "no"), codes.InvalidArgument},
 			{errors.New("not now"), codes.Unavailable},
 		} {
 			p.roles.err = test.err

@@ -27,7 +27,7 @@ func TestTaskCredentials(t *testing.T) {
 		if err != nil || out.GetRefusal() != "" {
 			t.Fatal(out, err)
 		}
-		if out.GetRoleArn() != taskRole || time.UnixMilli(out.GetExpiresMs()).Sub(time.Now()).Round(time.Second) != 6*time.Hour {
+		if out.GetRoleArn() != taskRole || time.Until(time.UnixMilli(out.GetExpiresMs())).Round(time.Second) != 6*time.Hour {
 			t.Errorf("role %s until %s", out.GetRoleArn(), time.UnixMilli(out.GetExpiresMs()))
 		}
 		secret, who, err := w.sessions.Open(out.GetAccessKeyId(), out.GetSessionToken())
@@ -105,11 +105,11 @@ func TestTaskCredentials_NoSuchRole(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		task := w.task(nil, app(nil))
 		for name, said := range map[string]string{
-			"arn:aws:iam::123456789012:role/nobody":           "arn:aws:iam::123456789012:role/nobody",
-			"nobody":                                          "arn:aws:iam::123456789012:role/nobody",
+			"arn:aws:iam::123456789012:role/nobody": "arn:aws:iam::123456789012:role/nobody",
+			"nobody":                                "arn:aws:iam::123456789012:role/nobody",
 			"arn:aws:iam::123456789012:role/path/ecsTaskRole": "arn:aws:iam::123456789012:role/path/ecsTaskRole", // it has no path
-			"path/ecsTaskRole":                                "arn:aws:iam::123456789012:role/path/ecsTaskRole",
-			"arn:aws:iam::111111111111:role/ecsTaskRole":      "arn:aws:iam::111111111111:role/ecsTaskRole",
+			"path/ecsTaskRole":                           "arn:aws:iam::123456789012:role/path/ecsTaskRole",
+			"arn:aws:iam::111111111111:role/ecsTaskRole": "arn:aws:iam::111111111111:role/ecsTaskRole",
 		} {
 			task.Overrides.TaskRoleARN = name
 			out, err := w.TaskCredentials(t.Context(), task)
@@ -241,8 +241,12 @@ func TestAuthorizeLogs(t *testing.T) {
 		}
 		w.expectAsked("logs:CreateLogStream "+group+":log-stream:"+stream, "logs:PutLogEvents "+group+":log-stream:"+stream, "logs:CreateLogGroup "+group+":log-stream:")
 		for _, other := range [][3]string{
-			{"app", "/ecs/other", stream}, {"app", "/ecs/app", "web/app/another"}, {"app", "/ecs/app", "web/side/" + taskID},
-			{"app", "/ecs/app", ""}, {"side", "/ecs/app", stream}, {"app", "/ecs/app", taskID + "-app"},
+			{"app", "/ecs/other", stream},
+			{"app", "/ecs/app", "web/app/another"},
+			{"app", "/ecs/app", "web/side/" + taskID},
+			{"app", "/ecs/app", ""},
+			{"side", "/ecs/app", stream},
+			{"app", "/ecs/app", taskID + "-app"},
 		} {
 			for _, action := range []string{execution.CreateLogStream, execution.PutLogEvents, execution.CreateLogGroup} {
 				if _, err := ask(other[0], other[1], other[2], action); !errors.Is(err, fault.Denied) {

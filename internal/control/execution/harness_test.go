@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -72,7 +71,7 @@ func in(t *testing.T, f func(t *testing.T, w *world)) {
 		<-s.Ready()
 		w := &world{t: t, store: s, sessions: sessions.New(ring), secrets: map[string]execution.SecretValue{}, parameters: map[string]string{}, forbidden: map[string]bool{}}
 		w.Execution, err = execution.New(execution.Config{
-			Store: s, Sessions: w.sessions, Scope: scope, API: w, Access: w, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Store: s, Sessions: w.sessions, Scope: scope, API: w, Access: w, Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			t.Fatal(err)

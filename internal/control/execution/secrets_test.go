@@ -52,9 +52,11 @@ func TestTaskSecrets(t *testing.T) {
 			model.ContainerDefinition{
 				Name: "app", Image: "registry.example.com/app",
 				Secrets: secrets(password, creds+":password::", creds+":port::", creds+":nested::", password+"::AWSPREVIOUS:", apiKey, "/myapp/api-key", "level"),
-				LogConfiguration: &model.LogConfiguration{LogDriver: "awslogs",
+				LogConfiguration: &model.LogConfiguration{
+					LogDriver:     "awslogs",
 					Options:       map[string]string{"awslogs-group": "g", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "p"},
-					SecretOptions: []model.SecretReference{{Name: "mode", ValueFrom: "level"}}},
+					SecretOptions: []model.SecretReference{{Name: "mode", ValueFrom: "level"}},
+				},
 				RepositoryCredentials: &model.RepositoryCredentials{CredentialsParameter: "login"},
 			},
 			model.ContainerDefinition{Name: "side", Image: "nginx", Secrets: secrets(password)},
@@ -132,38 +134,62 @@ func TestTaskSecrets_Failures(t *testing.T) {
 		want   string
 		ec2    string
 	}{
-		{name: "no such secret", refs: []string{password},
-			want: asm + "failed to fetch secret " + password + " from secrets manager: " + missing, ec2: ec2 + password + ": " + missing},
-		{name: "not allowed", refs: []string{password}, before: func(w *world) { w.forbidden["secretsmanager:GetSecretValue"] = true },
+		{
+			name: "no such secret", refs: []string{password},
+			want: asm + "failed to fetch secret " + password + " from secrets manager: " + missing, ec2: ec2 + password + ": " + missing,
+		},
+		{
+			name: "not allowed", refs: []string{password}, before: func(w *world) { w.forbidden["secretsmanager:GetSecretValue"] = true },
 			want: asm + "failed to fetch secret " + password + " from secrets manager: " + denied("secretsmanager:GetSecretValue", password),
-			ec2:  ec2 + password + ": " + denied("secretsmanager:GetSecretValue", password)},
-		{name: "no such key", refs: []string{creds + ":user::"},
+			ec2:  ec2 + password + ": " + denied("secretsmanager:GetSecretValue", password),
+		},
+		{
+			name: "no such key", refs: []string{creds + ":user::"},
 			want: asm + "retrieved secret from Secrets Manager did not contain json key user (secret " + creds + ")", // AWS's ends before the parenthesis
-			ec2:  ec2 + creds + ": retrieved secret from Secrets Manager did not contain json key user"},
-		{name: "a key of what is no JSON", refs: []string{creds + "2:user::"}, // AWS's shows a piece of the value
+			ec2:  ec2 + creds + ": retrieved secret from Secrets Manager did not contain json key user",
+		},
+		{
+			name: "a key of what is no JSON", refs: []string{creds + "2:user::"}, // AWS's shows a piece of the value
 			want: asm + "retrieved secret from Secrets Manager did not contain json key user (secret " + creds + "2)",
-			ec2:  ec2 + creds + "2: retrieved secret from Secrets Manager did not contain json key user"},
-		{name: "binary", refs: []string{creds + "3"}, // AWS gives an empty string
+			ec2:  ec2 + creds + "2: retrieved secret from Secrets Manager did not contain json key user",
+		},
+		{
+			name: "binary", refs: []string{creds + "3"}, // AWS gives an empty string
 			want: asm + "the secret " + creds + "3 has a binary value: only text can be given to a container",
-			ec2:  ec2 + creds + "3: the secret " + creds + "3 has a binary value: only text can be given to a container"},
-		{name: "no such parameters", refs: []string{"there", "/not/there", "arn:aws:ssm:us-east-1:123456789012:parameter/nor/this"},
-			want: ssm + "invalid ssm parameters: /not/there,/nor/this", ec2: ec2ssm + "invalid parameters: /not/there,/nor/this"},
-		{name: "parameters not allowed", refs: []string{apiKey}, before: func(w *world) { w.forbidden["ssm:GetParameters"] = true },
-			want: ssm + denied("ssm:GetParameters", apiKey), ec2: ec2ssm + denied("ssm:GetParameters", apiKey)},
-		{name: "no such login", login: "nobody",
-			want: auth + "asm fetching secret from the service for nobody: " + missing, ec2: "CannotPullContainerAuthError: asm fetching secret from the service for nobody: " + missing},
-		{name: "a login that is no JSON", login: "text",
+			ec2:  ec2 + creds + "3: the secret " + creds + "3 has a binary value: only text can be given to a container",
+		},
+		{
+			name: "no such parameters", refs: []string{"there", "/not/there", "arn:aws:ssm:us-east-1:123456789012:parameter/nor/this"},
+			want: ssm + "invalid ssm parameters: /not/there,/nor/this", ec2: ec2ssm + "invalid parameters: /not/there,/nor/this",
+		},
+		{
+			name: "parameters not allowed", refs: []string{apiKey}, before: func(w *world) { w.forbidden["ssm:GetParameters"] = true },
+			want: ssm + denied("ssm:GetParameters", apiKey), ec2: ec2ssm + denied("ssm:GetParameters", apiKey),
+		},
+		{
+			name: "no such login", login: "nobody",
+			want: auth + "asm fetching secret from the service for nobody: " + missing, ec2: "CannotPullContainerAuthError: asm fetching secret from the service for nobody: " + missing,
+		},
+		{
+			name: "a login that is no JSON", login: "text",
 			want: auth + "asm fetching authorization data: unable to unmarshal secret value of text, invalid schema",
-			ec2:  "CannotPullContainerAuthError: asm fetching authorization data: unable to unmarshal secret value of text, invalid schema"},
-		{name: "a login without a name", login: "nameless",
+			ec2:  "CannotPullContainerAuthError: asm fetching authorization data: unable to unmarshal secret value of text, invalid schema",
+		},
+		{
+			name: "a login without a name", login: "nameless",
 			want: auth + "asm fetching username: AuthorizationData of nameless is malformed, empty field",
-			ec2:  "CannotPullContainerAuthError: asm fetching username: AuthorizationData of nameless is malformed, empty field"},
-		{name: "a login without a password", login: "open",
+			ec2:  "CannotPullContainerAuthError: asm fetching username: AuthorizationData of nameless is malformed, empty field",
+		},
+		{
+			name: "a login without a password", login: "open",
 			want: auth + "asm fetching password: AuthorizationData of open is malformed, empty field",
-			ec2:  "CannotPullContainerAuthError: asm fetching password: AuthorizationData of open is malformed, empty field"},
-		{name: "an empty login", login: "empty",
+			ec2:  "CannotPullContainerAuthError: asm fetching password: AuthorizationData of open is malformed, empty field",
+		},
+		{
+			name: "an empty login", login: "empty",
 			want: auth + "asm fetching authorization data: empty secrets value of empty",
-			ec2:  "CannotPullContainerAuthError: asm fetching authorization data: empty secrets value of empty"},
+			ec2:  "CannotPullContainerAuthError: asm fetching authorization data: empty secrets value of empty",
+		},
 	} {
 		for launch, want := range map[string]string{model.LaunchFargate: test.want, model.LaunchEC2: test.ec2} {
 			t.Run(test.name+" "+launch, func(t *testing.T) {

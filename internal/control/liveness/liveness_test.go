@@ -2,7 +2,6 @@ package liveness_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -36,7 +35,7 @@ func begin(t *testing.T, db kv.KV) *plane {
 	g.Go(func() error { return s.Run(ctx) })
 	<-s.Ready()
 	g.Go(func() error {
-		return liveness.New(s, time.Minute, slog.New(slog.NewTextHandler(io.Discard, nil))).Run(ctx)
+		return liveness.New(s, time.Minute, slog.New(slog.DiscardHandler)).Run(ctx)
 	})
 	synctest.Wait()
 	return &plane{t: t, store: s, stop: func() {

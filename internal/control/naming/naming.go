@@ -29,8 +29,10 @@ func (*Source) Kind() string { return model.DocumentZone }
 
 // Tables are those that zones are derived from.
 func (*Source) Tables() []store.AnyTable {
-	return []store.AnyTable{records.Namespaces, records.DiscoveryServices, records.DiscoveryInstances,
-		records.LoadBalancers, records.NetworkInterfaces, records.VPCs}
+	return []store.AnyTable{
+		records.Namespaces, records.DiscoveryServices, records.DiscoveryInstances,
+		records.LoadBalancers, records.NetworkInterfaces, records.VPCs,
+	}
 }
 
 // Keys names all zones of a node.

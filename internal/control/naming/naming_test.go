@@ -23,7 +23,8 @@ import (
 func openStore(t interface {
 	Fatal(...any)
 	Error(...any)
-}) (s *store.Store, stop func()) {
+},
+) (s *store.Store, stop func()) {
 	s, err := store.Open(memkv.New(0), "/berth/", store.Options{}, records.All()...)
 	if err != nil {
 		t.Fatal(err)
@@ -91,29 +92,66 @@ func TestRecordsOfAService(t *testing.T) {
 		instances []*model.DiscoveryInstance
 		want      string
 	}{
-		"A": {"web", "MULTIVALUE", a, []*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1"), instance("srv-1", "i2", true, ip, "10.0.0.2")},
-			"web A 15 MULTIVALUE 10.0.0.1, 10.0.0.2\n"},
-		"only the healthy ones": {"web", "MULTIVALUE", a, []*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1"), instance("srv-1", "i2", false, ip, "10.0.0.2")},
-			"web A 15 MULTIVALUE 10.0.0.1\n"},
-		"none is healthy, so all are": {"web", "WEIGHTED", a, []*model.DiscoveryInstance{instance("srv-1", "i1", false, ip, "10.0.0.1"), instance("srv-1", "i2", false, ip, "10.0.0.2")},
-			"web A 15 WEIGHTED 10.0.0.1, 10.0.0.2\n"},
-		"one address once": {"web", "MULTIVALUE", a, []*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1"), instance("srv-1", "i2", true, ip, "10.0.0.1")},
-			"web A 15 MULTIVALUE 10.0.0.1\n"},
-		"SRV": {"web", "MULTIVALUE", []model.DNSRecord{{Type: "SRV", TTL: 60}}, []*model.DiscoveryInstance{
-			instance("srv-1", "i1", true, ip, "10.0.0.1", port, "8080"), instance("srv-1", "i2", false, ip, "10.0.0.2", port, "8081")},
-			"web SRV 60 MULTIVALUE 1 1 8080 i1.web.apps.local\ni1.web A 60  10.0.0.1\ni2.web A 60  10.0.0.2\n"},
-		"SRV and A": {"web", "MULTIVALUE", []model.DNSRecord{{Type: "A", TTL: 15}, {Type: "SRV", TTL: 60}},
+		"A": {
+			"web", "MULTIVALUE", a,
+			[]*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1"), instance("srv-1", "i2", true, ip, "10.0.0.2")},
+			"web A 15 MULTIVALUE 10.0.0.1, 10.0.0.2\n",
+		},
+		"only the healthy ones": {
+			"web", "MULTIVALUE", a,
+			[]*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1"), instance("srv-1", "i2", false, ip, "10.0.0.2")},
+			"web A 15 MULTIVALUE 10.0.0.1\n",
+		},
+		"none is healthy, so all are": {
+			"web", "WEIGHTED", a,
+			[]*model.DiscoveryInstance{instance("srv-1", "i1", false, ip, "10.0.0.1"), instance("srv-1", "i2", false, ip, "10.0.0.2")},
+			"web A 15 WEIGHTED 10.0.0.1, 10.0.0.2\n",
+		},
+		"one address once": {
+			"web", "MULTIVALUE", a,
+			[]*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1"), instance("srv-1", "i2", true, ip, "10.0.0.1")},
+			"web A 15 MULTIVALUE 10.0.0.1\n",
+		},
+		"SRV": {
+			"web", "MULTIVALUE",
+			[]model.DNSRecord{{Type: "SRV", TTL: 60}},
+			[]*model.DiscoveryInstance{
+				instance("srv-1", "i1", true, ip, "10.0.0.1", port, "8080"), instance("srv-1", "i2", false, ip, "10.0.0.2", port, "8081"),
+			},
+			"web SRV 60 MULTIVALUE 1 1 8080 i1.web.apps.local\ni1.web A 60  10.0.0.1\ni2.web A 60  10.0.0.2\n",
+		},
+		"SRV and A": {
+			"web", "MULTIVALUE",
+			[]model.DNSRecord{{Type: "A", TTL: 15}, {Type: "SRV", TTL: 60}},
 			[]*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1", port, "80")},
-			"web A 15 MULTIVALUE 10.0.0.1\nweb SRV 60 MULTIVALUE 1 1 80 i1.web.apps.local\ni1.web A 60  10.0.0.1\n"},
-		"AAAA": {"web", "MULTIVALUE", []model.DNSRecord{{Type: "AAAA", TTL: 15}}, []*model.DiscoveryInstance{instance("srv-1", "i1", true, model.AttributeIPv6, "fd00::1")},
-			"web AAAA 15 MULTIVALUE fd00::1\n"},
-		"CNAME": {"web", "WEIGHTED", []model.DNSRecord{{Type: "CNAME", TTL: 15}}, []*model.DiscoveryInstance{instance("srv-1", "i1", true, cname, "example.com.")},
-			"web CNAME 15 WEIGHTED example.com\n"},
-		"the namespace itself": {".", "MULTIVALUE", []model.DNSRecord{{Type: "SRV", TTL: 1}}, []*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1", port, "80")},
-			" SRV 1 MULTIVALUE 1 1 80 i1.apps.local\ni1 A 1  10.0.0.1\n"},
-		"what cannot be a record": {"web", "MULTIVALUE", []model.DNSRecord{{Type: "A", TTL: 15}, {Type: "SRV", TTL: 15}, {Type: "AAAA", TTL: 15}, {Type: "CNAME", TTL: 15}}, []*model.DiscoveryInstance{
-			instance("srv-1", "i1", true), instance("srv-1", "i2", true, ip, "10.0.0.256", port, "70000", cname, "a b", model.AttributeIPv6, "::ffff:10.0.0.1"), instance("srv-1", "i/3", true, port, "1")},
-			""},
+			"web A 15 MULTIVALUE 10.0.0.1\nweb SRV 60 MULTIVALUE 1 1 80 i1.web.apps.local\ni1.web A 60  10.0.0.1\n",
+		},
+		"AAAA": {
+			"web", "MULTIVALUE",
+			[]model.DNSRecord{{Type: "AAAA", TTL: 15}},
+			[]*model.DiscoveryInstance{instance("srv-1", "i1", true, model.AttributeIPv6, "fd00::1")},
+			"web AAAA 15 MULTIVALUE fd00::1\n",
+		},
+		"CNAME": {
+			"web", "WEIGHTED",
+			[]model.DNSRecord{{Type: "CNAME", TTL: 15}},
+			[]*model.DiscoveryInstance{instance("srv-1", "i1", true, cname, "example.com.")},
+			"web CNAME 15 WEIGHTED example.com\n",
+		},
+		"the namespace itself": {
+			".", "MULTIVALUE",
+			[]model.DNSRecord{{Type: "SRV", TTL: 1}},
+			[]*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1", port, "80")},
+			" SRV 1 MULTIVALUE 1 1 80 i1.apps.local\ni1 A 1  10.0.0.1\n",
+		},
+		"what cannot be a record": {
+			"web", "MULTIVALUE",
+			[]model.DNSRecord{{Type: "A", TTL: 15}, {Type: "SRV", TTL: 15}, {Type: "AAAA", TTL: 15}, {Type: "CNAME", TTL: 15}},
+			[]*model.DiscoveryInstance{
+				instance("srv-1", "i1", true), instance("srv-1", "i2", true, ip, "10.0.0.256", port, "70000", cname, "a b", model.AttributeIPv6, "::ffff:10.0.0.1"), instance("srv-1", "i/3", true, port, "1"),
+			},
+			"",
+		},
 		"no instances":   {"web", "MULTIVALUE", a, nil, ""},
 		"no DNS records": {"web", "", nil, []*model.DiscoveryInstance{instance("srv-1", "i1", true, ip, "10.0.0.1")}, ""},
 	} {
@@ -318,15 +356,19 @@ func change(t *rapid.T, tx *store.Tx, nodes, vpcs []string) {
 			records.Namespaces.Delete(tx, namespace)
 			return
 		}
-		records.Namespaces.Put(tx, &model.Namespace{ID: namespace, Name: pick("name", "a.local", "b.local"), VPCID: pick("vpc", vpcs...),
-			Type: pick("type", model.NamespaceDNSPrivate, model.NamespaceDNSPublic, model.NamespaceHTTP)})
+		records.Namespaces.Put(tx, &model.Namespace{
+			ID: namespace, Name: pick("name", "a.local", "b.local"), VPCID: pick("vpc", vpcs...),
+			Type: pick("type", model.NamespaceDNSPrivate, model.NamespaceDNSPublic, model.NamespaceHTTP),
+		})
 	case "service":
 		if rapid.Bool().Draw(t, "delete") {
 			records.DiscoveryServices.Delete(tx, service)
 			return
 		}
-		records.DiscoveryServices.Put(tx, &model.DiscoveryService{ID: service, Name: "s", NamespaceID: namespace,
-			Records: []model.DNSRecord{{Type: pick("record", "A", "SRV"), TTL: 15}}})
+		records.DiscoveryServices.Put(tx, &model.DiscoveryService{
+			ID: service, Name: "s", NamespaceID: namespace,
+			Records: []model.DNSRecord{{Type: pick("record", "A", "SRV"), TTL: 15}},
+		})
 	case "instance":
 		id := pick("instance", "i/1", "i2", "i3")
 		if rapid.Bool().Draw(t, "delete") {
@@ -346,8 +388,10 @@ func change(t *rapid.T, tx *store.Tx, nodes, vpcs []string) {
 			records.LoadBalancers.Delete(tx, id)
 			return
 		}
-		records.LoadBalancers.Put(tx, &model.LoadBalancer{ID: id, DNSName: "x.elb", VPCID: pick("vpc", vpcs...),
+		records.LoadBalancers.Put(tx, &model.LoadBalancer{
+			ID: id, DNSName: "x.elb", VPCID: pick("vpc", vpcs...),
 			InstanceID: pick("node", nodes...), PublicAddress: pick("address", "", "127.64.0.9", "192.0.2.1"),
-			Zones: []model.BalancerZone{{Address: "10.0.0.20"}}})
+			Zones: []model.BalancerZone{{Address: "10.0.0.20"}},
+		})
 	}
 }

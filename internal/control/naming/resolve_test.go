@@ -121,8 +121,10 @@ func TestARegisteredInstanceResolvesInATask(t *testing.T) {
 	do(func(tx *store.Tx) error {
 		records.VPCs.Put(tx, &model.VPC{ID: "vpc-1", DNSHostnames: true})
 		records.Namespaces.Put(tx, &model.Namespace{ID: "ns-1", Name: "my-apps.local", Type: model.NamespaceDNSPrivate, VPCID: "vpc-1"})
-		records.DiscoveryServices.Put(tx, &model.DiscoveryService{ID: "srv-1", NamespaceID: "ns-1", Name: "my-service",
-			RoutingPolicy: model.RoutingMultivalue, Records: []model.DNSRecord{{Type: "A", TTL: 10}, {Type: "SRV", TTL: 10}}})
+		records.DiscoveryServices.Put(tx, &model.DiscoveryService{
+			ID: "srv-1", NamespaceID: "ns-1", Name: "my-service",
+			RoutingPolicy: model.RoutingMultivalue, Records: []model.DNSRecord{{Type: "A", TTL: 10}, {Type: "SRV", TTL: 10}},
+		})
 		return nil
 	})
 	expect("SERVFAIL") // the node has nothing in the VPC yet, and no other resolver knows

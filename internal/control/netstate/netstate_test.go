@@ -322,12 +322,18 @@ func TestAffected_NamesFew(t *testing.T) {
 		want   []string
 	}{
 		{"a task in an open group", func(tx *store.Tx) { records.NetworkInterfaces.Put(tx, eni("40", "n3", "open")) }, []string{"n3 interface 40"}},
-		{"a node's first task", func(tx *store.Tx) { records.NetworkInterfaces.Put(tx, eni("41", "new", "open")) },
-			[]string{"new interface 41", "new securitygroup open", "new vpc vpc"}},
-		{"a task in a group that others refer to", func(tx *store.Tx) { records.NetworkInterfaces.Put(tx, eni("42", "n4", "web")) },
-			[]string{"n1 securitygroup web", "n2 securitygroup web", "n4 interface 42", "n4 securitygroup web"}},
-		{"and another there", func(tx *store.Tx) { records.NetworkInterfaces.Put(tx, eni("43", "n4", "web")) },
-			[]string{"n1 securitygroup web", "n2 securitygroup web", "n4 interface 43"}},
+		{
+			"a node's first task", func(tx *store.Tx) { records.NetworkInterfaces.Put(tx, eni("41", "new", "open")) },
+			[]string{"new interface 41", "new securitygroup open", "new vpc vpc"},
+		},
+		{
+			"a task in a group that others refer to", func(tx *store.Tx) { records.NetworkInterfaces.Put(tx, eni("42", "n4", "web")) },
+			[]string{"n1 securitygroup web", "n2 securitygroup web", "n4 interface 42", "n4 securitygroup web"},
+		},
+		{
+			"and another there", func(tx *store.Tx) { records.NetworkInterfaces.Put(tx, eni("43", "n4", "web")) },
+			[]string{"n1 securitygroup web", "n2 securitygroup web", "n4 interface 43"},
+		},
 		{"a description", func(tx *store.Tx) {
 			n := eni("43", "n4", "web")
 			n.Description = "x"
@@ -340,8 +346,10 @@ func TestAffected_NamesFew(t *testing.T) {
 			records.SecurityGroups.Put(tx, &model.SecurityGroup{ID: "web", VPCID: "vpc", Ingress: []model.SecurityGroupRule{{Protocol: "tcp", CIDRIPv6: "::/0"}}})
 		}, nil},
 		{"a route that leads nowhere", func(tx *store.Tx) {
-			records.RouteTables.Put(tx, &model.RouteTable{ID: "rtb", VPCID: "vpc", Routes: []model.Route{{DestinationCIDR: "0.0.0.0/0", GatewayID: "igw"}},
-				Associations: []model.RouteTableAssociation{{Main: true}}})
+			records.RouteTables.Put(tx, &model.RouteTable{
+				ID: "rtb", VPCID: "vpc", Routes: []model.Route{{DestinationCIDR: "0.0.0.0/0", GatewayID: "igw"}},
+				Associations: []model.RouteTableAssociation{{Main: true}},
+			})
 		}, nil},
 		{"the VPC's name", func(tx *store.Tx) {
 			records.VPCs.Put(tx, &model.VPC{ID: "vpc", CIDR: "10.0.0.0/16", Tags: []model.Tag{{Key: "Name"}}})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -32,7 +31,7 @@ func TestRun(t *testing.T) {
 		g.Go(func() error { return s.Run(ctx) })
 		<-s.Ready()
 		g.Go(func() error {
-			return reaper.New(s, history, time.Hour, slog.New(slog.NewTextHandler(io.Discard, nil))).Run(ctx)
+			return reaper.New(s, history, time.Hour, slog.New(slog.DiscardHandler)).Run(ctx)
 		})
 
 		_, err = s.Update(ctx, func(tx *store.Tx) error {

@@ -2,9 +2,9 @@ package registration_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,7 +73,7 @@ func (w *world) begin() {
 	ctx, stop := context.WithCancel(w.ctx)
 	w.stop = stop
 	loop := registration.New(registration.Config{
-		Store: w.store, Scope: arn.Scope{Region: "us-east-1", AccountID: "123456789012"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Store: w.store, Scope: arn.Scope{Region: "us-east-1", AccountID: "123456789012"}, Log: slog.New(slog.DiscardHandler),
 	})
 	w.loops.Go(func() error { return loop.Run(ctx) })
 }
@@ -161,11 +161,11 @@ func (w *world) state(id string) string {
 }
 
 func join(words []string) string {
-	line := ""
+	var line strings.Builder
 	for _, w := range words {
-		line += w + "; "
+		line.WriteString(w + "; ")
 	}
-	return line
+	return line.String()
 }
 
 func (w *world) expect(id, want string) {
@@ -206,7 +206,7 @@ func TestRun_LifeOfATask(t *testing.T) {
 		time.Sleep(10*time.Second - 1)
 		synctest.Wait()
 		w.expect("1", "DEACTIVATING registered; ")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		w.expect("1", "STOPPING registered; released; ")
 		if !w.task("1").Ends() {

@@ -23,7 +23,7 @@ func (l *Loop) launch(tx *store.Tx, s *model.Secret, plan rotation.Plan) (rotati
 	if plan.Version == "" {
 		plan.Version = ident.UUID()
 	}
-	later := func(format string, args ...any) (rotation.Plan, string, error) {
+	later := func(format string, args ...any) (rotation.Plan, string, error) { //nolint:unparam // its form is that of its siblings
 		return rotation.Plan{Act: rotation.Retry, Version: plan.Version, Reason: fmt.Sprintf(format, args...)}, "", nil
 	}
 	unplaced := func(format string, args ...any) (rotation.Plan, string, error) {

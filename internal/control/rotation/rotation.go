@@ -165,7 +165,7 @@ func (l *Loop) step(tx *store.Tx, name string) (*step, error) {
 	s, _ := records.Secrets.Get(tx, name)
 	done := &step{secret: name, task: s.Rotation.TaskID, plan: plan}
 	var err error
-	switch plan.Act {
+	switch plan.Act { //nolint:exhaustive // the others need nothing here
 	case rotation.Launch:
 		done.plan, done.task, err = l.launch(tx, s, plan)
 	case rotation.Stop:
@@ -185,7 +185,7 @@ func (l *Loop) step(tx *store.Tx, name string) (*step, error) {
 
 func (l *Loop) report(ctx context.Context, done *step) {
 	log := l.cfg.Log.With(secretName, done.secret, telemetry.TaskID, done.task)
-	switch done.plan.Act {
+	switch done.plan.Act { //nolint:exhaustive // the others need nothing here
 	case rotation.Launch:
 		log.InfoContext(ctx, "a task rotates a secret")
 	case rotation.Complete:

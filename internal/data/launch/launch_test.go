@@ -187,13 +187,19 @@ func TestLaunch_Refusals(t *testing.T) {
 		want string
 	}{
 		"not for Fargate": {launch.Request{Definition: definition("bridge"), LaunchType: "FARGATE"}, "Task definition does not support launch_type FARGATE."},
-		"bad expression": {launch.Request{Definition: definition("bridge"), LaunchType: "EC2", Constraints: []model.PlacementConstraint{{Type: "memberOf", Expression: "x"}}},
-			"Invalid expression 'x': expected an operator instead of 'end' at position 2."},
-		"network of bridge": {launch.Request{Definition: definition("bridge"), LaunchType: "EC2", Network: network},
-			"Network Configuration is not valid for the given networkMode of this task definition."},
+		"bad expression": {
+			launch.Request{Definition: definition("bridge"), LaunchType: "EC2", Constraints: []model.PlacementConstraint{{Type: "memberOf", Expression: "x"}}},
+			"Invalid expression 'x': expected an operator instead of 'end' at position 2.",
+		},
+		"network of bridge": {
+			launch.Request{Definition: definition("bridge"), LaunchType: "EC2", Network: network},
+			"Network Configuration is not valid for the given networkMode of this task definition.",
+		},
 		"no network": {launch.Request{Definition: awsvpc, LaunchType: "EC2"}, "Network Configuration must be provided when networkMode 'awsvpc' is specified."},
-		"public on EC2": {launch.Request{Definition: awsvpc, LaunchType: "EC2", Network: &model.NetworkConfiguration{Subnets: []string{"subnet-x"}, PublicIP: true}},
-			"Assign public IP is not supported for this launch type."},
+		"public on EC2": {
+			launch.Request{Definition: awsvpc, LaunchType: "EC2", Network: &model.NetworkConfiguration{Subnets: []string{"subnet-x"}, PublicIP: true}},
+			"Assign public IP is not supported for this launch type.",
+		},
 	} {
 		err := w.Check(w.store.Snapshot(), tc.req)
 		var problem *taskspec.Error

@@ -29,7 +29,7 @@ func (s *Store) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		if _, err := s.Purge(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("log store: removing expired events did not finish", telemetry.Error, err)
+			s.log.WarnContext(ctx, "log store: removing expired events did not finish", telemetry.Error, err)
 		}
 		select {
 		case <-ctx.Done():

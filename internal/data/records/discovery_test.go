@@ -29,8 +29,10 @@ func TestDiscoveryRevision(t *testing.T) {
 	}()
 	registered := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	instance := func(address string, healthy bool) *model.DiscoveryInstance {
-		return &model.DiscoveryInstance{ServiceID: "srv-1", InstanceID: "i", Healthy: healthy, RegisteredAt: registered,
-			Attributes: map[string]string{"AWS_INSTANCE_IPV4": address}}
+		return &model.DiscoveryInstance{
+			ServiceID: "srv-1", InstanceID: "i", Healthy: healthy, RegisteredAt: registered,
+			Attributes: map[string]string{"AWS_INSTANCE_IPV4": address},
+		}
 	}
 	put := func(in *model.DiscoveryInstance) func(*store.Tx) error {
 		return func(tx *store.Tx) error { return records.PutDiscoveryInstance(tx, in) }

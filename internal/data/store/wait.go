@@ -40,11 +40,13 @@ func (ws waiters) Swap(i, j int) {
 	ws[i], ws[j] = ws[j], ws[i]
 	ws[i].index, ws[j].index = i, j
 }
+
 func (ws *waiters) Push(x any) {
 	w := x.(*waiter)
 	w.index = len(*ws)
 	*ws = append(*ws, w)
 }
+
 func (ws *waiters) Pop() any {
 	last := len(*ws) - 1
 	w := (*ws)[last]

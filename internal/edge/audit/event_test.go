@@ -39,8 +39,10 @@ func operation(t testing.TB, api *smithy.Service, name string) *smithy.Operation
 }
 
 func root() caller.Identity {
-	return caller.Identity{AccountID: account, ARN: "arn:aws:iam::" + account + ":root", UserID: account, AccessKeyID: "AKIAROOT",
-		SourceIP: "127.0.0.1", UserAgent: "aws-cli/2", Region: "us-east-1", RequestID: "request"}
+	return caller.Identity{
+		AccountID: account, ARN: "arn:aws:iam::" + account + ":root", UserID: account, AccessKeyID: "AKIAROOT",
+		SourceIP: "127.0.0.1", UserAgent: "aws-cli/2", Region: "us-east-1", RequestID: "request",
+	}
 }
 
 func session(role, name, service string) caller.Identity {
@@ -54,8 +56,10 @@ func session(role, name, service string) caller.Identity {
 // The records of typical calls, as CloudTrail writes them.
 func TestEvents(t *testing.T) {
 	call := func(who caller.Identity, api *smithy.Service, op string, in, out smithy.Shape, code, message string) gateway.AuditRecord {
-		return gateway.AuditRecord{Time: begin, RequestID: "request", Caller: who, Service: api, Operation: operation(t, api, op), SigningName: api.SigningName, Asked: op,
-			Input: in, Output: out, ErrorCode: code, ErrorMessage: message}
+		return gateway.AuditRecord{
+			Time: begin, RequestID: "request", Caller: who, Service: api, Operation: operation(t, api, op), SigningName: api.SigningName, Asked: op,
+			Input: in, Output: out, ErrorCode: code, ErrorMessage: message,
+		}
 	}
 	user := root()
 	user.ARN, user.UserID, user.UserName = "arn:aws:iam::"+account+":user/dev/ann", "AIDA1", "ann"
@@ -78,12 +82,16 @@ func TestEvents(t *testing.T) {
 			&stsapi.AssumeRoleOutput{Credentials: &stsapi.Credentials{AccessKeyId: new("ASIA2"), SecretAccessKey: new("canary"), SessionToken: new("canary"), Expiration: &begin}}, "", "")},
 		{"a web identity", call(caller.Identity{SourceIP: "10.0.0.8", UserAgent: "sdk"}, stsapi.API, "AssumeRoleWithWebIdentity",
 			&stsapi.AssumeRoleWithWebIdentityInput{RoleArn: new("arn:r"), RoleSessionName: new("s"), WebIdentityToken: new("canary")},
-			&stsapi.AssumeRoleWithWebIdentityOutput{Provider: new("issuer.example"), Audience: new("app"), SubjectFromWebIdentityToken: new("repo:x"),
-				Credentials: &stsapi.Credentials{AccessKeyId: new("ASIA3"), SecretAccessKey: new("canary"), SessionToken: new("canary"), Expiration: &begin}}, "", "")},
+			&stsapi.AssumeRoleWithWebIdentityOutput{
+				Provider: new("issuer.example"), Audience: new("app"), SubjectFromWebIdentityToken: new("repo:x"),
+				Credentials: &stsapi.Credentials{AccessKeyId: new("ASIA3"), SecretAccessKey: new("canary"), SessionToken: new("canary"), Expiration: &begin},
+			}, "", "")},
 		{"an EC2 refusal", call(root(), ec2api.API, "DescribeVpcs", &ec2api.DescribeVpcsInput{VpcIds: []string{"vpc-1"}}, nil, "InvalidVpcID.NotFound", "none")},
 		{"an operation that is not there", gateway.AuditRecord{Time: begin, RequestID: "request", Caller: root(), SigningName: "s3", Asked: "PutObject\n\"x\"", ErrorCode: "NotImplemented", ReadOnly: true}},
-		{"a stranger", gateway.AuditRecord{Time: begin, RequestID: "request", Caller: caller.Identity{AccessKeyID: "AKIAX", SourceIP: "10.1.1.1"}, Service: ecsapi.API,
-			Operation: operation(t, ecsapi.API, "RunTask"), ErrorCode: "UnrecognizedClientException", ErrorMessage: "The security token included in the request is invalid.", ReadOnly: true}},
+		{"a stranger", gateway.AuditRecord{
+			Time: begin, RequestID: "request", Caller: caller.Identity{AccessKeyID: "AKIAX", SourceIP: "10.1.1.1"}, Service: ecsapi.API,
+			Operation: operation(t, ecsapi.API, "RunTask"), ErrorCode: "UnrecognizedClientException", ErrorMessage: "The security token included in the request is invalid.", ReadOnly: true,
+		}},
 		{"a service of ours", call(caller.Identity{Service: "ecs.amazonaws.com"}, ecsapi.API, "ListClusters", &ecsapi.ListClustersInput{}, nil, "", "")},
 	} {
 		text := audit.Encode(account, "us-east-1", &tt.call)

@@ -119,10 +119,10 @@ func (r *Recorder) Record(ctx context.Context, call gateway.AuditRecord) {
 		return
 	}
 	select {
-	case <-done: // the writer has told of an error
+	case <-done: //nolint:errcheck // that it has ended is all that counts
 	case <-r.stopped:
 		select {
-		case <-done:
+		case <-done: //nolint:errcheck // that it has ended is all that counts
 		default:
 			r.lose(1, call.RequestID, errStopped)
 		}

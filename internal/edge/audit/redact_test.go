@@ -122,7 +122,8 @@ func (f *filler) ReadTime(*smithy.Member) (time.Time, error) { return begin, nil
 func check(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, api *smithy.Service, op *smithy.Operation, f *filler) {
+}, api *smithy.Service, op *smithy.Operation, f *filler,
+) {
 	t.Helper()
 	in, out := op.NewInput(), op.NewOutput()
 	for _, shape := range []smithy.Shape{in, out} {

@@ -42,27 +42,59 @@ func TestUser(t *testing.T) {
 		{"nothing, query: never denied", nil, whoAmI, "OK"},
 		{"everything", []string{statement("Allow", "*", "*", "")}, describeTask, "OK"},
 		{"the task", []string{statement("Allow", "ecs:DescribeTasks", "arn:aws:ecs:*:*:task/prod/*", "")}, describeTask, "OK"},
-		{"another cluster's tasks", []string{statement("Allow", "ecs:DescribeTasks", "arn:aws:ecs:*:*:task/dev/*", "")}, describeTask,
-			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + because + "ecs:DescribeTasks action"},
+		{
+			"another cluster's tasks",
+			[]string{statement("Allow", "ecs:DescribeTasks", "arn:aws:ecs:*:*:task/dev/*", "")},
+			describeTask,
+			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + because + "ecs:DescribeTasks action",
+		},
 		{"by cluster", []string{statement("Allow", "ecs:*", "*", `{"ArnEquals":{"ecs:cluster":"arn:aws:ecs:eu-central-1:123456789012:cluster/prod"}}`)}, describeTask, "OK"},
 		{"by tag of the task", []string{statement("Allow", "ecs:*", "*", `{"StringEquals":{"aws:ResourceTag/Team":"${aws:PrincipalTag/Team}","ecs:ResourceTag/Team":"blue"}}`)}, describeTask, "OK"},
-		{"by another tag", []string{statement("Allow", "ecs:*", "*", `{"StringEquals":{"aws:ResourceTag/Team":"red"}}`)}, describeTask,
-			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + because + "ecs:DescribeTasks action"},
-		{"denied", []string{statement("Allow", "*", "*", ""), statement("Deny", "ecs:Describe*", "*", "")}, describeTask,
-			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + " with an explicit deny in an identity-based policy"},
-		{"no TLS here", []string{statement("Allow", "*", "*", `{"Bool":{"aws:SecureTransport":"true"}}`)}, describeTask,
-			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + because + "ecs:DescribeTasks action"},
+		{
+			"by another tag",
+			[]string{statement("Allow", "ecs:*", "*", `{"StringEquals":{"aws:ResourceTag/Team":"red"}}`)},
+			describeTask,
+			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + because + "ecs:DescribeTasks action",
+		},
+		{
+			"denied",
+			[]string{statement("Allow", "*", "*", ""), statement("Deny", "ecs:Describe*", "*", "")},
+			describeTask,
+			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + " with an explicit deny in an identity-based policy",
+		},
+		{
+			"no TLS here",
+			[]string{statement("Allow", "*", "*", `{"Bool":{"aws:SecureTransport":"true"}}`)},
+			describeTask,
+			"AccessDeniedException: " + devDenied + "ecs:DescribeTasks on resource: " + taskARN + because + "ecs:DescribeTasks action",
+		},
 		{"from here", []string{statement("Allow", "*", "*", `{"IpAddress":{"aws:SourceIp":"127.0.0.0/8"},"StringEquals":{"aws:username":"dev","aws:RequestedRegion":"eu-central-1"},"DateGreaterThan":{"aws:CurrentTime":"2026-11-22T11:59:59Z"},"Null":{"aws:TokenIssueTime":"true","aws:SourceVpc":"true","aws:MultiFactorAuthPresent":"true"}}`)}, describeTask, "OK"},
 
-		{"run without the role", []string{statement("Allow", "ecs:*", "*", "")}, runTask,
-			"AccessDeniedException: " + devDenied + "iam:PassRole on resource: " + appRole + because + "iam:PassRole action"},
-		{"run with the role", []string{statement("Allow", "ecs:RunTask", definition, ""),
-			statement("Allow", "iam:PassRole", appRole, `{"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`)}, runTask, "OK"},
-		{"the role, but for EC2", []string{statement("Allow", "ecs:RunTask", definition, ""),
-			statement("Allow", "iam:PassRole", appRole, `{"StringEquals":{"iam:PassedToService":"ec2.amazonaws.com"}}`)}, runTask,
-			"AccessDeniedException: " + devDenied + "iam:PassRole on resource: " + appRole + because + "iam:PassRole action"},
-		{"run an older revision", []string{statement("Allow", "ecs:RunTask", strings.Replace(definition, ":2", ":1", 1), "")}, runTask,
-			"AccessDeniedException: " + devDenied + "ecs:RunTask on resource: " + definition + because + "ecs:RunTask action"},
+		{
+			"run without the role",
+			[]string{statement("Allow", "ecs:*", "*", "")},
+			runTask,
+			"AccessDeniedException: " + devDenied + "iam:PassRole on resource: " + appRole + because + "iam:PassRole action",
+		},
+		{"run with the role", []string{
+			statement("Allow", "ecs:RunTask", definition, ""),
+			statement("Allow", "iam:PassRole", appRole, `{"StringEquals":{"iam:PassedToService":"ecs-tasks.amazonaws.com"}}`),
+		}, runTask, "OK"},
+		{
+			"the role, but for EC2",
+			[]string{
+				statement("Allow", "ecs:RunTask", definition, ""),
+				statement("Allow", "iam:PassRole", appRole, `{"StringEquals":{"iam:PassedToService":"ec2.amazonaws.com"}}`),
+			},
+			runTask,
+			"AccessDeniedException: " + devDenied + "iam:PassRole on resource: " + appRole + because + "iam:PassRole action",
+		},
+		{
+			"run an older revision",
+			[]string{statement("Allow", "ecs:RunTask", strings.Replace(definition, ":2", ":1", 1), "")},
+			runTask,
+			"AccessDeniedException: " + devDenied + "ecs:RunTask on resource: " + definition + because + "ecs:RunTask action",
+		},
 
 		{"a secret by its name", []string{statement("Allow", "secretsmanager:GetSecretValue", "arn:aws:secretsmanager:*:*:secret:db-*", "")}, getSecret, "OK"},
 		{"no secret", nil, getSecret, "AccessDeniedException: " + devDenied + "secretsmanager:GetSecretValue on resource: " + secretARN + because + "secretsmanager:GetSecretValue action"},
@@ -112,8 +144,10 @@ func TestPoliciesFromEverywhere(t *testing.T) {
 	step("the group is gone", refused+because, func(tx *store.Tx) { records.Groups.Delete(tx, "ops") })
 	step("AWS's policy", "OK", dev(func(u *model.User) { u.Groups, u.Attached = nil, []string{"arn:aws:iam::aws:policy/ReadOnlyAccess"} }))
 	step("a policy that is not there yet", refused+because, dev(func(u *model.User) { u.Attached = []string{limits} }))
-	managed := &model.Policy{ARN: limits, Name: "limits", Path: "/", DefaultID: "v1",
-		Versions: []model.PolicyVersion{{ID: "v1", Document: statement("Allow", "ecs:*", "*", "")}, {ID: "v2", Document: statement("Deny", "ecs:*", "*", "")}}}
+	managed := &model.Policy{
+		ARN: limits, Name: "limits", Path: "/", DefaultID: "v1",
+		Versions: []model.PolicyVersion{{ID: "v1", Document: statement("Allow", "ecs:*", "*", "")}, {ID: "v2", Document: statement("Deny", "ecs:*", "*", "")}},
+	}
 	step("it is made", "OK", func(tx *store.Tx) { records.Policies.Put(tx, managed) })
 	step("another version counts", refused+" with an explicit deny in an identity-based policy: "+limits, func(tx *store.Tx) {
 		must(t, records.Policies.Edit(tx, limits, func(p *model.Policy) error { p.DefaultID = "v2"; return nil }))

@@ -30,11 +30,13 @@ func (w *world) crowd() {
 	name := func(i int) string { return fmt.Sprintf("arn:aws:iam::123456789012:policy/p%03d", i) }
 	for i := range 300 {
 		w.write(func(tx *store.Tx) {
-			records.Policies.Put(tx, &model.Policy{ARN: name(i), Name: fmt.Sprintf("p%03d", i), Path: "/", DefaultID: "v1",
+			records.Policies.Put(tx, &model.Policy{
+				ARN: name(i), Name: fmt.Sprintf("p%03d", i), Path: "/", DefaultID: "v1",
 				Versions: []model.PolicyVersion{{ID: "v1", Document: fmt.Sprintf(`{"Version":"2012-10-17","Statement":[
 {"Sid":"Buckets","Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:ListBucket"],"Resource":["arn:aws:s3:::bucket-%[1]d","arn:aws:s3:::bucket-%[1]d/*"]},
 {"Sid":"Tables","Effect":"Allow","Action":"dynamodb:*","Resource":"arn:aws:dynamodb:*:*:table/t-%[1]d","Condition":{"StringEquals":{"aws:PrincipalTag/Team":"team-%[1]d"}}},
-{"Sid":"Tasks","Effect":"Allow","Action":["ecs:Describe*","ecs:List*","ecs:RunTask"],"Resource":"*","Condition":{"ArnLike":{"ecs:cluster":"arn:aws:ecs:*:*:cluster/c-%[1]d"}}}]}`, i)}}})
+{"Sid":"Tasks","Effect":"Allow","Action":["ecs:Describe*","ecs:List*","ecs:RunTask"],"Resource":"*","Condition":{"ArnLike":{"ecs:cluster":"arn:aws:ecs:*:*:cluster/c-%[1]d"}}}]}`, i)}},
+			})
 		})
 	}
 	for i := range 100 {

@@ -133,12 +133,16 @@ func (w *world) write(change func(tx *store.Tx)) {
 func (w *world) fill() {
 	w.write(func(tx *store.Tx) {
 		records.Users.Put(tx, &model.User{ID: "AIDADEV", Name: "dev", Path: "/", Tags: []model.Tag{{Key: "Team", Value: "blue"}}})
-		records.Roles.Put(tx, &model.Role{ID: "AROAAPP", Name: "app", Path: "/team/", MaxSessionDuration: 3600,
-			Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`})
+		records.Roles.Put(tx, &model.Role{
+			ID: "AROAAPP", Name: "app", Path: "/team/", MaxSessionDuration: 3600,
+			Trust: `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`,
+		})
 		records.Families.Put(tx, &model.Family{Name: "web", LastRevision: 2})
 		for revision := 1; revision <= 2; revision++ {
-			records.TaskDefinitions.Put(tx, &model.TaskDefinition{Family: "web", Revision: revision, ARN: scope.TaskDefinition("web", revision),
-				Status: model.TaskDefinitionActive, TaskRoleARN: appRole, CPU: "256", Memory: "512"})
+			records.TaskDefinitions.Put(tx, &model.TaskDefinition{
+				Family: "web", Revision: revision, ARN: scope.TaskDefinition("web", revision),
+				Status: model.TaskDefinitionActive, TaskRoleARN: appRole, CPU: "256", Memory: "512",
+			})
 		}
 		records.Tasks.Put(tx, &model.Task{ID: taskID, ARN: scope.Task("prod", taskID), ClusterName: "prod", Tags: []model.Tag{{Key: "Team", Value: "blue"}}})
 		records.Secrets.Put(tx, &model.Secret{Name: "db", ARN: secretARN})
@@ -190,8 +194,10 @@ func (w *world) as(key string) aws.Config {
 	if key[:4] == "ASIA" {
 		token = "token"
 	}
-	return aws.Config{Region: scope.Region, BaseEndpoint: &w.url, RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(key, "secret", token)}
+	return aws.Config{
+		Region: scope.Region, BaseEndpoint: &w.url, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(key, "secret", token),
+	}
 }
 
 // Calls that tests make, with the official SDK.

@@ -103,8 +103,10 @@ type trail struct {
 }
 
 func (c *call) trail() trail {
-	return trail{g: c.g, ctx: c.r.Context(), client: c.client, id: c.id,
-		service: c.route.serviceName(), operation: c.route.operationName(), family: c.route.family}
+	return trail{
+		g: c.g, ctx: c.r.Context(), client: c.client, id: c.id,
+		service: c.route.serviceName(), operation: c.route.operationName(), family: c.route.family,
+	}
 }
 
 // translate makes an error that the client may see. It is the one place where
@@ -136,7 +138,7 @@ func (t trail) translate(err error) smithy.APIError {
 }
 
 func (t trail) log(level slog.Level, message string, err error, more ...slog.Attr) {
-	t.g.log.LogAttrs(t.ctx, level, message, append([]slog.Attr{
+	t.g.log.LogAttrs(t.ctx, level, message, append([]slog.Attr{ //nolint:sloglint // the messages are constants of the callers
 		slog.String(telemetry.RequestID, t.id),
 		slog.String(telemetry.Service, t.service),
 		slog.String(telemetry.Operation, t.operation),

@@ -79,17 +79,18 @@ func TestAudit(t *testing.T) {
 			if r.Service != nil {
 				name = r.Service.SigningName
 			}
-			text := name + ":" + r.Asked + " " + r.ErrorCode
+			var text strings.Builder
+			text.WriteString(name + ":" + r.Asked + " " + r.ErrorCode)
 			for _, word := range []struct {
 				is   bool
 				word string
 			}{{r.ReadOnly, " read"}, {!r.ReadOnly, " changed"}, {r.Input != nil, " in"}, {r.Output != nil, " out"}} {
 				if word.is {
-					text += word.word
+					text.WriteString(word.word)
 				}
 			}
-			if text != tc.want {
-				t.Errorf("%q, want %q", text, tc.want)
+			if text.String() != tc.want {
+				t.Errorf("%q, want %q", text.String(), tc.want)
 			}
 			if !a.alive[0] || r.RequestID != got.header.Get("x-amzn-RequestId") || r.Caller.RequestID != r.RequestID ||
 				r.Caller.SourceIP != "192.0.2.1" || !r.Time.Equal(now) || r.TLS != nil || r.Host == "" {

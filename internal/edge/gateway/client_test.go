@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -49,8 +50,10 @@ func serve(t *testing.T, change func(*gateway.Config)) *httptest.Server {
 }
 
 func awsConfig(server *httptest.Server, secret string) aws.Config {
-	return aws.Config{Region: "eu-central-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(rootKey, secret, "")}
+	return aws.Config{
+		Region: "eu-central-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(rootKey, secret, ""),
+	}
 }
 
 // The official SDK is served and understands every answer.
@@ -119,9 +122,7 @@ func TestPresignedByOfficialClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, values := range signed.SignedHeader {
-			r.Header[name] = values
-		}
+		maps.Copy(r.Header, signed.SignedHeader)
 		got, err := server.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)

@@ -292,7 +292,7 @@ func (v *value) json() []byte {
 
 func (v *value) tree() any {
 	if v.raw != nil {
-		if v.raw == (any)(null{}) {
+		if v.raw == any(null{}) {
 			return nil
 		}
 		return v.raw

@@ -286,7 +286,7 @@ func oneDocument(body string, into any) error {
 		return err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return fmt.Errorf("something follows the document: %v", err)
+		return fmt.Errorf("something follows the document: %w", err)
 	}
 	return nil
 }

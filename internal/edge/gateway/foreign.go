@@ -122,5 +122,7 @@ func s3Action(r *http.Request) (action, resource string, ok bool) {
 }
 
 // s3Parameters do not change what a request asks for.
-var s3Parameters = []string{"list-type", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "encoding-type",
-	"fetch-owner", "marker", "max-buckets", "bucket-region", "partNumber", "uploadId", "x-id"}
+var s3Parameters = []string{
+	"list-type", "prefix", "delimiter", "max-keys", "continuation-token", "start-after", "encoding-type",
+	"fetch-owner", "marker", "max-buckets", "bucket-region", "partNumber", "uploadId", "x-id",
+}

@@ -56,8 +56,10 @@ func TestAnswersAndTellsTheProviderWhoAsks(t *testing.T) {
 	if got.status != 200 || !strings.Contains(got.body, `"clusterArns":["arn:aws:ecs:eu-central-1:123456789012:cluster/default"]`) {
 		t.Fatal(got)
 	}
-	want := caller.Identity{AccountID: "123456789012", ARN: "arn:aws:iam::123456789012:root", UserID: "123456789012",
-		AccessKeyID: rootKey, SourceIP: "192.0.2.1", Region: "eu-central-1", RequestID: got.header.Get("x-amzn-RequestId")}
+	want := caller.Identity{
+		AccountID: "123456789012", ARN: "arn:aws:iam::123456789012:root", UserID: "123456789012",
+		AccessKeyID: rootKey, SourceIP: "192.0.2.1", Region: "eu-central-1", RequestID: got.header.Get("x-amzn-RequestId"),
+	}
 	if who != want {
 		t.Fatalf("caller %+v, want %+v", who, want)
 	}
@@ -94,22 +96,35 @@ func TestRefusals(t *testing.T) {
 		{"wrong region", with(list, func(q *request) { q.region = "us-east-1" }), "json", 400, "InvalidSignatureException", "Credential should be scoped to a valid region, not 'us-east-1'."},
 		{"wrong service", with(list, func(q *request) { q.service = "logs" }), "json", 400, "InvalidSignatureException", "Credential should be scoped to correct service: 'ecs'."},
 		{"key store away", with(list, func(q *request) { q.key = "AKIAAWAY" }), "json", 500, "InternalFailure", "*"},
-		{"json: not root", with(list, func(q *request) { q.key = userKey }), "json", 400, "AccessDeniedException",
-			"User: arn:aws:iam::123456789012:user/dev is not authorized to perform: ecs:ListClusters on resource: * because no identity-based policy allows the ecs:ListClusters action"},
+		{
+			"json: not root", with(list, func(q *request) { q.key = userKey }), "json", 400, "AccessDeniedException",
+			"User: arn:aws:iam::123456789012:user/dev is not authorized to perform: ecs:ListClusters on resource: * because no identity-based policy allows the ecs:ListClusters action",
+		},
 		{"query: not root", with(identity, func(q *request) { q.key = userKey }), "query", 403, "AccessDenied", "*"},
-		{"ec2: not root", with(vpcs, func(q *request) { q.key = userKey }), "ec2", 403, "UnauthorizedOperation",
-			"You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/dev is not authorized to perform: ec2:DescribeVpcs on resource: * because no identity-based policy allows the ec2:DescribeVpcs action"},
+		{
+			"ec2: not root", with(vpcs, func(q *request) { q.key = userKey }), "ec2", 403, "UnauthorizedOperation",
+			"You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/dev is not authorized to perform: ec2:DescribeVpcs on resource: * because no identity-based policy allows the ec2:DescribeVpcs action",
+		},
 		{"json: unknown operation", jsonCall(ecsapi.API, "MakeCoffee", "{}"), "json", 400, "UnknownOperationException", ""},
 		{"json: operation of another service", jsonCall(ecsapi.API, "PutLogEvents", "{}"), "json", 400, "UnknownOperationException", ""},
 		{"json: no target", with(list, func(q *request) { q.amzTarget = "" }), "json", 400, "UnknownOperationException", ""},
 		{"json: other path", with(list, func(q *request) { q.target = "http://h/other" }), "json", 400, "UnknownOperationException", ""},
 		{"json: GET", with(list, func(q *request) { q.method = "GET" }), "json", 400, "UnknownOperationException", ""},
-		{"json: unknown service", request{contentType: "application/x-amz-json-1.0", amzTarget: "DynamoDB_20120810.ListTables", body: []byte("{}"), service: "dynamodb"},
-			"json", 501, "NotImplemented", "Berth does not have dynamodb" + served + "dynamodb" + away},
-		{"json: unknown service, not signed well", request{contentType: "application/x-amz-json-1.0", amzTarget: "DynamoDB_20120810.ListTables", service: "dynamodb", key: "AKIANOBODY"},
-			"json", 400, "UnrecognizedClientException", invalid},
-		{"query: unknown service", request{contentType: formType, body: []byte("Action=ListUsers&Version=2010-05-08"), service: "iam", region: "us-east-1"},
-			"query", 501, "NotImplemented", "Berth does not have iam" + served + "iam" + away},
+		{
+			"json: unknown service",
+			request{contentType: "application/x-amz-json-1.0", amzTarget: "DynamoDB_20120810.ListTables", body: []byte("{}"), service: "dynamodb"},
+			"json", 501, "NotImplemented", "Berth does not have dynamodb" + served + "dynamodb" + away,
+		},
+		{
+			"json: unknown service, not signed well",
+			request{contentType: "application/x-amz-json-1.0", amzTarget: "DynamoDB_20120810.ListTables", service: "dynamodb", key: "AKIANOBODY"},
+			"json", 400, "UnrecognizedClientException", invalid,
+		},
+		{
+			"query: unknown service",
+			request{contentType: formType, body: []byte("Action=ListUsers&Version=2010-05-08"), service: "iam", region: "us-east-1"},
+			"query", 501, "NotImplemented", "Berth does not have iam" + served + "iam" + away,
+		},
 		{"rest: unknown service", request{method: "GET", target: "http://h/2015-03-31/functions/", service: "lambda"}, "json", 501, "NotImplemented", "Berth does not have lambda" + served + "lambda" + away},
 		{"query: unknown action", formCall(stsapi.API, "MakeCoffee", ""), "query", 400, "InvalidAction", "*"},
 		{"ec2: unknown action", formCall(ec2api.API, "MakeCoffee", ""), "ec2", 400, "InvalidAction", "The action MakeCoffee is not valid for this web service."},
@@ -350,11 +365,12 @@ func TestMetricsAndAudit(t *testing.T) {
 	got := map[string]float64{}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			series := family.GetName()
+			var series strings.Builder
+			series.WriteString(family.GetName())
 			for _, label := range m.GetLabel() { // by name: code, operation, service
-				series += " " + label.GetValue()
+				series.WriteString(" " + label.GetValue())
 			}
-			got[series] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			got[series.String()] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	want := map[string]float64{

@@ -19,7 +19,7 @@ import (
 // matters where all come from one address, such as the loopback one.
 const (
 	failureRate  rate.Limit = 0.5
-	failureBurst            = 60
+	failureBurst int        = 60
 )
 
 // maxBuckets is how many principals, and how many sources, are told apart. Who

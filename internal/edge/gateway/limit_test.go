@@ -50,8 +50,10 @@ func TestRateLimitOfSessions(t *testing.T) {
 	n := 0
 	store := credentialFunc(func(string, string) (sigv4.Credential, caller.Identity, error) {
 		n++
-		return sigv4.Credential{SecretAccessKey: secret}, caller.Identity{AccountID: "123456789012",
-			ARN: fmt.Sprintf("arn:aws:sts::123456789012:assumed-role/app/s%d", n), Session: &caller.Session{RoleARN: "arn:aws:iam::123456789012:role/app"}}, nil
+		return sigv4.Credential{SecretAccessKey: secret}, caller.Identity{
+			AccountID: "123456789012",
+			ARN:       fmt.Sprintf("arn:aws:sts::123456789012:assumed-role/app/s%d", n), Session: &caller.Session{RoleARN: "arn:aws:iam::123456789012:role/app"},
+		}, nil
 	})
 	d := open(t, func(cfg *gateway.Config) { cfg.Credentials, cfg.RateLimit, cfg.RateBurst = store, 1, 1 })
 	list := jsonCall(ecsapi.API, "ListClusters", "{}")

@@ -53,10 +53,12 @@ func (world) TaskDefinition(name string) (*model.TaskDefinition, bool) {
 	if !strings.HasSuffix(name, "app") && !strings.HasSuffix(name, "app:7") {
 		return nil, false
 	}
-	return &model.TaskDefinition{Family: "app", Revision: 7, ARN: scope.TaskDefinition("app", 7), CPU: "256", Memory: "512",
+	return &model.TaskDefinition{
+		Family: "app", Revision: 7, ARN: scope.TaskDefinition("app", 7), CPU: "256", Memory: "512",
 		TaskRoleARN: "appRole", ExecutionRoleARN: "arn:aws:iam::123456789012:role/exec",
 		RequiresCompatibilities: []string{"FARGATE"},
-		ContainerDefinitions:    []model.ContainerDefinition{{Name: "a"}, {Name: "b", Privileged: new(true)}}}, true
+		ContainerDefinitions:    []model.ContainerDefinition{{Name: "a"}, {Name: "b", Privileged: new(true)}},
+	}, true
 }
 
 func (world) Boundary(resource string) string {
@@ -153,8 +155,10 @@ func golden(t *testing.T, example string) string {
 		}
 		out.WriteString(line + "\n")
 		api, op := find(t, action)
-		checks, err := Checks(Query{Scope: scope, Service: api.SigningName, Operation: op.Name, Input: decode(t, api, op, input),
-			Caller: "arn:aws:iam::123456789012:user/me"}, world{})
+		checks, err := Checks(Query{
+			Scope: scope, Service: api.SigningName, Operation: op.Name, Input: decode(t, api, op, input),
+			Caller: "arn:aws:iam::123456789012:user/me",
+		}, world{})
 		if err != nil {
 			t.Fatal(err)
 		}

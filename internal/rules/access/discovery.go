@@ -13,8 +13,10 @@ var discovery = join(
 	rows(row{keys: []key{{name: "servicediscovery:namespacename", path: "NamespaceName"}, {name: "servicediscovery:servicename", path: "ServiceName"}}},
 		"DiscoverInstances", "DiscoverInstancesRevision"),
 	table{
-		"CreateService": {on: []target{{path: "NamespaceId", arn: plain("servicediscovery", "namespace/")}}, tags: "Tags",
-			keys: []key{{name: "servicediscovery:namespacearn", path: "NamespaceId", as: one(plain("servicediscovery", "namespace/"))}}},
+		"CreateService": {
+			on: []target{{path: "NamespaceId", arn: plain("servicediscovery", "namespace/")}}, tags: "Tags",
+			keys: []key{{name: "servicediscovery:namespacearn", path: "NamespaceId", as: one(plain("servicediscovery", "namespace/"))}},
+		},
 		"TagResource":         {on: []target{{path: "ResourceARN", arn: literal}}, tags: "Tags"},
 		"UntagResource":       {on: []target{{path: "ResourceARN", arn: literal}}, tagKeys: "TagKeys"},
 		"ListTagsForResource": {on: []target{{path: "ResourceARN", arn: literal}}},

@@ -28,8 +28,10 @@ var ec2 = join(
 		"ReplaceRouteTableAssociation":    {on: []target{in("route-table", "RouteTableId")}},
 		"DisassociateRouteTable":          {on: []target{{path: "AssociationId", arn: some("route-table")}}},
 		"ReleaseAddress":                  {on: []target{{path: "AllocationId|PublicIp", arn: address}}},
-		"AssociateAddress": {on: []target{{path: "AllocationId|PublicIp", arn: address},
-			in("network-interface", "NetworkInterfaceId"), in("instance", "InstanceId")}},
+		"AssociateAddress": {on: []target{
+			{path: "AllocationId|PublicIp", arn: address},
+			in("network-interface", "NetworkInterfaceId"), in("instance", "InstanceId"),
+		}},
 		"DisassociateAddress": {on: []target{{path: "AssociationId|PublicIp", arn: some("elastic-ip")}}},
 
 		"CreateTags": {on: []target{{path: "Resources", arn: anyEC2}}, tags: "Tags"},

@@ -20,8 +20,10 @@ var ecs = join(
 			also: []need{tagged("ecs", "CreateCluster", "tags", target{path: "clusterName", arn: cluster, absent: "default"})},
 		},
 		"DescribeClusters": {on: []target{{path: "clusters", arn: cluster, absent: "default"}}},
-		"PutClusterCapacityProviders": {on: []target{inCluster},
-			keys: []key{{name: "ecs:capacity-provider", path: "capacityProviders", as: capacityProvider}}},
+		"PutClusterCapacityProviders": {
+			on:   []target{inCluster},
+			keys: []key{{name: "ecs:capacity-provider", path: "capacityProviders", as: capacityProvider}},
+		},
 		"ListContainerInstances": {on: []target{inCluster}},
 
 		"RegisterTaskDefinition": {
@@ -177,7 +179,7 @@ func pass(to string, roles ...target) need {
 }
 
 // tagged is the permission to make a resource with tags.
-func tagged(service, operation, tags string, on ...target) need {
+func tagged(service, operation, tags string, on ...target) need { //nolint:unparam // its form is that of its siblings
 	return need{action: service + ":TagResource", on: on, keys: []key{always(service+":createaction", operation)}, when: tagNames(tags)}
 }
 

@@ -29,10 +29,14 @@ var elbv2 = join(
 			also: []need{addTags("CreateRule", target{path: "ListenerArn", arn: literal})},
 		},
 		"ModifyListener": {on: []target{{path: "ListenerArn", arn: literal}}, keys: listenerKeys},
-		"SetSecurityGroups": {on: []target{{path: "LoadBalancerArn", arn: literal}},
-			keys: []key{{name: "elasticloadbalancing:securitygroup", path: "SecurityGroups"}}},
-		"SetSubnets": {on: []target{{path: "LoadBalancerArn", arn: literal}},
-			keys: []key{{name: "elasticloadbalancing:subnet", path: "Subnets|SubnetMappings.SubnetId"}}},
+		"SetSecurityGroups": {
+			on:   []target{{path: "LoadBalancerArn", arn: literal}},
+			keys: []key{{name: "elasticloadbalancing:securitygroup", path: "SecurityGroups"}},
+		},
+		"SetSubnets": {
+			on:   []target{{path: "LoadBalancerArn", arn: literal}},
+			keys: []key{{name: "elasticloadbalancing:subnet", path: "Subnets|SubnetMappings.SubnetId"}},
+		},
 		"SetRulePriorities": {on: []target{{path: "RulePriorities.RuleArn", arn: literal}}},
 		"AddTags":           {on: []target{{path: "ResourceArns", arn: literal}}, tags: "Tags"},
 		"RemoveTags":        {on: []target{{path: "ResourceArns", arn: literal}}, tagKeys: "TagKeys"},
@@ -51,8 +55,10 @@ var listenerKeys = []key{
 }
 
 func addTags(operation string, on target) need {
-	return need{action: "elasticloadbalancing:AddTags", on: []target{on}, when: "Tags.Key",
-		keys: []key{always("elasticloadbalancing:createaction", operation)}}
+	return need{
+		action: "elasticloadbalancing:AddTags", on: []target{on}, when: "Tags.Key",
+		keys: []key{always("elasticloadbalancing:createaction", operation)},
+	}
 }
 
 func newBalancer(v *view, name string) []string {

@@ -19,8 +19,10 @@ var iam = join(
 	rows(row{on: []target{myself}}, "GetUser", "CreateAccessKey", "UpdateAccessKey", "DeleteAccessKey", "ListAccessKeys", "ListMFADevices", "ListSSHPublicKeys"),
 	rows(row{on: []target{inUser}, keys: []key{attached}}, "AttachUserPolicy", "DetachUserPolicy"),
 	table{
-		"CreateUser": {on: []target{{path: "UserName", arn: newIn("user")}}, tags: "Tags", keys: []key{bounded},
-			also: []need{{action: "iam:TagUser", on: []target{{path: "UserName", arn: newIn("user")}}, when: "Tags.Key"}}},
+		"CreateUser": {
+			on: []target{{path: "UserName", arn: newIn("user")}}, tags: "Tags", keys: []key{bounded},
+			also: []need{{action: "iam:TagUser", on: []target{{path: "UserName", arn: newIn("user")}}, when: "Tags.Key"}},
+		},
 		"UpdateUser":                 {on: []target{inUser, {path: "NewUserName", arn: renamed("user", User)}}},
 		"TagUser":                    {on: []target{inUser}, tags: "Tags"},
 		"UntagUser":                  {on: []target{inUser}, tagKeys: "TagKeys"},
@@ -40,22 +42,30 @@ var iam = join(
 		"ListInstanceProfilesForRole", "DeleteServiceLinkedRole", "DeleteRolePermissionsBoundary"),
 	rows(row{on: []target{inRole}, keys: []key{attached}}, "AttachRolePolicy", "DetachRolePolicy"),
 	table{
-		"CreateRole": {on: []target{{path: "RoleName", arn: newIn("role")}}, tags: "Tags", keys: []key{bounded},
-			also: []need{{action: "iam:TagRole", on: []target{{path: "RoleName", arn: newIn("role")}}, when: "Tags.Key"}}},
+		"CreateRole": {
+			on: []target{{path: "RoleName", arn: newIn("role")}}, tags: "Tags", keys: []key{bounded},
+			also: []need{{action: "iam:TagRole", on: []target{{path: "RoleName", arn: newIn("role")}}, when: "Tags.Key"}},
+		},
 		"TagRole":                    {on: []target{inRole}, tags: "Tags"},
 		"UntagRole":                  {on: []target{inRole}, tagKeys: "TagKeys"},
 		"PutRolePermissionsBoundary": {on: []target{inRole}, keys: []key{bounded}},
-		"CreateServiceLinkedRole": {on: []target{{path: "AWSServiceName", arn: serviceLinked}},
-			keys: []key{{name: "iam:awsservicename", path: "AWSServiceName"}}},
+		"CreateServiceLinkedRole": {
+			on:   []target{{path: "AWSServiceName", arn: serviceLinked}},
+			keys: []key{{name: "iam:awsservicename", path: "AWSServiceName"}},
+		},
 		"GetServiceLinkedRoleDeletionStatus": {on: []target{{path: "DeletionTaskId", arn: deletedRole}}},
 	},
 
 	rows(row{on: []target{inProfile}}, "GetInstanceProfile", "DeleteInstanceProfile", "RemoveRoleFromInstanceProfile", "ListInstanceProfileTags"),
 	table{
-		"CreateInstanceProfile": {on: []target{{path: "InstanceProfileName", arn: newIn("instance-profile")}}, tags: "Tags",
-			also: []need{{action: "iam:TagInstanceProfile", on: []target{{path: "InstanceProfileName", arn: newIn("instance-profile")}}, when: "Tags.Key"}}},
-		"AddRoleToInstanceProfile": {on: []target{inProfile},
-			also: []need{pass("ec2", target{path: "RoleName", arn: role})}},
+		"CreateInstanceProfile": {
+			on: []target{{path: "InstanceProfileName", arn: newIn("instance-profile")}}, tags: "Tags",
+			also: []need{{action: "iam:TagInstanceProfile", on: []target{{path: "InstanceProfileName", arn: newIn("instance-profile")}}, when: "Tags.Key"}},
+		},
+		"AddRoleToInstanceProfile": {
+			on:   []target{inProfile},
+			also: []need{pass("ec2", target{path: "RoleName", arn: role})},
+		},
 		"TagInstanceProfile":   {on: []target{inProfile}, tags: "Tags"},
 		"UntagInstanceProfile": {on: []target{inProfile}, tagKeys: "TagKeys"},
 	},
@@ -63,8 +73,10 @@ var iam = join(
 	rows(row{on: []target{inPolicy}}, "GetPolicy", "DeletePolicy", "ListEntitiesForPolicy", "CreatePolicyVersion", "GetPolicyVersion",
 		"DeletePolicyVersion", "ListPolicyVersions", "SetDefaultPolicyVersion", "ListPolicyTags"),
 	table{
-		"CreatePolicy": {on: []target{{path: "PolicyName", arn: newIn("policy")}}, tags: "Tags",
-			also: []need{{action: "iam:TagPolicy", on: []target{{path: "PolicyName", arn: newIn("policy")}}, when: "Tags.Key"}}},
+		"CreatePolicy": {
+			on: []target{{path: "PolicyName", arn: newIn("policy")}}, tags: "Tags",
+			also: []need{{action: "iam:TagPolicy", on: []target{{path: "PolicyName", arn: newIn("policy")}}, when: "Tags.Key"}},
+		},
 		"TagPolicy":   {on: []target{inPolicy}, tags: "Tags"},
 		"UntagPolicy": {on: []target{inPolicy}, tagKeys: "TagKeys"},
 	},
@@ -72,8 +84,10 @@ var iam = join(
 	rows(row{on: []target{inOIDC}}, "GetOpenIDConnectProvider", "DeleteOpenIDConnectProvider", "AddClientIDToOpenIDConnectProvider",
 		"RemoveClientIDFromOpenIDConnectProvider", "UpdateOpenIDConnectProviderThumbprint", "ListOpenIDConnectProviderTags"),
 	table{
-		"CreateOpenIDConnectProvider": {on: []target{{path: "Url", arn: oidcProvider}}, tags: "Tags",
-			also: []need{{action: "iam:TagOpenIDConnectProvider", on: []target{{path: "Url", arn: oidcProvider}}, when: "Tags.Key"}}},
+		"CreateOpenIDConnectProvider": {
+			on: []target{{path: "Url", arn: oidcProvider}}, tags: "Tags",
+			also: []need{{action: "iam:TagOpenIDConnectProvider", on: []target{{path: "Url", arn: oidcProvider}}, when: "Tags.Key"}},
+		},
 		"TagOpenIDConnectProvider":   {on: []target{inOIDC}, tags: "Tags"},
 		"UntagOpenIDConnectProvider": {on: []target{inOIDC}, tagKeys: "TagKeys"},
 	},

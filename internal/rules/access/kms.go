@@ -22,10 +22,14 @@ var kms = join(
 	table{
 		"Decrypt": {on: []target{inKey}, left: true, keys: cipherKeys(algorithm)},
 		"ReEncrypt": {free: true, also: []need{
-			{action: "kms:ReEncryptFrom", on: []target{{path: "SourceKeyId", arn: kmsKey}},
-				keys: []key{{name: "kms:encryptioncontextkeys", of: contextKeys("SourceEncryptionContext")}, {name: "kms:encryptioncontext:", path: "SourceEncryptionContext", spread: true}}},
-			{action: "kms:ReEncryptTo", on: []target{{path: "DestinationKeyId", arn: kmsKey}},
-				keys: []key{{name: "kms:encryptioncontextkeys", of: contextKeys("DestinationEncryptionContext")}, {name: "kms:encryptioncontext:", path: "DestinationEncryptionContext", spread: true}}},
+			{
+				action: "kms:ReEncryptFrom", on: []target{{path: "SourceKeyId", arn: kmsKey}},
+				keys: []key{{name: "kms:encryptioncontextkeys", of: contextKeys("SourceEncryptionContext")}, {name: "kms:encryptioncontext:", path: "SourceEncryptionContext", spread: true}},
+			},
+			{
+				action: "kms:ReEncryptTo", on: []target{{path: "DestinationKeyId", arn: kmsKey}},
+				keys: []key{{name: "kms:encryptioncontextkeys", of: contextKeys("DestinationEncryptionContext")}, {name: "kms:encryptioncontext:", path: "DestinationEncryptionContext", spread: true}},
+			},
 		}},
 		"CreateKey": {
 			tags: "Tags",

@@ -15,9 +15,11 @@ var logs = join(
 		"PutLogGroupDeletionProtection", "FilterLogEvents"),
 	rows(row{on: []target{inLogStream}}, "CreateLogStream", "DeleteLogStream", "PutLogEvents", "GetLogEvents"),
 	table{
-		"CreateLogGroup": {on: []target{inLogGroup}, tags: "tags",
+		"CreateLogGroup": {
+			on: []target{inLogGroup}, tags: "tags",
 			// The tags of a new group need logs:TagResource besides.
-			also: []need{{action: "logs:TagResource", on: []target{{path: "logGroupName", arn: plain("logs", "log-group:")}}, when: "tags"}}},
+			also: []need{{action: "logs:TagResource", on: []target{{path: "logGroupName", arn: plain("logs", "log-group:")}}, when: "tags"}},
+		},
 		"DescribeLogGroups":   {on: []target{{path: "logGroupNamePrefix", arn: group, absent: anyGroup}, {path: "logGroupIdentifiers", arn: group}}},
 		"TagResource":         {on: []target{{path: "resourceArn", arn: literal}}, tags: "tags"},
 		"UntagResource":       {on: []target{{path: "resourceArn", arn: literal}}, tagKeys: "tagKeys"},

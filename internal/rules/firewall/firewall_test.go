@@ -82,9 +82,11 @@ func TestWhatOneRuleAllows(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			peers := model.NodeSecurityGroup{ID: "sg-peers", Members: []string{"10.0.0.2", "10.0.0.1"}}
 			in, missing := firewall.Compile([]string{"sg-a"}, map[string]model.NodeSecurityGroup{
-				"sg-a": {ID: "sg-a", Ingress: []model.SecurityGroupRule{test.rule}}, "sg-peers": peers})
+				"sg-a": {ID: "sg-a", Ingress: []model.SecurityGroupRule{test.rule}}, "sg-peers": peers,
+			})
 			out, _ := firewall.Compile([]string{"sg-a"}, map[string]model.NodeSecurityGroup{
-				"sg-a": {ID: "sg-a", Egress: []model.SecurityGroupRule{test.rule}}, "sg-peers": peers})
+				"sg-a": {ID: "sg-a", Egress: []model.SecurityGroupRule{test.rule}}, "sg-peers": peers,
+			})
 			if len(missing) > 0 {
 				t.Errorf("missing %v", missing)
 			}
@@ -142,7 +144,8 @@ func world(t *rapid.T) (mine []string, groups map[string]model.NodeSecurityGroup
 	})
 	groups = map[string]model.NodeSecurityGroup{}
 	for _, id := range ids {
-		groups[id] = model.NodeSecurityGroup{ID: id,
+		groups[id] = model.NodeSecurityGroup{
+			ID:      id,
 			Ingress: rapid.SliceOfN(rule, 0, 4).Draw(t, id+" ingress"),
 			Egress:  rapid.SliceOfN(rule, 0, 4).Draw(t, id+" egress"),
 			Members: rapid.SliceOfN(rapid.SampledFrom(addresses), 0, 3).Draw(t, id+" members"),
@@ -155,8 +158,10 @@ func world(t *rapid.T) (mine []string, groups map[string]model.NodeSecurityGroup
 var addresses = []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "192.0.2.1"}
 
 func packet(t *rapid.T) firewall.Packet {
-	p := firewall.Packet{Protocol: rapid.SampledFrom([]uint8{1, 6, 17, 47}).Draw(t, "protocol"),
-		Peer: netip.MustParseAddr(rapid.SampledFrom(addresses).Draw(t, "peer"))}
+	p := firewall.Packet{
+		Protocol: rapid.SampledFrom([]uint8{1, 6, 17, 47}).Draw(t, "protocol"),
+		Peer:     netip.MustParseAddr(rapid.SampledFrom(addresses).Draw(t, "peer")),
+	}
 	switch p.Protocol {
 	case 1:
 		p.Type, p.Code = rapid.Uint8Range(0, 5).Draw(t, "type"), rapid.Uint8Range(0, 5).Draw(t, "code")

@@ -188,15 +188,16 @@ func valueOf(h *host, attribute string) string {
 
 // enter puts an entry into its league.
 func (c *contest) enter(leagues map[string]*league, e *entry, shared bool) {
-	key := e.zone
+	var key strings.Builder
+	key.WriteString(e.zone)
 	if shared {
 		for _, o := range c.orders {
 			if o.kind == bySpread {
-				key += "\x00" + valueOf(e.host, o.attribute)
+				key.WriteString("\x00" + valueOf(e.host, o.attribute))
 			}
 		}
 	}
-	l := leagues[key]
+	l := leagues[key.String()]
 	if l == nil {
 		l = &league{contest: c}
 		for _, o := range c.orders {
@@ -204,7 +205,7 @@ func (c *contest) enter(leagues map[string]*league, e *entry, shared bool) {
 				l.values = append(l.values, valueOf(e.host, o.attribute))
 			}
 		}
-		leagues[key] = l
+		leagues[key.String()] = l
 		c.leagues = append(c.leagues, l)
 	}
 	e.from, e.index = l, len(l.heap)
@@ -343,11 +344,13 @@ func (l *league) Swap(i, j int) {
 	l.heap[i], l.heap[j] = l.heap[j], l.heap[i]
 	l.heap[i].index, l.heap[j].index = i, j
 }
+
 func (l *league) Push(x any) {
 	e := x.(*entry)
 	e.index = len(l.heap)
 	l.heap = append(l.heap, e)
 }
+
 func (l *league) Pop() any {
 	last := l.heap[len(l.heap)-1]
 	l.heap = l.heap[:len(l.heap)-1]

@@ -163,13 +163,15 @@ func TestPlace_IsGreedy(t *testing.T) {
 						racks += hosts[i].GroupTasks
 					}
 				}
-				key := ""
+				var key strings.Builder
 				for _, step := range steps {
-					value := map[string]int{"spread instanceId": h.GroupTasks, "spread attribute:ecs.availability-zone": zones[zone],
-						"spread attribute:rack": racks, "binpack cpu": int(h.FreeCPU)}[step]
-					key += fmt.Sprintf("%06d ", value)
+					value := map[string]int{
+						"spread instanceId": h.GroupTasks, "spread attribute:ecs.availability-zone": zones[zone],
+						"spread attribute:rack": racks, "binpack cpu": int(h.FreeCPU),
+					}[step]
+					fmt.Fprintf(&key, "%06d ", value)
 				}
-				return key
+				return key.String()
 			}
 			best, chosen := "", ""
 			for i := range hosts {

@@ -180,9 +180,18 @@ func (p *parser) not() (condition, error) {
 
 // spellings of the operators; the first one of each is the one that is used.
 var spellings = [...][]string{
-	{"==", "equals"}, {"!=", "not_equals"},
-	{">", "greater_than"}, {">=", "greater_than_equal"}, {"<", "less_than"}, {"<=", "less_than_equal"},
-	{"exists"}, {"!exists", "not_exists"}, {"in"}, {"!in", "not_in"}, {"=~", "matches"}, {"!~", "not_matches"},
+	{"==", "equals"},
+	{"!=", "not_equals"},
+	{">", "greater_than"},
+	{">=", "greater_than_equal"},
+	{"<", "less_than"},
+	{"<=", "less_than_equal"},
+	{"exists"},
+	{"!exists", "not_exists"},
+	{"in"},
+	{"!in", "not_in"},
+	{"=~", "matches"},
+	{"!~", "not_matches"},
 }
 
 func (p *parser) operator() (string, error) {

@@ -82,8 +82,12 @@ func TestPlan_SaysOnce(t *testing.T) {
 		max   int
 		want  []string
 	}{
-		{0, 100, blocked}, {time.Hour, 100, nil}, {5 * time.Hour, 100, blocked}, {time.Second, 100, nil},
-		{time.Second, 200, nil}, {time.Second, 100, blocked}, // the cause was gone in between
+		{0, 100, blocked},
+		{time.Hour, 100, nil},
+		{5 * time.Hour, 100, blocked},
+		{time.Second, 100, nil},
+		{time.Second, 200, nil},
+		{time.Second, 100, blocked}, // the cause was gone in between
 	} {
 		now = now.Add(step.after)
 		in.Service.DeploymentConfiguration.MaximumPercent = step.max

@@ -81,8 +81,14 @@ func TestNextAndWindow(t *testing.T) {
 func TestNext_Property(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rapid.SampledFrom([]model.SecretRotation{
-			{AfterDays: 1}, {AfterDays: 7, Duration: "5h"}, {Schedule: "rate(1 day)"}, {Schedule: "rate(4 hours)", Duration: "4h"}, {Schedule: "rate(7 hours)"},
-			{Schedule: "cron(0 0/6 * * ? *)", Duration: "6h"}, {Schedule: "cron(0 20 L * ? *)"}, {Schedule: "cron(0 3 ? * 2#1 *)", Duration: "21h"},
+			{AfterDays: 1},
+			{AfterDays: 7, Duration: "5h"},
+			{Schedule: "rate(1 day)"},
+			{Schedule: "rate(4 hours)", Duration: "4h"},
+			{Schedule: "rate(7 hours)"},
+			{Schedule: "cron(0 0/6 * * ? *)", Duration: "6h"},
+			{Schedule: "cron(0 20 L * ? *)"},
+			{Schedule: "cron(0 3 ? * 2#1 *)", Duration: "21h"},
 		}).Draw(t, "rotation")
 		if wrong := rotation.Validate(&r); wrong != "" {
 			t.Fatal(wrong)
@@ -155,8 +161,11 @@ func TestDecide(t *testing.T) {
 		{"running", rotation.State{Secret: secret(running), Task: task(model.TaskRunning, -1)}, rotation.Plan{At: now.Add(-time.Minute + rotation.Limit)}},
 		{"running too long", rotation.State{Secret: secret(running), Task: old}, rotation.Plan{Act: rotation.Stop, Reason: "Rotation of the secret took longer than 1h0m0s"}},
 		{"stopping", rotation.State{Secret: secret(running), Task: stopping}, rotation.Plan{}},
-		{"cancelled", rotation.State{Secret: secret(func(s *model.Secret, r *model.SecretRotation) { running(s, r); r.Enabled = false }), Task: task(model.TaskRunning, -1)},
-			rotation.Plan{Act: rotation.Stop, Reason: "Rotation of the secret was cancelled"}},
+		{
+			"cancelled",
+			rotation.State{Secret: secret(func(s *model.Secret, r *model.SecretRotation) { running(s, r); r.Enabled = false }), Task: task(model.TaskRunning, -1)},
+			rotation.Plan{Act: rotation.Stop, Reason: "Rotation of the secret was cancelled"},
+		},
 		{"cancelled and over", rotation.State{Secret: secret(func(s *model.Secret, r *model.SecretRotation) { made(s, r); r.Enabled = false }), Task: task(model.TaskStopped, 0), Made: true}, rotation.Plan{Act: rotation.Forget}},
 		{"done", rotation.State{Secret: secret(made), Task: task(model.TaskStopped, 0, 3), Made: true}, rotation.Plan{Act: rotation.Complete}},
 		{"done and current already", rotation.State{Secret: secret(func(s *model.Secret, r *model.SecretRotation) {
@@ -166,8 +175,11 @@ func TestDecide(t *testing.T) {
 		{"failed", rotation.State{Secret: secret(made), Task: task(model.TaskStopped, 3), Made: true}, rotation.Plan{Act: rotation.Retry, Reason: "container a of the task exited with 3"}},
 		{"never ran", rotation.State{Secret: secret(running), Task: unable}, rotation.Plan{Act: rotation.Retry, Reason: "the task stopped: CannotPullContainerError: no"}},
 		{"made nothing", rotation.State{Secret: secret(running), Task: task(model.TaskStopped, 0)}, rotation.Plan{Act: rotation.Retry, Reason: "the task ended and stored no version 2 with the label AWSPENDING"}},
-		{"made another version", rotation.State{Secret: secret(func(s *model.Secret, r *model.SecretRotation) { made(s, r); s.Stages[model.StagePending] = "3" }), Task: task(model.TaskStopped, 0), Made: true},
-			rotation.Plan{Act: rotation.Retry, Reason: "the task ended and stored no version 2 with the label AWSPENDING"}},
+		{
+			"made another version",
+			rotation.State{Secret: secret(func(s *model.Secret, r *model.SecretRotation) { made(s, r); s.Stages[model.StagePending] = "3" }), Task: task(model.TaskStopped, 0), Made: true},
+			rotation.Plan{Act: rotation.Retry, Reason: "the task ended and stored no version 2 with the label AWSPENDING"},
+		},
 		{"lost", rotation.State{Secret: secret(made), Made: true}, rotation.Plan{Act: rotation.Retry, Reason: "what became of the task is not known any more"}},
 	} {
 		tc.s.Now = now

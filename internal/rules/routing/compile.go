@@ -204,9 +204,16 @@ var ownErrors = []struct {
 	status int
 	text   string
 }{
-	{400, "400 Bad Request"}, {403, "403 Forbidden"}, {405, "405 Not Allowed"}, {408, "408 Request Time-out"},
-	{413, "413 Request Entity Too Large"}, {500, "500 Internal Server Error"}, {501, "501 Not Implemented"},
-	{502, "502 Bad Gateway"}, {503, "503 Service Temporarily Unavailable"}, {504, "504 Gateway Time-out"},
+	{400, "400 Bad Request"},
+	{403, "403 Forbidden"},
+	{405, "405 Not Allowed"},
+	{408, "408 Request Time-out"},
+	{413, "413 Request Entity Too Large"},
+	{500, "500 Internal Server Error"},
+	{501, "501 Not Implemented"},
+	{502, "502 Bad Gateway"},
+	{503, "503 Service Temporarily Unavailable"},
+	{504, "504 Gateway Time-out"},
 }
 
 // page is the body of an answer that the load balancer gives itself.

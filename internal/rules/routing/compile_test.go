@@ -32,8 +32,10 @@ func group(arn, protocol, version string, attributes map[string]string) model.No
 	_, id, _ := strings.Cut(arn, ":1:")
 	return model.NodeTargetGroup{TargetGroup: model.TargetGroup{
 		ID: id, ARN: arn, Name: strings.Split(id, "/")[1], Protocol: protocol, ProtocolVersion: version, Port: 80, TargetType: "ip",
-		Attributes: attributes, HealthCheck: model.TargetHealthCheck{Enabled: true, Protocol: "HTTP", Port: "traffic-port", Path: "/health",
-			IntervalSeconds: 30, TimeoutSeconds: 5, HealthyThreshold: 5, UnhealthyThreshold: 2, HTTPCodes: "200,300-399", GRPCCodes: "12"},
+		Attributes: attributes, HealthCheck: model.TargetHealthCheck{
+			Enabled: true, Protocol: "HTTP", Port: "traffic-port", Path: "/health",
+			IntervalSeconds: 30, TimeoutSeconds: 5, HealthyThreshold: 5, UnhealthyThreshold: 2, HTTPCodes: "200,300-399", GRPCCodes: "12",
+		},
 	}}
 }
 
@@ -48,22 +50,30 @@ func forward(arns ...string) []model.BalancerAction {
 // everything is a load balancer that uses all that there is.
 func everything() *model.NodeLoadBalancer {
 	lb := &model.NodeLoadBalancer{
-		LoadBalancer: model.LoadBalancer{ID: "app/web/0123456789abcdef", ARN: "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/app/web/0123456789abcdef",
-			Type: model.LoadBalancerApplication, PublicAddress: "127.64.0.1"},
+		LoadBalancer: model.LoadBalancer{
+			ID: "app/web/0123456789abcdef", ARN: "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/app/web/0123456789abcdef",
+			Type: model.LoadBalancerApplication, PublicAddress: "127.64.0.1",
+		},
 		Interfaces: []model.AssignedNetwork{
 			{NetworkInterface: model.NetworkInterface{ID: "eni-1", Address: "10.0.0.5"}},
 			{NetworkInterface: model.NetworkInterface{ID: "eni-2", Address: "10.0.16.5"}},
 		},
 		Listeners: []model.Listener{
 			{ID: "l80", ARN: "arn:l80", Port: 80, Protocol: "HTTP", DefaultActions: forward(groupA)},
-			{ID: "l8443", ARN: "arn:l8443", Port: 8443, Protocol: "HTTPS", DefaultActions: []model.BalancerAction{{Type: "fixed-response",
-				FixedResponse: &model.FixedResponseAction{StatusCode: "404", ContentType: "application/json", Body: "{\"a\": \"100% \\\"b\\\"\"}\n"}}},
-				SSLPolicy: "ELBSecurityPolicy-TLS13-1-2-2021-06", Certificates: []string{"cert-1"}},
+			{
+				ID: "l8443", ARN: "arn:l8443", Port: 8443, Protocol: "HTTPS", DefaultActions: []model.BalancerAction{{
+					Type:          "fixed-response",
+					FixedResponse: &model.FixedResponseAction{StatusCode: "404", ContentType: "application/json", Body: "{\"a\": \"100% \\\"b\\\"\"}\n"},
+				}},
+				SSLPolicy: "ELBSecurityPolicy-TLS13-1-2-2021-06", Certificates: []string{"cert-1"},
+			},
 		},
 		TargetGroups: []model.NodeTargetGroup{
 			group(groupA, "HTTP", "HTTP1", map[string]string{"stickiness.enabled": "true", "load_balancing.algorithm.type": "least_outstanding_requests"}),
-			group(groupB, "HTTPS", "HTTP2", map[string]string{"stickiness.enabled": "true", "stickiness.type": "app_cookie",
-				"stickiness.app_cookie.cookie_name": "SESSION", "slow_start.duration_seconds": "30"}),
+			group(groupB, "HTTPS", "HTTP2", map[string]string{
+				"stickiness.enabled": "true", "stickiness.type": "app_cookie",
+				"stickiness.app_cookie.cookie_name": "SESSION", "slow_start.duration_seconds": "30",
+			}),
 			group(groupG, "HTTP", "GRPC", nil),
 		},
 	}
@@ -75,12 +85,16 @@ func everything() *model.NodeLoadBalancer {
 		actions    []model.BalancerAction
 	}{
 		{[]model.RuleCondition{{Field: "host-header", Values: []string{"*.Example.com", "a?c.example.com"}}}, forward(groupB)},
-		{[]model.RuleCondition{{Field: "path-pattern", Values: []string{"/img/*", "*.css", "/exact", "*mid*", "/a*b?c", "*"}},
-			{Field: "source-ip", Values: []string{"10.0.0.0/8", "::1/128"}}}, sticky},
+		{[]model.RuleCondition{
+			{Field: "path-pattern", Values: []string{"/img/*", "*.css", "/exact", "*mid*", "/a*b?c", "*"}},
+			{Field: "source-ip", Values: []string{"10.0.0.0/8", "::1/128"}},
+		}, sticky},
 		{[]model.RuleCondition{{Field: "http-header", HeaderName: "User-Agent", Values: []string{"*Chrome*"}, Regex: []string{"^curl/[0-9]+"}}}, forward(groupA, groupB)},
 		{[]model.RuleCondition{{Field: "query-string", Query: []model.QueryArg{{Key: "version", Value: "v*"}, {Value: "example"}}}}, redirect},
-		{[]model.RuleCondition{{Field: "http-request-method", Values: []string{"GET", "CUSTOM"}}}, []model.BalancerAction{{Type: "redirect",
-			Redirect: &model.RedirectAction{Host: "x.#{host}", Path: "/50% off/#{path}", Query: "from=#{host}&#{query}", StatusCode: "HTTP_302"}}}},
+		{[]model.RuleCondition{{Field: "http-request-method", Values: []string{"GET", "CUSTOM"}}}, []model.BalancerAction{{
+			Type:     "redirect",
+			Redirect: &model.RedirectAction{Host: "x.#{host}", Path: "/50% off/#{path}", Query: "from=#{host}&#{query}", StatusCode: "HTTP_302"},
+		}}},
 		{[]model.RuleCondition{{Field: "path-pattern", Regex: []string{"(("}}}, redirect},
 		{[]model.RuleCondition{{Field: "path-pattern", Values: []string{"/grpc.*"}}}, forward(groupG)},
 	}
@@ -93,8 +107,10 @@ func everything() *model.NodeLoadBalancer {
 }
 
 func site(dir string) Site {
-	return Site{Admin: dir + "/admin.sock", Next: dir + "/next.", State: dir + "/state", Events: dir + "/events.sock", Access: dir + "/access.sock", Files: dir,
-		Slots: map[string]int{"targetgroup/b/bbbbbbbbbbbbbbbb": 32}}
+	return Site{
+		Admin: dir + "/admin.sock", Next: dir + "/next.", State: dir + "/state", Events: dir + "/events.sock", Access: dir + "/access.sock", Files: dir,
+		Slots: map[string]int{"targetgroup/b/bbbbbbbbbbbbbbbb": 32},
+	}
 }
 
 // keyPair makes a self-signed certificate for a name.
@@ -104,8 +120,10 @@ func keyPair(t *testing.T, host string) model.NodeTLSKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotAfter: time.Now().Add(time.Hour)}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotAfter: time.Now().Add(time.Hour),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -114,15 +132,18 @@ func keyPair(t *testing.T, host string) model.NodeTLSKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return model.NodeTLSKey{Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))}
+	return model.NodeTLSKey{
+		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		PrivateKey:  string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})),
+	}
 }
 
 // accepts fails the test unless HAProxy takes the configuration. Namespaces are left out of it: they do not exist.
 func accepts(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, dir string, c Config) {
+}, dir string, c Config,
+) {
 	t.Helper()
 	for file, content := range c.Files {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {

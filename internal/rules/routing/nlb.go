@@ -32,7 +32,7 @@ func Ruleset(lb *model.NodeLoadBalancer, table string, serving func(g *model.Nod
 		if Proxied(lb, l) {
 			continue
 		}
-		for _, protocol := range strings.Split(strings.ToLower(l.Protocol), "_") {
+		for protocol := range strings.SplitSeq(strings.ToLower(l.Protocol), "_") {
 			if protocol != "tcp" && protocol != "udp" {
 				continue
 			}

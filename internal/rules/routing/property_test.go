@@ -17,9 +17,11 @@ import (
 
 // hostile draws text that tries to leave the place that it is written to.
 func hostile() *rapid.Generator[string] {
-	pieces := rapid.SampledFrom([]string{"\n", "\r\n", "\n  bind 127.0.0.1:1", " if TRUE", "\"", "'", "\\", "\\x", "\\\\\n", "#", "$", "${HOME}", "%", "%%", "%[env(HOME)]", "%{", "%[",
+	pieces := rapid.SampledFrom([]string{
+		"\n", "\r\n", "\n  bind 127.0.0.1:1", " if TRUE", "\"", "'", "\\", "\\x", "\\\\\n", "#", "$", "${HOME}", "%", "%%", "%[env(HOME)]", "%{", "%[",
 		"{", "}", "||", "!", "-f /etc/passwd", "-f", "--", "-m", "-i", "(", ")", "(?", "[", "]", "[^", "*", "?", ",", ";", "\t", "\x00", "\x7f", "é", "\xff", "#{host}", "#{path}", "#{", "a", "Z", "0", "/", ".",
-		" ", "\\1", "\\Q", "(?i)", "a{1000}", "a{1001}", "(?P<x>a)", "[[:alpha:]]", "\\d+", "x*y?", "+", "|", "^$"})
+		" ", "\\1", "\\Q", "(?i)", "a{1000}", "a{1001}", "(?P<x>a)", "[[:alpha:]]", "\\d+", "x*y?", "+", "|", "^$",
+	})
 	return rapid.Map(rapid.SliceOfN(pieces, 0, 6), func(p []string) string { return strings.Join(p, "") })
 }
 
@@ -47,11 +49,14 @@ func actionGen() *rapid.Generator[[]model.BalancerAction] {
 			return a
 		case 1:
 			return []model.BalancerAction{{Type: "fixed-response", FixedResponse: &model.FixedResponseAction{
-				StatusCode: rapid.OneOf(hostile(), rapid.SampledFrom([]string{"200", "404", "503", "999"})).Draw(t, "status"), ContentType: hostile().Draw(t, "type"), Body: hostile().Draw(t, "body")}}}
+				StatusCode: rapid.OneOf(hostile(), rapid.SampledFrom([]string{"200", "404", "503", "999"})).Draw(t, "status"), ContentType: hostile().Draw(t, "type"), Body: hostile().Draw(t, "body"),
+			}}}
 		case 2:
 			draw := func(label string) string { return hostile().Draw(t, label) }
-			return []model.BalancerAction{{Type: "redirect", Redirect: &model.RedirectAction{Protocol: draw("protocol"), Host: draw("host"), Port: draw("port"),
-				Path: draw("path"), Query: draw("query"), StatusCode: draw("status")}}}
+			return []model.BalancerAction{{Type: "redirect", Redirect: &model.RedirectAction{
+				Protocol: draw("protocol"), Host: draw("host"), Port: draw("port"),
+				Path: draw("path"), Query: draw("query"), StatusCode: draw("status"),
+			}}}
 		}
 		return []model.BalancerAction{{Type: hostile().Draw(t, "type")}}
 	})
@@ -64,18 +69,23 @@ func balancerGen() *rapid.Generator[*model.NodeLoadBalancer] {
 		lb.LoadBalancer.ARN, lb.Listeners[0].ARN = draw("arn"), draw("listener")
 		lb.Listeners = lb.Listeners[:1]
 		lb.Listeners[0].DefaultActions = actionGen().Draw(t, "default")
-		lb.LoadBalancer.Attributes = map[string]string{"idle_timeout.timeout_seconds": draw("idle"), "routing.http.xff_header_processing.mode": draw("mode"),
-			"client_keep_alive.seconds": draw("alive")}
+		lb.LoadBalancer.Attributes = map[string]string{
+			"idle_timeout.timeout_seconds": draw("idle"), "routing.http.xff_header_processing.mode": draw("mode"),
+			"client_keep_alive.seconds": draw("alive"),
+		}
 		g := &lb.TargetGroups[0]
 		g.HealthCheck.Path, g.HealthCheck.HTTPCodes, g.HealthCheck.Port, g.Attributes = draw("path"), draw("codes"), draw("port"), map[string]string{
 			"stickiness.enabled": "true", "stickiness.type": "app_cookie", "stickiness.app_cookie.cookie_name": draw("cookie"),
-			"slow_start.duration_seconds": draw("slow"), "load_balancing.algorithm.type": draw("algorithm")}
+			"slow_start.duration_seconds": draw("slow"), "load_balancing.algorithm.type": draw("algorithm"),
+		}
 		lb.TargetGroups[2].HealthCheck.GRPCCodes = draw("grpc")
 		lb.TargetGroups[1].ID = draw("id")
 		lb.Rules = nil
 		for i := range rapid.IntRange(0, 4).Draw(t, "rules") {
-			lb.Rules = append(lb.Rules, model.ListenerRule{ID: fmt.Sprint(i), ListenerID: lb.Listeners[0].ID, Priority: i + 1,
-				Conditions: rapid.SliceOfN(conditionGen(), 0, 3).Draw(t, "conditions"), Actions: actionGen().Draw(t, "actions")})
+			lb.Rules = append(lb.Rules, model.ListenerRule{
+				ID: fmt.Sprint(i), ListenerID: lb.Listeners[0].ID, Priority: i + 1,
+				Conditions: rapid.SliceOfN(conditionGen(), 0, 3).Draw(t, "conditions"), Actions: actionGen().Draw(t, "actions"),
+			})
 		}
 		return lb
 	})
@@ -204,9 +214,11 @@ func networkBalancer() *model.NodeLoadBalancer {
 // TestPolicies: every security policy is one that this HAProxy can serve.
 func TestPolicies(t *testing.T) {
 	needHAProxy(t)
-	for _, p := range []string{"", "2016-08", "TLS-1-0-2015-04", "TLS-1-1-2017-01", "TLS-1-2-2017-01", "TLS-1-2-Ext-2018-06", "FS-2018-06", "FS-1-1-2019-08",
+	for _, p := range []string{
+		"", "2016-08", "TLS-1-0-2015-04", "TLS-1-1-2017-01", "TLS-1-2-2017-01", "TLS-1-2-Ext-2018-06", "FS-2018-06", "FS-1-1-2019-08",
 		"FS-1-2-2019-08", "FS-1-2-Res-2019-08", "FS-1-2-Res-2020-10", "TLS13-1-0-2021-06", "TLS13-1-1-2021-06", "TLS13-1-2-2021-06", "TLS13-1-2-Res-2021-06",
-		"TLS13-1-2-Ext1-2021-06", "TLS13-1-2-Ext2-2021-06", "TLS13-1-3-2021-06"} {
+		"TLS13-1-2-Ext1-2021-06", "TLS13-1-2-Ext2-2021-06", "TLS13-1-3-2021-06",
+	} {
 		dir := t.TempDir()
 		lb := everything()
 		lb.Rules = nil

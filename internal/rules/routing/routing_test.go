@@ -27,20 +27,20 @@ func TestHealth_Next(t *testing.T) {
 		{"afterwards failures count from zero", "--+++-+--", "iuuuhhhhu"},
 	} {
 		h := Registered()
-		got := ""
+		var got strings.Builder
 		for _, r := range test.results {
 			result := Passed()
 			if r == '-' {
 				result = TimedOut()
 			}
 			h = h.Next(result, check)
-			got += h.State[:1]
+			got.WriteString(h.State[:1])
 			if (h.State == model.TargetHealthy) != (h.Reason == "") {
 				t.Errorf("%s: %+v", test.name, h)
 			}
 		}
-		if got != test.states {
-			t.Errorf("%s: %s gave %s, want %s", test.name, test.results, got, test.states)
+		if got.String() != test.states {
+			t.Errorf("%s: %s gave %s, want %s", test.name, test.results, got.String(), test.states)
 		}
 	}
 }
@@ -98,8 +98,15 @@ func TestMatches(t *testing.T) {
 		code    int
 		want    bool
 	}{
-		{"200", 200, true}, {"200", 201, false}, {"200,202", 202, true}, {"200-299", 250, true}, {"200-299", 300, false},
-		{"200, 300 - 399", 301, true}, {"", 200, false}, {"x", 200, false}, {"0-99", 12, true},
+		{"200", 200, true},
+		{"200", 201, false},
+		{"200,202", 202, true},
+		{"200-299", 250, true},
+		{"200-299", 300, false},
+		{"200, 300 - 399", 301, true},
+		{"", 200, false},
+		{"x", 200, false},
+		{"0-99", 12, true},
 	} {
 		if got := Matches(test.matcher, test.code); got != test.want {
 			t.Errorf("%q and %d: %v", test.matcher, test.code, got)
@@ -141,8 +148,13 @@ func TestPreservesClient(t *testing.T) {
 		groupProtocol, targetType, attribute, packet string
 		want                                         bool
 	}{
-		{"TCP", "ip", "", "tcp", false}, {"TCP", "instance", "", "tcp", true}, {"TCP", "ip", "true", "tcp", true}, {"TCP", "instance", "false", "tcp", false},
-		{"UDP", "ip", "", "udp", true}, {"TCP_UDP", "ip", "", "tcp", true}, {"UDP", "ip", "false", "udp", true},
+		{"TCP", "ip", "", "tcp", false},
+		{"TCP", "instance", "", "tcp", true},
+		{"TCP", "ip", "true", "tcp", true},
+		{"TCP", "instance", "false", "tcp", false},
+		{"UDP", "ip", "", "udp", true},
+		{"TCP_UDP", "ip", "", "tcp", true},
+		{"UDP", "ip", "false", "udp", true},
 	} {
 		g := model.NodeTargetGroup{TargetGroup: model.TargetGroup{Protocol: test.groupProtocol, TargetType: test.targetType}}
 		if test.attribute != "" {
@@ -226,11 +238,13 @@ func TestAccessLogLine(t *testing.T) {
 	for i := range f {
 		f[i] = "-"
 	}
-	for i, v := range map[int]string{fieldListener: "443", fieldSeconds: "1700000000", fieldMillis: "250", fieldClientAddress: "192.0.2.1", fieldClientPort: "5000",
+	for i, v := range map[int]string{
+		fieldListener: "443", fieldSeconds: "1700000000", fieldMillis: "250", fieldClientAddress: "192.0.2.1", fieldClientPort: "5000",
 		fieldTargetAddress: "10.0.0.9", fieldTargetPort: "80", fieldRequestTime: "1", fieldQueueTime: "0", fieldConnectTime: "2", fieldTargetTime: "30", fieldResponseTime: "4",
 		fieldStatus: "200", fieldTargetStatus: "200", fieldReceived: "100", fieldSent: "5000", fieldMethod: "GET", fieldHost: "www.example.com", fieldPath: "/a%3Fb%09",
 		fieldVersion: "HTTP/2.0", fieldUserAgent: "curl%20%22x%22", fieldCipher: "TLS_AES_128_GCM_SHA256", fieldProtocol: "TLSv1.3", fieldBackend: "a-aaaaaaaaaaaaaaaa",
-		fieldTrace: "Root%3D1-2-3", fieldSNI: "www.example.com", fieldRule: "10", fieldUpgrade: "", fieldLocation: ""} {
+		fieldTrace: "Root%3D1-2-3", fieldSNI: "www.example.com", fieldRule: "10", fieldUpgrade: "", fieldLocation: "",
+	} {
 		f[i] = v
 	}
 	at, line, ok := AccessLogLine(lb, strings.Join(f[:], "\t")+"\n")
@@ -252,8 +266,12 @@ func TestCompile_LeavesOutWhatCannotBe(t *testing.T) {
 	lb.Listeners = lb.Listeners[:1]
 	lb.Rules = nil
 	for i, c := range []model.RuleCondition{
-		{Field: "path-pattern", Regex: []string{"("}}, {Field: "path-pattern", Regex: []string{`\pL`}}, {Field: "path-pattern", Values: []string{"\x00"}},
-		{Field: "source-ip", Values: []string{"nowhere"}}, {Field: "http-header", HeaderName: "a b", Values: []string{"x"}}, {Field: "unknown", Values: []string{"x"}},
+		{Field: "path-pattern", Regex: []string{"("}},
+		{Field: "path-pattern", Regex: []string{`\pL`}},
+		{Field: "path-pattern", Values: []string{"\x00"}},
+		{Field: "source-ip", Values: []string{"nowhere"}},
+		{Field: "http-header", HeaderName: "a b", Values: []string{"x"}},
+		{Field: "unknown", Values: []string{"x"}},
 	} {
 		lb.Rules = append(lb.Rules, model.ListenerRule{ListenerID: lb.Listeners[0].ID, Priority: i + 1, Conditions: []model.RuleCondition{c}, Actions: forward(groupB)})
 	}

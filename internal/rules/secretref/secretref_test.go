@@ -142,10 +142,16 @@ func TestNames(t *testing.T) {
 		secret *model.Secret
 		want   bool
 	}{
-		{"db-creds", s, true}, {whole, s, true}, {partial, s, true},
-		{"db-creds-AbCdEf", s, false}, {"db", s, false}, {partial + "-AbCdEg", s, false},
+		{"db-creds", s, true},
+		{whole, s, true},
+		{partial, s, true},
+		{"db-creds-AbCdEf", s, false},
+		{"db", s, false},
+		{partial + "-AbCdEg", s, false},
 		{strings.Replace(whole, "us-east-1", "eu-west-1", 1), s, false},
-		{whole, odd, true}, {"db-creds-AbCdEf", odd, true}, {partial, odd, false},
+		{whole, odd, true},
+		{"db-creds-AbCdEf", odd, true},
+		{partial, odd, false},
 	} {
 		if got := secretref.Names(tc.id, tc.secret); got != tc.want {
 			t.Errorf("%s names %s: %v", tc.id, tc.secret.Name, got)

@@ -18,52 +18,90 @@ var unsupported = []struct {
 	reason string
 	used   func(*model.TaskDefinition) bool
 }{
-	{"logConfiguration.secretOptions", "Berth takes " + strings.Join(secretOptions, ", ") + " of awslogs from secrets. Give the others as options: they name the log stream that the task may write to.",
+	{
+		"logConfiguration.secretOptions", "Berth takes " + strings.Join(secretOptions, ", ") + " of awslogs from secrets. Give the others as options: they name the log stream that the task may write to.",
 		anyContainer(func(c *model.ContainerDefinition) bool {
 			return c.LogConfiguration != nil && slices.ContainsFunc(c.LogConfiguration.SecretOptions,
 				func(s model.SecretReference) bool { return !slices.Contains(secretOptions, s.Name) })
-		})},
-	{"environmentFiles", "Berth cannot read environment files until it has S3. Use environment instead.",
-		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.EnvironmentFiles) > 0 })},
-	{"firelensConfiguration", "Berth cannot route logs with FireLens yet. Use the awslogs log driver.",
-		anyContainer(func(c *model.ContainerDefinition) bool { return c.FirelensConfiguration != nil })},
-	{"logConfiguration.logDriver", "Berth only has the awslogs log driver.",
+		}),
+	},
+	{
+		"environmentFiles", "Berth cannot read environment files until it has S3. Use environment instead.",
+		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.EnvironmentFiles) > 0 }),
+	},
+	{
+		"firelensConfiguration", "Berth cannot route logs with FireLens yet. Use the awslogs log driver.",
+		anyContainer(func(c *model.ContainerDefinition) bool { return c.FirelensConfiguration != nil }),
+	},
+	{
+		"logConfiguration.logDriver", "Berth only has the awslogs log driver.",
 		anyContainer(func(c *model.ContainerDefinition) bool {
 			return c.LogConfiguration != nil && c.LogConfiguration.LogDriver != "awslogs"
-		})},
-	{"efsVolumeConfiguration", "Berth cannot mount EFS file systems. Use a host volume.",
-		anyVolume(func(v *model.Volume) bool { return v.EFSVolumeConfiguration != nil })},
-	{"s3filesVolumeConfiguration", "Berth cannot mount S3 Files file systems. Use a host volume.",
-		anyVolume(func(v *model.Volume) bool { return v.S3FilesVolumeConfiguration != nil })},
-	{"fsxWindowsFileServerVolumeConfiguration", "Berth does not run Windows containers.",
-		anyVolume(func(v *model.Volume) bool { return v.FSxWindowsFileServerVolumeConfiguration != nil })},
-	{"dockerVolumeConfiguration", "Berth cannot make Docker volumes yet. Use a host volume, or one with nothing but a name.",
-		anyVolume(func(v *model.Volume) bool { return v.DockerVolumeConfiguration != nil })},
-	{"configuredAtLaunch", "Berth cannot make EBS volumes yet. Use a host volume, or one with nothing but a name.",
-		anyVolume(func(v *model.Volume) bool { return isTrue(v.ConfiguredAtLaunch) })},
-	{"proxyConfiguration", "Berth does not have App Mesh.",
-		func(def *model.TaskDefinition) bool { return def.ProxyConfiguration != nil }},
-	{"inferenceAccelerators", "Berth does not have Elastic Inference, which AWS has retired.",
-		func(def *model.TaskDefinition) bool { return len(def.InferenceAccelerators) > 0 }},
-	{"resourceRequirements", "Berth cannot give GPUs to containers yet.",
-		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.ResourceRequirements) > 0 })},
-	{"runtimePlatform.operatingSystemFamily", "Berth does not run Windows containers.",
+		}),
+	},
+	{
+		"efsVolumeConfiguration", "Berth cannot mount EFS file systems. Use a host volume.",
+		anyVolume(func(v *model.Volume) bool { return v.EFSVolumeConfiguration != nil }),
+	},
+	{
+		"s3filesVolumeConfiguration", "Berth cannot mount S3 Files file systems. Use a host volume.",
+		anyVolume(func(v *model.Volume) bool { return v.S3FilesVolumeConfiguration != nil }),
+	},
+	{
+		"fsxWindowsFileServerVolumeConfiguration", "Berth does not run Windows containers.",
+		anyVolume(func(v *model.Volume) bool { return v.FSxWindowsFileServerVolumeConfiguration != nil }),
+	},
+	{
+		"dockerVolumeConfiguration", "Berth cannot make Docker volumes yet. Use a host volume, or one with nothing but a name.",
+		anyVolume(func(v *model.Volume) bool { return v.DockerVolumeConfiguration != nil }),
+	},
+	{
+		"configuredAtLaunch", "Berth cannot make EBS volumes yet. Use a host volume, or one with nothing but a name.",
+		anyVolume(func(v *model.Volume) bool { return isTrue(v.ConfiguredAtLaunch) }),
+	},
+	{
+		"proxyConfiguration", "Berth does not have App Mesh.",
+		func(def *model.TaskDefinition) bool { return def.ProxyConfiguration != nil },
+	},
+	{
+		"inferenceAccelerators", "Berth does not have Elastic Inference, which AWS has retired.",
+		func(def *model.TaskDefinition) bool { return len(def.InferenceAccelerators) > 0 },
+	},
+	{
+		"resourceRequirements", "Berth cannot give GPUs to containers yet.",
+		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.ResourceRequirements) > 0 }),
+	},
+	{
+		"runtimePlatform.operatingSystemFamily", "Berth does not run Windows containers.",
 		func(def *model.TaskDefinition) bool {
 			return def.RuntimePlatform != nil && strings.HasPrefix(def.RuntimePlatform.OperatingSystemFamily, "WINDOWS")
-		}},
-	{"credentialSpecs", "Berth cannot give Active Directory credentials to containers.",
-		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.CredentialSpecs) > 0 })},
-	{"dockerSecurityOptions", "Berth cannot set SELinux and AppArmor labels yet.",
-		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.DockerSecurityOptions) > 0 })},
-	{"enableFaultInjection", "Berth cannot inject faults yet.",
-		func(def *model.TaskDefinition) bool { return isTrue(def.EnableFaultInjection) }},
-	{"pidMode", "Berth cannot share process namespaces between containers or with the host yet.",
-		func(def *model.TaskDefinition) bool { return def.PIDMode != "" }},
+		},
+	},
+	{
+		"credentialSpecs", "Berth cannot give Active Directory credentials to containers.",
+		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.CredentialSpecs) > 0 }),
+	},
+	{
+		"dockerSecurityOptions", "Berth cannot set SELinux and AppArmor labels yet.",
+		anyContainer(func(c *model.ContainerDefinition) bool { return len(c.DockerSecurityOptions) > 0 }),
+	},
+	{
+		"enableFaultInjection", "Berth cannot inject faults yet.",
+		func(def *model.TaskDefinition) bool { return isTrue(def.EnableFaultInjection) },
+	},
+	{
+		"pidMode", "Berth cannot share process namespaces between containers or with the host yet.",
+		func(def *model.TaskDefinition) bool { return def.PIDMode != "" },
+	},
 	// Without ipcMode, and with none, each container has a namespace of its own.
-	{"ipcMode", "Berth cannot share IPC namespaces between containers or with the host yet. The supported value is 'none'.",
-		func(def *model.TaskDefinition) bool { return def.IPCMode != "" && def.IPCMode != "none" }},
-	{"interactive", "Berth cannot keep a container's standard input open yet.",
-		anyContainer(func(c *model.ContainerDefinition) bool { return isTrue(c.Interactive) })},
+	{
+		"ipcMode", "Berth cannot share IPC namespaces between containers or with the host yet. The supported value is 'none'.",
+		func(def *model.TaskDefinition) bool { return def.IPCMode != "" && def.IPCMode != "none" },
+	},
+	{
+		"interactive", "Berth cannot keep a container's standard input open yet.",
+		anyContainer(func(c *model.ContainerDefinition) bool { return isTrue(c.Interactive) }),
+	},
 }
 
 func anyContainer(used func(*model.ContainerDefinition) bool) func(*model.TaskDefinition) bool {

@@ -489,10 +489,20 @@ func TestFargateSizes(t *testing.T) {
 		cpu, memory int64
 		want        bool
 	}{
-		{256, 512, true}, {256, 1536, false}, {256, 2048, true}, {256, 3072, false},
-		{1024, 1024, false}, {1024, 8192, true}, {1024, 9216, false},
-		{8192, 16384, true}, {8192, 17408, false}, {8192, 61440, true},
-		{16384, 32768, true}, {16384, 122880, true}, {16384, 36864, false}, {32768, 65536, false},
+		{256, 512, true},
+		{256, 1536, false},
+		{256, 2048, true},
+		{256, 3072, false},
+		{1024, 1024, false},
+		{1024, 8192, true},
+		{1024, 9216, false},
+		{8192, 16384, true},
+		{8192, 17408, false},
+		{8192, 61440, true},
+		{16384, 32768, true},
+		{16384, 122880, true},
+		{16384, 36864, false},
+		{32768, 65536, false},
 	} {
 		if got := taskspec.FargateSizeExists(tc.cpu, tc.memory); got != tc.want {
 			t.Errorf("%d units with %d MiB: %v", tc.cpu, tc.memory, got)

@@ -64,7 +64,7 @@ func elasticIPs(r store.Reader) []*model.PublicAddress {
 
 // findAddresses are the Elastic IPs that a request asks for, with addresses
 // instead of ids too.
-func (p *Provider) findAddresses(r store.Reader, ips []string, q query) ([]*model.PublicAddress, *string, error) {
+func (p *Provider) findAddresses(r store.Reader, ips []string, q query) ([]*model.PublicAddress, *string, error) { //nolint:unparam // its form is that of its siblings
 	all := elasticIPs(r)
 	for _, ip := range ips {
 		i := slices.IndexFunc(all, func(a *model.PublicAddress) bool { return a.Address == ip })

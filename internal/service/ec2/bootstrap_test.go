@@ -61,24 +61,25 @@ func shown(g ec2api.SecurityGroup) string {
 	rule := func(verb string, permissions []ec2api.IpPermission) string {
 		var words []string
 		for _, p := range permissions {
-			word := *p.IpProtocol
+			var word strings.Builder
+			word.WriteString(*p.IpProtocol)
 			if p.FromPort != nil {
-				word += fmt.Sprintf(" %d-%d", *p.FromPort, *p.ToPort)
+				fmt.Fprintf(&word, " %d-%d", *p.FromPort, *p.ToPort)
 			}
 			for _, r := range p.IpRanges {
-				word += " " + verb + " " + *r.CidrIp
+				word.WriteString(" " + verb + " " + *r.CidrIp)
 			}
 			for _, r := range p.Ipv6Ranges {
-				word += " " + verb + " " + *r.CidrIpv6
+				word.WriteString(" " + verb + " " + *r.CidrIpv6)
 			}
 			for _, r := range p.UserIdGroupPairs {
 				if *r.GroupId == *g.GroupId {
-					word += " " + verb + " itself"
+					word.WriteString(" " + verb + " itself")
 				} else {
-					word += " " + verb + " " + plain(*r.GroupId)
+					word.WriteString(" " + verb + " " + plain(*r.GroupId))
 				}
 			}
-			words = append(words, word)
+			words = append(words, word.String())
 		}
 		if len(words) == 0 {
 			return "nothing"

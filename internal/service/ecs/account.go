@@ -33,12 +33,14 @@ var accountSettings = map[string]accountSetting{
 	"awsvpcTrunking":         {fallback: "disabled", values: []string{"enabled", "disabled"}},
 	settingContainerInsights: {fallback: "disabled", values: []string{"enabled", "disabled", "enhanced"}},
 	"fargateFIPSMode": {fallback: "disabled", values: []string{"enabled", "disabled"}, refused: map[string]string{
-		"enabled": "fargateFIPSMode enabled is not supported: Berth uses the host's kernel, whose mode it does not control."}},
+		"enabled": "fargateFIPSMode enabled is not supported: Berth uses the host's kernel, whose mode it does not control.",
+	}},
 	"tagResourceAuthorization":        {fallback: "on", values: []string{"on", "off"}},
 	"fargateTaskRetirementWaitPeriod": {fallback: "7", values: []string{"0", "7", "14"}},
 	"guardDutyActivate":               {fallback: "off"},
 	"defaultLogDriverMode": {fallback: "non-blocking", values: []string{"blocking", "non-blocking"}, refused: map[string]string{
-		"blocking": "defaultLogDriverMode blocking is not supported yet: set the option mode in the task definition's logConfiguration."}},
+		"blocking": "defaultLogDriverMode blocking is not supported yet: set the option mode in the task definition's logConfiguration.",
+	}},
 	"fargateEventWindows": {fallback: "disabled", values: []string{"enabled", "disabled"}},
 }
 

@@ -53,8 +53,10 @@ func TestOfficialClient(t *testing.T) {
 	}
 	server := httptest.NewServer(door)
 	defer server.Close()
-	cfg := aws.Config{Region: scope.Region, BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", "")}
+	cfg := aws.Config{
+		Region: scope.Region, BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", ""),
+	}
 	client, ctx := ecsclient.NewFromConfig(cfg), t.Context()
 
 	who, err := stsclient.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)

@@ -56,7 +56,8 @@ func TestClusterLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	updated, err := w.UpdateCluster(ctx, &ecsapi.UpdateClusterInput{Cluster: created.Cluster.ClusterArn, Configuration: &ecsapi.ClusterConfiguration{
-		ExecuteCommandConfiguration: &ecsapi.ExecuteCommandConfiguration{Logging: "NONE"}}})
+		ExecuteCommandConfiguration: &ecsapi.ExecuteCommandConfiguration{Logging: "NONE"},
+	}})
 	if err != nil || *updated.Cluster.Settings[0].Value != "disabled" || updated.Cluster.Configuration.ExecuteCommandConfiguration.Logging != "NONE" {
 		t.Errorf("%+v, %v", updated, err)
 	}
@@ -188,14 +189,20 @@ func TestClusterRefusals(t *testing.T) {
 		}()},
 		{"namespace", create(ecsapi.CreateClusterInput{ClusterName: new("x"), ServiceConnectDefaults: &ecsapi.ClusterServiceConnectDefaultsRequest{Namespace: new("n")}})},
 		{"storage key", create(ecsapi.CreateClusterInput{ClusterName: new("x"), Configuration: &ecsapi.ClusterConfiguration{
-			ManagedStorageConfiguration: &ecsapi.ManagedStorageConfiguration{KmsKeyId: new("k")}}})},
+			ManagedStorageConfiguration: &ecsapi.ManagedStorageConfiguration{KmsKeyId: new("k")},
+		}})},
 		{"exec override", create(ecsapi.CreateClusterInput{ClusterName: new("x"), Configuration: &ecsapi.ClusterConfiguration{
-			ExecuteCommandConfiguration: &ecsapi.ExecuteCommandConfiguration{Logging: "OVERRIDE"}}})},
+			ExecuteCommandConfiguration: &ecsapi.ExecuteCommandConfiguration{Logging: "OVERRIDE"},
+		}})},
 		{"strategy not associated", put(ecsapi.PutClusterCapacityProvidersInput{DefaultCapacityProviderStrategy: []ecsapi.CapacityProviderStrategyItem{item("FARGATE", 1, 0)}})},
-		{"two bases", put(ecsapi.PutClusterCapacityProvidersInput{CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"},
-			DefaultCapacityProviderStrategy: []ecsapi.CapacityProviderStrategyItem{item("FARGATE", 1, 1), item("FARGATE_SPOT", 1, 1)}})},
-		{"provider twice", put(ecsapi.PutClusterCapacityProvidersInput{CapacityProviders: []string{"FARGATE"},
-			DefaultCapacityProviderStrategy: []ecsapi.CapacityProviderStrategyItem{item("FARGATE", 1, 0), item("FARGATE", 1, 0)}})},
+		{"two bases", put(ecsapi.PutClusterCapacityProvidersInput{
+			CapacityProviders:               []string{"FARGATE", "FARGATE_SPOT"},
+			DefaultCapacityProviderStrategy: []ecsapi.CapacityProviderStrategyItem{item("FARGATE", 1, 1), item("FARGATE_SPOT", 1, 1)},
+		})},
+		{"provider twice", put(ecsapi.PutClusterCapacityProvidersInput{
+			CapacityProviders:               []string{"FARGATE"},
+			DefaultCapacityProviderStrategy: []ecsapi.CapacityProviderStrategyItem{item("FARGATE", 1, 0), item("FARGATE", 1, 0)},
+		})},
 		{"instances", remove("busy")},
 		{"delete unknown", remove("none")},
 		{"tag", create(ecsapi.CreateClusterInput{ClusterName: new("x"), Tags: []ecsapi.Tag{{Key: new("aws:x"), Value: new("")}}})},

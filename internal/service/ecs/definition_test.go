@@ -29,7 +29,8 @@ func maximal() *ecsapi.RegisterTaskDefinitionInput {
 				Name: new("app"), Image: new("registry.example/app:1"), Cpu: new(int32(512)), Memory: new(int32(1024)), MemoryReservation: new(int32(512)),
 				RepositoryCredentials: &ecsapi.RepositoryCredentials{CredentialsParameter: new("login")},
 				PortMappings: []ecsapi.PortMapping{
-					{ContainerPort: new(int32(80)), Name: new("web"), AppProtocol: "http"}, {ContainerPort: new(int32(53)), HostPort: new(int32(53)), Protocol: "udp"},
+					{ContainerPort: new(int32(80)), Name: new("web"), AppProtocol: "http"},
+					{ContainerPort: new(int32(53)), HostPort: new(int32(53)), Protocol: "udp"},
 					{ContainerPortRange: new("8000-8010"), Protocol: "tcp"},
 				},
 				Essential: new(true), RestartPolicy: &ecsapi.ContainerRestartPolicy{Enabled: new(true), IgnoredExitCodes: []int32{0}, RestartAttemptPeriod: new(int32(60))},
@@ -46,8 +47,10 @@ func maximal() *ecsapi.RegisterTaskDefinitionInput {
 				DependsOn: []ecsapi.ContainerDependency{{ContainerName: new("init"), Condition: "COMPLETE"}}, StartTimeout: new(int32(60)), StopTimeout: new(int32(30)),
 				VersionConsistency: "enabled", User: new("1000:1000"), WorkingDirectory: new("/w"), Privileged: new(false), ReadonlyRootFilesystem: new(true),
 				PseudoTerminal: new(true), DockerLabels: map[string]string{"a": "b"}, Ulimits: []ecsapi.Ulimit{{Name: "nofile", SoftLimit: new(int32(1024)), HardLimit: new(int32(2048))}},
-				LogConfiguration: &ecsapi.LogConfiguration{LogDriver: "awslogs", Options: map[string]string{"awslogs-group": "/ecs/max", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "ecs"},
-					SecretOptions: []ecsapi.Secret{{Name: new("awslogs-multiline-pattern"), ValueFrom: new("/a/pattern")}}},
+				LogConfiguration: &ecsapi.LogConfiguration{
+					LogDriver: "awslogs", Options: map[string]string{"awslogs-group": "/ecs/max", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "ecs"},
+					SecretOptions: []ecsapi.Secret{{Name: new("awslogs-multiline-pattern"), ValueFrom: new("/a/pattern")}},
+				},
 				HealthCheck:    &ecsapi.HealthCheck{Command: []string{"CMD-SHELL", "true"}, StartPeriod: new(int32(10))},
 				SystemControls: []ecsapi.SystemControl{{Namespace: new("net.core.somaxconn"), Value: new("1024")}},
 			},

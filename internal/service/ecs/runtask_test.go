@@ -193,7 +193,8 @@ func TestRunTask_Strategy(t *testing.T) {
 	if _, err := w.PutClusterCapacityProviders(t.Context(), &ecsapi.PutClusterCapacityProvidersInput{
 		Cluster: new("default"), CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"},
 		DefaultCapacityProviderStrategy: []ecsapi.CapacityProviderStrategyItem{
-			{CapacityProvider: new("FARGATE"), Base: new(int32(1)), Weight: new(int32(1))}, {CapacityProvider: new("FARGATE_SPOT"), Weight: new(int32(1))}},
+			{CapacityProvider: new("FARGATE"), Base: new(int32(1)), Weight: new(int32(1))}, {CapacityProvider: new("FARGATE_SPOT"), Weight: new(int32(1))},
+		},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (p *Provider) CreateService(ctx context.Context, in *ecsapi.CreateServiceIn
 		records.Services.GuardIndex(tx, records.ServicesByName, records.InCluster(cluster.Name, s.Name))
 		if old, found := currentService(tx, cluster.Name, s.Name); found {
 			id = old.ID
-			return repeatedCreation(tx, old, &s)
+			return repeatedCreation(old, &s)
 		}
 		if err := p.checkService(tx, cluster, &s, def); err != nil {
 			return err
@@ -195,7 +195,7 @@ func resolvePlatform(s *model.Service) error {
 
 // repeatedCreation answers for a service whose name is taken: the same call
 // again does nothing.
-func repeatedCreation(tx *store.Tx, old, wanted *model.Service) error {
+func repeatedCreation(old, wanted *model.Service) error {
 	if old.Status == model.ServiceDraining {
 		return parameterError("Unable to Start a service that is still Draining.")
 	}

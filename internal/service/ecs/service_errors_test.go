@@ -301,11 +301,12 @@ func TestTaskProtection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := spaced(len(out.ProtectedTasks))
+		var line strings.Builder
+		line.WriteString(spaced(len(out.ProtectedTasks)))
 		for _, f := range out.Failures {
-			line += " " + *f.Reason
+			line.WriteString(" " + *f.Reason)
 		}
-		return line
+		return line.String()
 	}
 	if got := protect(true, tasks[0], alone, strings.Repeat("f", 32)); got != "1 TASK_NOT_VALID MISSING" {
 		t.Error(got)
@@ -359,18 +360,19 @@ func TestInstanceStates(t *testing.T) {
 	state := func(status string) string {
 		t.Helper()
 		out, err := w.UpdateContainerInstancesState(t.Context(), &ecsapi.UpdateContainerInstancesStateInput{
-			ContainerInstances: []string{n, strings.Repeat("0", 32)}, Status: ecsapi.ContainerInstanceStatus(status)})
+			ContainerInstances: []string{n, strings.Repeat("0", 32)}, Status: ecsapi.ContainerInstanceStatus(status),
+		})
 		if err != nil {
 			return say(err)
 		}
-		line := ""
+		var line strings.Builder
 		for _, i := range out.ContainerInstances {
-			line += *i.Status
+			line.WriteString(*i.Status)
 		}
 		for _, f := range out.Failures {
-			line += " " + *f.Reason
+			line.WriteString(" " + *f.Reason)
 		}
-		return line
+		return line.String()
 	}
 	if got := state("DRAINING"); got != "DRAINING MISSING" {
 		t.Error(got)

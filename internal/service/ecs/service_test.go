@@ -39,7 +39,8 @@ func (w *world) balance() {
 			records.TargetGroups.Put(tx, g)
 		}
 		records.Listeners.Put(tx, &model.Listener{ID: "listener/app/lb/1/2", ARN: "listener", DefaultActions: []model.BalancerAction{
-			{Type: "forward", TargetGroups: []model.WeightedTarget{{TargetGroupARN: groupARN}, {TargetGroupARN: hostGroup}}}}})
+			{Type: "forward", TargetGroups: []model.WeightedTarget{{TargetGroupARN: groupARN}, {TargetGroupARN: hostGroup}}},
+		}})
 		records.DiscoveryServices.Put(tx, &model.DiscoveryService{ID: "srv-a", ARN: registryARN, Records: []model.DNSRecord{{Type: "A", TTL: 10}}})
 		records.DiscoveryServices.Put(tx, &model.DiscoveryService{ID: "srv-srv", ARN: srvRegistry, Records: []model.DNSRecord{{Type: "SRV", TTL: 10}}})
 	})

@@ -76,10 +76,8 @@ func (p *Provider) TagResource(ctx context.Context, in *ecsapi.TagResourceInput)
 // UntagResource implements ecsapi.Service. Keys that are not there are no
 // error.
 func (p *Provider) UntagResource(ctx context.Context, in *ecsapi.UntagResourceInput) (*ecsapi.UntagResourceOutput, error) {
-	for _, key := range in.TagKeys {
-		if isReserved(key) {
-			return nil, parameterError("Some tags contain invalid characters or use reserved prefix")
-		}
+	if slices.ContainsFunc(in.TagKeys, isReserved) {
+		return nil, parameterError("Some tags contain invalid characters or use reserved prefix")
 	}
 	if err := p.editTags(ctx, value(in.ResourceArn), func(old []model.Tag) ([]model.Tag, error) {
 		return slices.DeleteFunc(slices.Clone(old), func(t model.Tag) bool { return slices.Contains(in.TagKeys, t.Key) }), nil

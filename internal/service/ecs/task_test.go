@@ -47,7 +47,8 @@ func TestTaskLife(t *testing.T) {
 	w.report(arn, model.TaskRunning, func(o *model.TaskObserved) {
 		o.StartedAt = at()
 		o.Containers = []model.ContainerObserved{
-			{Name: "app", Status: model.ContainerRunning, HealthStatus: model.HealthHealthy}, {Name: "init", Status: model.ContainerStopped, ExitCode: new(int32(0))}}
+			{Name: "app", Status: model.ContainerRunning, HealthStatus: model.HealthHealthy}, {Name: "init", Status: model.ContainerStopped, ExitCode: new(int32(0))},
+		}
 	})
 	show()
 	stopped, err := w.StopTask(t.Context(), &ecsapi.StopTaskInput{Task: &arn, Reason: new("enough")})
@@ -239,7 +240,8 @@ func TestContainerInstances(t *testing.T) {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	out, err := w.DescribeContainerInstances(t.Context(), &ecsapi.DescribeContainerInstancesInput{
-		ContainerInstances: []string{list.ContainerInstanceArns[0], strings.Repeat("0", 32)}, Include: []ecsapi.ContainerInstanceField{"TAGS", "CONTAINER_INSTANCE_HEALTH"}})
+		ContainerInstances: []string{list.ContainerInstanceArns[0], strings.Repeat("0", 32)}, Include: []ecsapi.ContainerInstanceField{"TAGS", "CONTAINER_INSTANCE_HEALTH"},
+	})
 	if err != nil || len(out.ContainerInstances) != 1 || len(out.Failures) != 1 {
 		t.Fatalf("%+v, %v", out, err)
 	}

@@ -210,10 +210,8 @@ func allowed(values []string, why string, known check) check {
 // cookieName checks the name of an application's cookie; AWS keeps its own to
 // itself.
 func cookieName(key, value string) error {
-	for _, reserved := range []string{"AWSALB", "AWSALBAPP", "AWSALBTG"} {
-		if value == reserved {
-			return invalid("The value for attribute '%s' cannot be '%s', which is reserved", key, value)
-		}
+	if slices.Contains([]string{"AWSALB", "AWSALBAPP", "AWSALBTG"}, value) {
+		return invalid("The value for attribute '%s' cannot be '%s', which is reserved", key, value)
 	}
 	if len(value) > 256 || strings.ContainsAny(value, " \t\r\n;,=\"\\") {
 		return invalid("The value for attribute '%s' must be the name of a cookie", key)

@@ -416,10 +416,21 @@ func (r *refusals) rules(nlb elbv2api.LoadBalancer, tcpGroup elbv2api.TargetGrou
 func (r *refusals) attributes(lb, nlb elbv2api.LoadBalancer, group, tcpGroup elbv2api.TargetGroup, listener elbv2api.Listener, noLB *string) {
 	r.section("ModifyLoadBalancerAttributes")
 	for _, kv := range [][2]string{
-		{"colour", "red"}, {"dns_record.client_routing_policy", "any_availability_zone"}, {"idle_timeout.timeout_seconds", "4001"}, {"idle_timeout.timeout_seconds", "x"},
-		{"routing.http2.enabled", "yes"}, {"access_logs.s3.enabled", "true"}, {"connection_logs.s3.enabled", "true"}, {"waf.fail_open.enabled", "true"},
-		{"routing.http.desync_mitigation_mode", "monitor"}, {"routing.http.desync_mitigation_mode", "x"}, {"zonal_shift.config.enabled", "true"},
-		{"routing.http.xff_header_processing.mode", "x"}, {"load_balancing.cross_zone.enabled", "false"}, {"berth.access_logs.log_group", "a b"}, {"ipv6.deny_all_igw_traffic", "true"},
+		{"colour", "red"},
+		{"dns_record.client_routing_policy", "any_availability_zone"},
+		{"idle_timeout.timeout_seconds", "4001"},
+		{"idle_timeout.timeout_seconds", "x"},
+		{"routing.http2.enabled", "yes"},
+		{"access_logs.s3.enabled", "true"},
+		{"connection_logs.s3.enabled", "true"},
+		{"waf.fail_open.enabled", "true"},
+		{"routing.http.desync_mitigation_mode", "monitor"},
+		{"routing.http.desync_mitigation_mode", "x"},
+		{"zonal_shift.config.enabled", "true"},
+		{"routing.http.xff_header_processing.mode", "x"},
+		{"load_balancing.cross_zone.enabled", "false"},
+		{"berth.access_logs.log_group", "a b"},
+		{"ipv6.deny_all_igw_traffic", "true"},
 	} {
 		r.balancerAttribute(lb.LoadBalancerArn, kv[0], kv[1])
 	}
@@ -435,10 +446,18 @@ func (r *refusals) attributes(lb, nlb elbv2api.LoadBalancer, group, tcpGroup elb
 
 	r.section("ModifyTargetGroupAttributes")
 	for _, kv := range [][2]string{
-		{"colour", "red"}, {"preserve_client_ip.enabled", "true"}, {"deregistration_delay.timeout_seconds", "3601"}, {"stickiness.type", "source_ip"},
-		{"slow_start.duration_seconds", "10"}, {"load_balancing.algorithm.type", "weighted_random"}, {"load_balancing.algorithm.type", "x"},
-		{"load_balancing.algorithm.anomaly_mitigation", "on"}, {"stickiness.app_cookie.cookie_name", "AWSALB"}, {"stickiness.app_cookie.cookie_name", "a b"},
-		{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "2"}, {"target_group_health.dns_failover.minimum_healthy_targets.percentage", "50"},
+		{"colour", "red"},
+		{"preserve_client_ip.enabled", "true"},
+		{"deregistration_delay.timeout_seconds", "3601"},
+		{"stickiness.type", "source_ip"},
+		{"slow_start.duration_seconds", "10"},
+		{"load_balancing.algorithm.type", "weighted_random"},
+		{"load_balancing.algorithm.type", "x"},
+		{"load_balancing.algorithm.anomaly_mitigation", "on"},
+		{"stickiness.app_cookie.cookie_name", "AWSALB"},
+		{"stickiness.app_cookie.cookie_name", "a b"},
+		{"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "2"},
+		{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "50"},
 	} {
 		r.groupAttributes(group.TargetGroupArn, kv[0], kv[1])
 	}

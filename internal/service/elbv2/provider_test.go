@@ -358,11 +358,11 @@ func TestTags(t *testing.T) {
 	must[*elbv2api.RemoveTagsOutput](w)(w.RemoveTags(t.Context(), &elbv2api.RemoveTagsInput{ResourceArns: all[:2], TagKeys: []string{"c", "none"}}))
 	var got []string
 	for _, d := range must[*elbv2api.DescribeTagsOutput](w)(w.DescribeTags(t.Context(), &elbv2api.DescribeTagsInput{ResourceArns: all})).TagDescriptions {
-		line := ""
+		var line strings.Builder
 		for _, tag := range d.Tags {
-			line += *tag.Key + "=" + *tag.Value + " "
+			line.WriteString(*tag.Key + "=" + *tag.Value + " ")
 		}
-		got = append(got, line)
+		got = append(got, line.String())
 	}
 	if diff := cmp.Diff([]string{"a=1 b=2 ", "b=2 ", "b=2 c= ", "b=2 c= "}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

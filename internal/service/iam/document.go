@@ -8,16 +8,13 @@ import (
 	"berth.dev/berth/internal/rules/policy"
 )
 
-// parse checks a document before it is stored.
-func parse(kind policy.Kind, text string) (*policy.Document, error) {
-	doc, err := policy.Parse(kind, text)
-	if err == nil {
-		return doc, nil
-	}
+// check parses a document before it is stored.
+func check(kind policy.Kind, text string) error {
+	_, err := policy.Parse(kind, text)
 	if syntax, ok := errors.AsType[*policy.SyntaxError](err); ok {
-		return nil, malformed(syntax.Message)
+		return malformed(syntax.Message)
 	}
-	return nil, err
+	return err
 }
 
 // encoded is a document as answers have it: URL-encoded by RFC 3986, in which a

@@ -22,8 +22,8 @@ func exists(format string, args ...any) error {
 }
 
 // inUse is the refusal to delete what something refers to.
-func inUse(format string, args ...any) error {
-	return failure(http.StatusConflict, "DeleteConflict", format, args...)
+func inUse(message string) error {
+	return failure(http.StatusConflict, "DeleteConflict", "%s", message)
 }
 
 func limitExceeded(format string, args ...any) error {

@@ -13,7 +13,7 @@ import (
 
 // putInline stores an inline policy; one of the same name is replaced.
 func putInline[T any](ctx context.Context, p *Provider, h holder[T], entity, name, text string) error {
-	if _, err := parse(policy.Identity, text); err != nil {
+	if err := check(policy.Identity, text); err != nil {
 		return err
 	}
 	return p.update(ctx, func(tx *store.Tx) error {

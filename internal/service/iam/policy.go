@@ -52,7 +52,7 @@ func (p *Provider) CreatePolicy(ctx context.Context, in *iamapi.CreatePolicyInpu
 
 // checkManaged checks a managed policy's document.
 func checkManaged(text string) error {
-	if _, err := parse(policy.Managed, text); err != nil {
+	if err := check(policy.Managed, text); err != nil {
 		return err
 	}
 	if policy.Length(text) > maxPolicySize {

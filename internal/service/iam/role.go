@@ -81,7 +81,7 @@ func putRole(tx *store.Tx, made *model.Role) error {
 
 // checkTrust checks all of a trust that is true or false for itself.
 func checkTrust(text string) error {
-	if _, err := parse(policy.Trust, text); err != nil {
+	if err := check(policy.Trust, text); err != nil {
 		return err
 	}
 	if policy.Length(text) > maxTrustSize {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -148,9 +149,7 @@ func (b *bearing) ownerOf(resource string, q question, principal policy.Principa
 // given, and those that are the principal's own.
 func contextOf(entries []iamapi.ContextEntry, of *bearing) (map[string][]string, error) {
 	keys := map[string][]string{}
-	for name, values := range of.keys {
-		keys[name] = values
-	}
+	maps.Copy(keys, of.keys)
 	for _, entry := range entries {
 		if entry.ContextKeyName == nil {
 			return nil, invalidInput("Every context entry needs a ContextKeyName.")
@@ -170,7 +169,7 @@ func (b *bearing) result(req policy.Request, owner string) iamapi.EvaluationResu
 		EvalActionName: &req.Action, EvalResourceName: &req.Resource, EvalDecision: iamapi.PolicyEvaluationDecisionTypeImplicitDeny,
 		MatchedStatements: []iamapi.Statement{}, MissingContextValues: append([]string{}, decision.MissingContext...),
 	}
-	switch decision.Outcome {
+	switch decision.Outcome { //nolint:exhaustive // the others need nothing here
 	case policy.Allowed:
 		out.EvalDecision = iamapi.PolicyEvaluationDecisionTypeAllowed
 	case policy.ExplicitDeny:

@@ -15,17 +15,18 @@ import (
 func told(results []types.EvaluationResult) []string {
 	var lines []string
 	for _, r := range results {
-		line := *r.EvalActionName + " on " + *r.EvalResourceName + ": " + string(r.EvalDecision)
+		var line strings.Builder
+		line.WriteString(*r.EvalActionName + " on " + *r.EvalResourceName + ": " + string(r.EvalDecision))
 		for _, m := range r.MatchedStatements {
-			line += fmt.Sprintf(" by %s (%s) %d:%d-%d:%d", *m.SourcePolicyId, m.SourcePolicyType, m.StartPosition.Line, m.StartPosition.Column, m.EndPosition.Line, m.EndPosition.Column)
+			fmt.Fprintf(&line, " by %s (%s) %d:%d-%d:%d", *m.SourcePolicyId, m.SourcePolicyType, m.StartPosition.Line, m.StartPosition.Column, m.EndPosition.Line, m.EndPosition.Column)
 		}
 		if len(r.MissingContextValues) > 0 {
-			line += " missing " + strings.Join(r.MissingContextValues, ",")
+			line.WriteString(" missing " + strings.Join(r.MissingContextValues, ","))
 		}
 		if b := r.PermissionsBoundaryDecisionDetail; b != nil {
-			line += fmt.Sprintf(" boundary %t", b.AllowedByPermissionsBoundary)
+			fmt.Fprintf(&line, " boundary %t", b.AllowedByPermissionsBoundary)
 		}
-		lines = append(lines, line)
+		lines = append(lines, line.String())
 	}
 	return lines
 }

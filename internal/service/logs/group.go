@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -218,9 +219,7 @@ func (p *Provider) TagResource(ctx context.Context, in *logsapi.TagResourceInput
 		if s.Tags == nil {
 			s.Tags = make(map[string]string)
 		}
-		for key, value := range in.Tags {
-			s.Tags[key] = value
-		}
+		maps.Copy(s.Tags, in.Tags)
 		if len(s.Tags) > maxTags {
 			text := "The maximum number of tags that can be applied to a resource is 50."
 			return &logsapi.TooManyTagsException{Message: &text, ResourceName: in.ResourceArn}

@@ -378,7 +378,7 @@ func TestFilterLogEvents(t *testing.T) {
 			in := tc.in
 			in.LogGroupName = new("g")
 			in.Limit = &limit
-			got := ""
+			var got strings.Builder
 			seen := map[string]bool{}
 			for {
 				page := must(t, b.FilterLogEvents, &in)
@@ -386,7 +386,7 @@ func TestFilterLogEvents(t *testing.T) {
 					t.Errorf("searched streams: %v", page.SearchedLogStreams)
 				}
 				for _, e := range page.Events {
-					got += (*e.Message)[len(*e.Message)-1:]
+					got.WriteString((*e.Message)[len(*e.Message)-1:])
 					if len(*e.EventId) != 56 || seen[*e.EventId] {
 						t.Errorf("event id %s", *e.EventId)
 					}
@@ -396,8 +396,8 @@ func TestFilterLogEvents(t *testing.T) {
 					break
 				}
 			}
-			if got != tc.want {
-				t.Errorf("%+v: got %s, want %s", tc.in, got, tc.want)
+			if got.String() != tc.want {
+				t.Errorf("%+v: got %s, want %s", tc.in, got.String(), tc.want)
 			}
 		}
 	}
@@ -568,8 +568,7 @@ func TestErrors_Unavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := failed(t, b.CreateLogGroup, &logsapi.CreateLogGroupInput{LogGroupName: new("g")})
-	var unavailable *logsapi.ServiceUnavailableException
-	if !errors.As(err, &unavailable) {
+	if _, ok := errors.AsType[*logsapi.ServiceUnavailableException](err); !ok {
 		t.Errorf("got %v", err)
 	}
 }

@@ -25,8 +25,10 @@ import (
 func TestCreateSecret_GetSecretValue(t *testing.T) {
 	w := newWorld(t)
 	token := ident.UUID()
-	in := &sm.CreateSecretInput{Name: aws.String("app/db"), SecretString: aws.String("hunter2"), Description: aws.String("the database"), ClientRequestToken: &token,
-		Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("data")}}}
+	in := &sm.CreateSecretInput{
+		Name: aws.String("app/db"), SecretString: aws.String("hunter2"), Description: aws.String("the database"), ClientRequestToken: &token,
+		Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("data")}},
+	}
 	out, err := w.CreateSecret(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func everyWord(s *model.Secret, text string) bool {
 	for _, a := range attributes {
 		words = append(append(words, a), splitWords(a)...)
 	}
-	for _, want := range strings.Fields(text) {
+	for want := range strings.FieldsSeq(text) {
 		if !slices.ContainsFunc(words, func(word string) bool { return prefixFold(word, want) }) {
 			return false
 		}

@@ -19,8 +19,10 @@ func library(t *testing.T) *world {
 	for _, s := range []struct{ name, description, key, value string }{
 		{"prod/db", "The Database of prod", "team", "data"}, {"prod/api-key", "key of the API", "Team", "web"}, {"dev/db", "another database", "stage", "dev"}, {"mail", "", "team", "web"},
 	} {
-		if _, err := w.CreateSecret(t.Context(), &sm.CreateSecretInput{Name: &s.name, Description: &s.description, SecretString: aws.String("value of " + s.name),
-			Tags: []types.Tag{{Key: &s.key, Value: &s.value}}}); err != nil {
+		if _, err := w.CreateSecret(t.Context(), &sm.CreateSecretInput{
+			Name: &s.name, Description: &s.description, SecretString: aws.String("value of " + s.name),
+			Tags: []types.Tag{{Key: &s.key, Value: &s.value}},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		w.after(time.Minute)
@@ -96,13 +98,19 @@ func TestBatchGetSecretValue(t *testing.T) {
 		t.Errorf("%+v", out.SecretValues)
 	}
 	want := []types.APIErrorType{
-		{SecretId: aws.String("dev/db"), ErrorCode: aws.String("AccessDeniedException"),
-			Message: aws.String("User: x is not authorized to perform: secretsmanager:GetSecretValue on resource: " + w.secret("dev/db").ARN)},
+		{
+			SecretId: aws.String("dev/db"), ErrorCode: aws.String("AccessDeniedException"),
+			Message: aws.String("User: x is not authorized to perform: secretsmanager:GetSecretValue on resource: " + w.secret("dev/db").ARN),
+		},
 		{SecretId: aws.String("none"), ErrorCode: aws.String("ResourceNotFoundException"), Message: aws.String("Secrets Manager can't find the specified secret.")},
-		{SecretId: aws.String("mail"), ErrorCode: aws.String("InvalidRequestException"),
-			Message: aws.String("You can't perform this operation on the secret because it was marked for deletion.")},
-		{SecretId: aws.String("empty"), ErrorCode: aws.String("ResourceNotFoundException"),
-			Message: aws.String("Secrets Manager can't find the specified secret value for staging label: AWSCURRENT")},
+		{
+			SecretId: aws.String("mail"), ErrorCode: aws.String("InvalidRequestException"),
+			Message: aws.String("You can't perform this operation on the secret because it was marked for deletion."),
+		},
+		{
+			SecretId: aws.String("empty"), ErrorCode: aws.String("ResourceNotFoundException"),
+			Message: aws.String("Secrets Manager can't find the specified secret value for staging label: AWSCURRENT"),
+		},
 	}
 	if diff := cmp.Diff(want, out.Errors, cmpopts.IgnoreUnexported(types.APIErrorType{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -162,10 +170,20 @@ func TestGetRandomPassword(t *testing.T) {
 		has, hasNo []string // sets of characters
 	}{
 		{"as it is", sm.GetRandomPasswordInput{}, 32, []string{"abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", punctuation}, []string{" "}},
-		{"short with each kind", sm.GetRandomPasswordInput{PasswordLength: aws.Int64(5), IncludeSpace: aws.Bool(true)}, 5,
-			[]string{"abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", punctuation, " "}, nil},
-		{"numbers only", sm.GetRandomPasswordInput{PasswordLength: aws.Int64(4096), ExcludeLowercase: aws.Bool(true), ExcludeUppercase: aws.Bool(true), ExcludePunctuation: aws.Bool(true), ExcludeCharacters: aws.String("01")}, 4096,
-			[]string{"2", "3", "4", "5", "6", "7", "8", "9"}, []string{"01", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", punctuation}},
+		{
+			"short with each kind",
+			sm.GetRandomPasswordInput{PasswordLength: aws.Int64(5), IncludeSpace: aws.Bool(true)},
+			5,
+			[]string{"abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", punctuation, " "},
+			nil,
+		},
+		{
+			"numbers only",
+			sm.GetRandomPasswordInput{PasswordLength: aws.Int64(4096), ExcludeLowercase: aws.Bool(true), ExcludeUppercase: aws.Bool(true), ExcludePunctuation: aws.Bool(true), ExcludeCharacters: aws.String("01")},
+			4096,
+			[]string{"2", "3", "4", "5", "6", "7", "8", "9"},
+			[]string{"01", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", punctuation},
+		},
 		{"short without each kind", sm.GetRandomPasswordInput{PasswordLength: aws.Int64(1), RequireEachIncludedType: aws.Bool(false)}, 1, nil, nil},
 		{"a kind that is excluded wholly is not required", sm.GetRandomPasswordInput{PasswordLength: aws.Int64(3), ExcludeCharacters: aws.String(punctuation)}, 3, []string{"0123456789"}, []string{punctuation}},
 	} {

@@ -56,8 +56,11 @@ func charactersOf(in *secretsmanagerapi.GetRandomPasswordInput) (kinds []string,
 		characters string
 		excluded   bool
 	}{
-		{lower, value(in.ExcludeLowercase)}, {upper, value(in.ExcludeUppercase)}, {numbers, value(in.ExcludeNumbers)},
-		{punctuation, value(in.ExcludePunctuation)}, {space, !value(in.IncludeSpace)},
+		{lower, value(in.ExcludeLowercase)},
+		{upper, value(in.ExcludeUppercase)},
+		{numbers, value(in.ExcludeNumbers)},
+		{punctuation, value(in.ExcludePunctuation)},
+		{space, !value(in.IncludeSpace)},
 	} {
 		left := strings.Map(func(r rune) rune {
 			if strings.ContainsRune(value(in.ExcludeCharacters), r) {

@@ -23,8 +23,10 @@ func withRotator(t *testing.T) *world {
 	w.edit(func(tx *store.Tx) {
 		records.Families.Put(tx, &model.Family{Name: "rotate", LastRevision: 2})
 		for revision, status := range map[int]string{1: model.TaskDefinitionActive, 2: model.TaskDefinitionInactive} {
-			records.TaskDefinitions.Put(tx, &model.TaskDefinition{Family: "rotate", Revision: revision, ARN: scope.TaskDefinition("rotate", revision), Status: status,
-				TaskRoleARN: "arn:aws:iam::123456789012:role/rotator", ContainerDefinitions: []model.ContainerDefinition{{Name: "a"}}})
+			records.TaskDefinitions.Put(tx, &model.TaskDefinition{
+				Family: "rotate", Revision: revision, ARN: scope.TaskDefinition("rotate", revision), Status: status,
+				TaskRoleARN: "arn:aws:iam::123456789012:role/rotator", ContainerDefinitions: []model.ContainerDefinition{{Name: "a"}},
+			})
 		}
 	})
 	w.create("s", "1")

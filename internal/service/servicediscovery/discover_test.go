@@ -76,7 +76,8 @@ func TestDiscoverInstances(t *testing.T) {
 	} {
 		out := must[sd.DiscoverInstancesOutput](w)(w.sd.DiscoverInstances(t.Context(), &sd.DiscoverInstancesInput{
 			NamespaceName: aws.String("apps.local"), ServiceName: &test.service, HealthStatus: test.health,
-			QueryParameters: pairs(test.query...), OptionalParameters: pairs(test.optional...)}))
+			QueryParameters: pairs(test.query...), OptionalParameters: pairs(test.optional...),
+		}))
 		var got []string
 		for _, i := range out.Instances {
 			got = append(got, *i.InstanceId)

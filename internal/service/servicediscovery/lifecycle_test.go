@@ -63,7 +63,8 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	must[sd.UpdateInstanceCustomHealthStatusOutput](w)(w.sd.UpdateInstanceCustomHealthStatus(ctx, &sd.UpdateInstanceCustomHealthStatusInput{
-		ServiceId: service.Id, InstanceId: aws.String("task-1"), Status: types.CustomHealthStatusHealthy}))
+		ServiceId: service.Id, InstanceId: aws.String("task-1"), Status: types.CustomHealthStatusHealthy,
+	}))
 	if got := health(); got != "map[task-1:HEALTHY]" {
 		t.Errorf("got %s", got)
 	}
@@ -118,10 +119,12 @@ func TestRepeatedRequests(t *testing.T) {
 	var namespaces, services []string
 	for range 2 {
 		out := must[sd.CreatePrivateDnsNamespaceOutput](w)(w.sd.CreatePrivateDnsNamespace(ctx, &sd.CreatePrivateDnsNamespaceInput{
-			Name: aws.String("a.local"), Vpc: aws.String("vpc-1"), CreatorRequestId: aws.String("once")}))
+			Name: aws.String("a.local"), Vpc: aws.String("vpc-1"), CreatorRequestId: aws.String("once"),
+		}))
 		namespaces = append(namespaces, w.done(out.OperationId).Targets["NAMESPACE"])
 		services = append(services, *w.service(sd.CreateServiceInput{
-			Name: aws.String("s"), NamespaceId: &namespaces[0], CreatorRequestId: aws.String("once")}).Id)
+			Name: aws.String("s"), NamespaceId: &namespaces[0], CreatorRequestId: aws.String("once"),
+		}).Id)
 	}
 	if namespaces[0] != namespaces[1] || services[0] != services[1] {
 		t.Errorf("made anew: %v, %v", namespaces, services)
@@ -170,7 +173,9 @@ func TestUpdates(t *testing.T) {
 	id := w.privateNamespace("a.local", "vpc-1")
 	out := must[sd.UpdatePrivateDnsNamespaceOutput](w)(w.sd.UpdatePrivateDnsNamespace(ctx, &sd.UpdatePrivateDnsNamespaceInput{
 		Id: &id, Namespace: &types.PrivateDnsNamespaceChange{Description: aws.String("new"), Properties: &types.PrivateDnsNamespacePropertiesChange{
-			DnsProperties: &types.PrivateDnsPropertiesMutableChange{SOA: &types.SOAChange{TTL: aws.Int64(99)}}}}}))
+			DnsProperties: &types.PrivateDnsPropertiesMutableChange{SOA: &types.SOAChange{TTL: aws.Int64(99)}},
+		}},
+	}))
 	w.done(out.OperationId)
 	ns := must[sd.GetNamespaceOutput](w)(w.sd.GetNamespace(ctx, &sd.GetNamespaceInput{Id: &id})).Namespace
 	if *ns.Description != "new" || *ns.Properties.DnsProperties.SOA.TTL != 99 {
@@ -215,7 +220,8 @@ func TestServiceAttributesAndTags(t *testing.T) {
 	ns := must[sd.GetNamespaceOutput](w)(w.sd.GetNamespace(ctx, &sd.GetNamespaceInput{Id: &id})).Namespace
 	for _, resource := range []*string{service.Arn, ns.Arn} {
 		must[sd.TagResourceOutput](w)(w.sd.TagResource(ctx, &sd.TagResourceInput{ResourceARN: resource, Tags: []types.Tag{
-			{Key: aws.String("a"), Value: aws.String("2")}, {Key: aws.String("b"), Value: aws.String("")}}}))
+			{Key: aws.String("a"), Value: aws.String("2")}, {Key: aws.String("b"), Value: aws.String("")},
+		}}))
 		must[sd.UntagResourceOutput](w)(w.sd.UntagResource(ctx, &sd.UntagResourceInput{ResourceARN: resource, TagKeys: []string{"b", "c"}}))
 		tags := must[sd.ListTagsForResourceOutput](w)(w.sd.ListTagsForResource(ctx, &sd.ListTagsForResourceInput{ResourceARN: resource})).Tags
 		if len(tags) != 1 || *tags[0].Key != "a" || *tags[0].Value != "2" {
@@ -261,8 +267,10 @@ func TestListsAndFilters(t *testing.T) {
 	}
 	var pages []int
 	seen := map[string]bool{}
-	pager := sd.NewListServicesPaginator(w.sd, &sd.ListServicesInput{MaxResults: aws.Int32(2),
-		Filters: []types.ServiceFilter{{Name: types.ServiceFilterNameNamespaceId, Values: []string{private}}}})
+	pager := sd.NewListServicesPaginator(w.sd, &sd.ListServicesInput{
+		MaxResults: aws.Int32(2),
+		Filters:    []types.ServiceFilter{{Name: types.ServiceFilterNameNamespaceId, Values: []string{private}}},
+	})
 	for pager.HasMorePages() {
 		page := must[sd.ListServicesOutput](w)(pager.NextPage(ctx))
 		pages = append(pages, len(page.Services))
@@ -310,7 +318,8 @@ func TestOperations(t *testing.T) {
 			condition = types.FilterConditionBetween
 		}
 		out := must[sd.ListOperationsOutput](w)(w.sd.ListOperations(ctx, &sd.ListOperationsInput{
-			Filters: []types.OperationFilter{{Name: test.name, Condition: condition, Values: test.values}}}))
+			Filters: []types.OperationFilter{{Name: test.name, Condition: condition, Values: test.values}},
+		}))
 		if len(out.Operations) != test.want {
 			t.Errorf("%s %v: found %d, want %d", test.name, test.values, len(out.Operations), test.want)
 		}

@@ -2,6 +2,7 @@ package ssm
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -134,10 +135,8 @@ func versionNotFound(kind, which, name string) error {
 // labelled is the version with a label; nil when none has it.
 func labelled(r store.Reader, name, label string) *model.ParameterVersion {
 	for v := range records.ParameterVersions.Prefix(r, versionsPrefix(name)) {
-		for _, l := range v.Labels {
-			if l == label {
-				return v
-			}
+		if slices.Contains(v.Labels, label) {
+			return v
 		}
 	}
 	return nil

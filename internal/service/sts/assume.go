@@ -2,6 +2,7 @@ package sts
 
 import (
 	"context"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -144,9 +145,7 @@ type asked struct {
 // asks evaluates the role's trust policy for somebody whom the authority has
 // not judged.
 func (p *Provider) asks(role *model.Role, action string, who policy.Principal, keys map[string][]string) asked {
-	for name, values := range roleTag(role.Tags) {
-		keys[name] = values
-	}
+	maps.Copy(keys, roleTag(role.Tags))
 	q := asked{request: policy.Request{Principal: who, Action: action, Resource: p.scope.IAM("role", role.Path, role.Name), Context: keys}}
 	// A role's trust policy was checked when it was stored; one that cannot be
 	// read trusts nobody.

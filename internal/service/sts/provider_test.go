@@ -123,32 +123,52 @@ func TestAssumeRole_Refusals(t *testing.T) {
 		name, want string
 		change     func(*stsapi.AssumeRoleInput)
 	}{
-		{"longer than the role's", "400 ValidationError: The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-			func(in *stsapi.AssumeRoleInput) { in.DurationSeconds = new(int32(7201)) }},
-		{"no such role", "403 AccessDenied: User: arn:aws:iam::123456789012:user/dev is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/nobody",
-			func(in *stsapi.AssumeRoleInput) { in.RoleArn = new("arn:aws:iam::123456789012:role/nobody") }},
-		{"without its path", "403 AccessDenied: User: arn:aws:iam::123456789012:user/dev is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/app",
-			func(in *stsapi.AssumeRoleInput) { in.RoleArn = new("arn:aws:iam::123456789012:role/app") }},
-		{"MFA", "403 AccessDenied: MultiFactorAuthentication failed, there are no MFA devices in Berth",
+		{
+			"longer than the role's", "400 ValidationError: The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+			func(in *stsapi.AssumeRoleInput) { in.DurationSeconds = new(int32(7201)) },
+		},
+		{
+			"no such role", "403 AccessDenied: User: arn:aws:iam::123456789012:user/dev is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/nobody",
+			func(in *stsapi.AssumeRoleInput) { in.RoleArn = new("arn:aws:iam::123456789012:role/nobody") },
+		},
+		{
+			"without its path", "403 AccessDenied: User: arn:aws:iam::123456789012:user/dev is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/app",
+			func(in *stsapi.AssumeRoleInput) { in.RoleArn = new("arn:aws:iam::123456789012:role/app") },
+		},
+		{
+			"MFA", "403 AccessDenied: MultiFactorAuthentication failed, there are no MFA devices in Berth",
 			func(in *stsapi.AssumeRoleInput) {
 				in.SerialNumber, in.TokenCode = new("arn:aws:iam::123456789012:mfa/dev"), new("123456")
-			}},
-		{"contexts", "400 ValidationError: ProvidedContexts is not supported: Berth has no IAM Identity Center.",
-			func(in *stsapi.AssumeRoleInput) { in.ProvidedContexts = []stsapi.ProvidedContext{{}} }},
-		{"too many policies", "400 ValidationError: The number of session policy ARNs exceeds the limit of 10.",
-			func(in *stsapi.AssumeRoleInput) { in.PolicyArns = many }},
-		{"no such policy", "400 ValidationError: The session policy ARN arn:aws:iam::123456789012:policy/none does not exist.",
+			},
+		},
+		{
+			"contexts", "400 ValidationError: ProvidedContexts is not supported: Berth has no IAM Identity Center.",
+			func(in *stsapi.AssumeRoleInput) { in.ProvidedContexts = []stsapi.ProvidedContext{{}} },
+		},
+		{
+			"too many policies", "400 ValidationError: The number of session policy ARNs exceeds the limit of 10.",
+			func(in *stsapi.AssumeRoleInput) { in.PolicyArns = many },
+		},
+		{
+			"no such policy", "400 ValidationError: The session policy ARN arn:aws:iam::123456789012:policy/none does not exist.",
 			func(in *stsapi.AssumeRoleInput) {
 				in.PolicyArns = []stsapi.PolicyDescriptorType{{Arn: new("arn:aws:iam::123456789012:policy/none")}}
-			}},
-		{"one tag twice", "400 ValidationError: Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+			},
+		},
+		{
+			"one tag twice", "400 ValidationError: Duplicate tag keys found. Please note that Tag keys are case insensitive.",
 			func(in *stsapi.AssumeRoleInput) {
 				in.Tags = []stsapi.Tag{{Key: new("a"), Value: new("")}, {Key: new("A"), Value: new("")}}
-			}},
-		{"AWS's tags", "400 ValidationError: Tag keys that begin with aws: are reserved.",
-			func(in *stsapi.AssumeRoleInput) { in.Tags = []stsapi.Tag{{Key: new("AWS:a"), Value: new("")}} }},
-		{"to pass on what is not there", "400 ValidationError: The specified transitive tag key must be included in the requested tags.",
-			func(in *stsapi.AssumeRoleInput) { in.TransitiveTagKeys = []string{"a"} }},
+			},
+		},
+		{
+			"AWS's tags", "400 ValidationError: Tag keys that begin with aws: are reserved.",
+			func(in *stsapi.AssumeRoleInput) { in.Tags = []stsapi.Tag{{Key: new("AWS:a"), Value: new("")}} },
+		},
+		{
+			"to pass on what is not there", "400 ValidationError: The specified transitive tag key must be included in the requested tags.",
+			func(in *stsapi.AssumeRoleInput) { in.TransitiveTagKeys = []string{"a"} },
+		},
 	} {
 		if _, err := w.AssumeRole(caller.With(t.Context(), dev), assume(test.change)); said(err) != test.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", test.name, said(err), test.want)
@@ -207,8 +227,12 @@ func TestGetSessionToken(t *testing.T) {
 		asked *int32
 		want  time.Duration
 	}{
-		{dev, nil, 12 * time.Hour}, {dev, new(int32(900)), 15 * time.Minute}, {dev, new(int32(129600)), 36 * time.Hour},
-		{root, nil, time.Hour}, {root, new(int32(43200)), time.Hour}, {root, new(int32(900)), 15 * time.Minute},
+		{dev, nil, 12 * time.Hour},
+		{dev, new(int32(900)), 15 * time.Minute},
+		{dev, new(int32(129600)), 36 * time.Hour},
+		{root, nil, time.Hour},
+		{root, new(int32(43200)), time.Hour},
+		{root, new(int32(900)), 15 * time.Minute},
 	} {
 		out, err := w.GetSessionToken(caller.With(t.Context(), test.who), &stsapi.GetSessionTokenInput{DurationSeconds: test.asked})
 		if err != nil {
@@ -269,8 +293,10 @@ func TestOfficialClient(t *testing.T) {
 	}
 	server := httptest.NewServer(door)
 	defer server.Close()
-	client := stsclient.New(stsclient.Options{Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider(root.AccessKeyID, "secret", "")})
+	client := stsclient.New(stsclient.Options{
+		Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(root.AccessKeyID, "secret", ""),
+	})
 	made, err := client.AssumeRole(t.Context(), &stsclient.AssumeRoleInput{RoleArn: aws.String(appRole), RoleSessionName: aws.String("sdk")})
 	if err != nil {
 		t.Fatal(err)

@@ -186,7 +186,7 @@ func TestSDK(t *testing.T) {
 					sdkIn := reflect.New(method.Type().In(1).Elem())
 					convert(t, in, sdkIn.Interface())
 					results := method.Call([]reflect.Value{reflect.ValueOf(context.Background()), sdkIn})
-					if err, _ := results[1].Interface().(error); err != nil {
+					if err, _ := reflect.TypeAssert[error](results[1]); err != nil {
 						t.Fatal(err)
 					}
 					got, _ := received.Load().(map[string]any)

@@ -165,8 +165,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		in := &ecsapi.RegisterTaskDefinitionInput{}
 		if err := decode(body, "SerializationException", in); err != nil {
-			var refusal *smithy.SerializationError
-			if !errors.As(err, &refusal) {
+			if _, ok := errors.AsType[*smithy.SerializationError](err); !ok {
 				t.Fatalf("%T: %v", err, err)
 			}
 			return

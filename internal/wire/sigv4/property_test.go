@@ -174,8 +174,10 @@ func FuzzParse(f *testing.F) {
 	f.Add("AWS4-HMAC-SHA256 ,,=,Credential=/////,SignedHeaders=;,Signature=", "20261122T120000Z", "X-Amz-Algorithm=&X-Amz-Date")
 	f.Add("AWS4-HMAC-SHA256", "", "%zz;")
 	f.Fuzz(func(t *testing.T, authorization, date, query string) {
-		r := &http.Request{Method: "POST", Host: "h", URL: &url.URL{Path: "/", RawQuery: query},
-			Header: http.Header{"Authorization": {authorization}, "X-Amz-Date": {date}}}
+		r := &http.Request{
+			Method: "POST", Host: "h", URL: &url.URL{Path: "/", RawQuery: query},
+			Header: http.Header{"Authorization": {authorization}, "X-Amz-Date": {date}},
+		}
 		for range 2 { // header form, then the query alone
 			claim, err := sigv4.Verify(now, r, nil, sigv4.Expect{}, lookup)
 			if err == nil {

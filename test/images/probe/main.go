@@ -94,7 +94,7 @@ func main() {
 	case "eat":
 		eat(number(arg()))
 	case "spin":
-		for {
+		for { //nolint:staticcheck // to spin is what it is for
 		}
 	case "stray":
 		stray(arg())

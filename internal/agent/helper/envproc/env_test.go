@@ -106,16 +106,16 @@ func TestMerge(t *testing.T) {
 		before := rapid.SliceOfDistinct(entry, func(e string) string { n, _, _ := strings.Cut(e, "="); return n }).Draw(t, "before")
 		secrets := rapid.SliceOf(entry).Draw(t, "secrets")
 		kept := slices.Clone(before)
-		content := ""
+		var content strings.Builder
 		want := map[string]string{}
 		for _, e := range slices.Concat(before, secrets) {
 			n, v, _ := strings.Cut(e, "=")
 			want[n] = v
 		}
 		for _, e := range secrets {
-			content += e + "\x00"
+			content.WriteString(e + "\x00")
 		}
-		got := envproc.Merge(before, content)
+		got := envproc.Merge(before, content.String())
 		if len(got) != len(want) {
 			t.Fatalf("%q with %q is %q", before, secrets, got)
 		}

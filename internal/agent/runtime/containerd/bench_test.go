@@ -1,11 +1,10 @@
 package containerd
 
 import (
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
-
-	"crypto/rand"
 
 	"berth.dev/berth/internal/agent/runtime"
 )

@@ -26,7 +26,7 @@ func (r *Runtime) follow(ctx context.Context) {
 				r.oomed[oom.ContainerID] = true
 				r.mu.Unlock()
 			}
-		case <-errs:
+		case <-errs: //nolint:errcheck // that it has ended is all that counts
 			return
 		}
 	}

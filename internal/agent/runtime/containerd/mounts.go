@@ -35,8 +35,10 @@ func (r *Runtime) mounts(spec runtime.Spec) []specs.Mount {
 		base = append(base, specs.Mount{Destination: initTarget, Type: "bind", Source: r.cfg.InitPath, Options: []string{"bind", "ro", "nosuid", "nodev"}})
 	}
 	if spec.SecretsDir != "" {
-		base = append(base, specs.Mount{Destination: secretsTarget, Type: "bind", Source: spec.SecretsDir,
-			Options: []string{"bind", "ro", "nosuid", "nodev", "noexec", "rprivate"}})
+		base = append(base, specs.Mount{
+			Destination: secretsTarget, Type: "bind", Source: spec.SecretsDir,
+			Options: []string{"bind", "ro", "nosuid", "nodev", "noexec", "rprivate"},
+		})
 	}
 	own := slices.Clone(spec.Mounts)
 	slices.SortStableFunc(own, func(a, b runtime.Mount) int { return depth(a.Target) - depth(b.Target) })

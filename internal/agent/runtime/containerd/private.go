@@ -159,7 +159,7 @@ func lock(ctx context.Context, cfg Config) (unlock func(), err error) {
 		}
 		return func() { f.Close() }, nil
 	case <-ctx.Done():
-		go func() { <-locked; f.Close() }()
+		go func() { <-locked; f.Close() }() //nolint:errcheck // it was only locked
 		return nil, ctx.Err()
 	}
 }

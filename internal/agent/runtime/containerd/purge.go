@@ -167,7 +167,7 @@ func children(pid int) []int {
 		if err != nil {
 			continue // it has ended
 		}
-		for _, field := range strings.Fields(string(data)) {
+		for field := range strings.FieldsSeq(string(data)) {
 			if child, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, child)
 			}

@@ -19,7 +19,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/opencontainers/cgroups"
-	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus" //nolint:depguard // containerd's client is given one, to be quiet
 
 	"berth.dev/berth/internal/agent/image"
 	"berth.dev/berth/internal/agent/runtime"

@@ -125,7 +125,7 @@ func (r *Runtime) attempt(ctx context.Context, verb Verb, id string, effect func
 
 // strike does what the fault does to the caller; it never returns nil.
 func (r *Runtime) strike(ctx context.Context, f *Fault) error {
-	switch f.Mode {
+	switch f.Mode { //nolint:exhaustive // the others need nothing here
 	case HangBefore, HangAfter:
 		select {
 		case <-ctx.Done():

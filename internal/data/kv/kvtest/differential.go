@@ -234,11 +234,12 @@ func (p *player) watch(from int64) string {
 	var out []string
 	err = p.db.Watch(p.Context(), p.prefix, from, func(batch []kv.Commit) error {
 		for _, c := range batch {
-			line := fmt.Sprintf("r%d", c.Rev-p.base)
+			var line strings.Builder
+			fmt.Fprintf(&line, "r%d", c.Rev-p.base)
 			for _, e := range c.Events {
-				line += fmt.Sprintf(" %v %s", e.Deleted, p.pair(e.Pair))
+				fmt.Fprintf(&line, " %v %s", e.Deleted, p.pair(e.Pair))
 			}
-			out = append(out, line)
+			out = append(out, line.String())
 			if c.Rev >= p.last {
 				return errEnough
 			}

@@ -191,8 +191,7 @@ func TestDecodeRefusals(t *testing.T) {
 		strings.Repeat("a=&", 10_001):      "The request's parameters are not well-formed: number of URL query parameters exceeded limit",
 	} {
 		_, err := decodeForm(wireName, body)
-		var refusal *smithy.SerializationError
-		if !errors.As(err, &refusal) {
+		if refusal, ok := errors.AsType[*smithy.SerializationError](err); !ok {
 			t.Errorf("%.40s: got %v, want a SerializationError", body, err)
 		} else if refusal.Message != want || refusal.Code != "MalformedInput" {
 			t.Errorf("%.40s\n got %s: %s\nwant %s", body, refusal.Code, refusal.Message, want)
