@@ -290,3 +290,40 @@ func TestAssumedRolesAreLimitedAndEnd(t *testing.T) {
 		t.Error("a session outlives its role")
 	}
 }
+
+// Credentials of the task role reach containers in network modes bridge and host too, and nobody else's reach them.
+func TestTaskRoleInOtherNetworkModes(t *testing.T) {
+	t.Parallel()
+	b := shared
+	name, role := b.newRole(t, taskTrust, allow("*", "ecs:ListTasks"))
+	run := func(mode types.NetworkMode, port, hostPort int32) inside {
+		def := modeled(mode, port, hostPort)
+		def.TaskRoleArn = &role
+		k := b.runIn(t, def, func(in *ecs.RunTaskInput) { in.NetworkConfiguration = nil })
+		described := k.awaitStatus(t, "RUNNING")
+		if mode == types.NetworkModeBridge {
+			port = *described.Containers[0].NetworkBindings[0].HostPort
+		}
+		answersAt(t, "127.0.0.1", port)
+		k.address = "127.0.0.1"
+		return inside{k, int(port)}
+	}
+	free := freePort(t)
+	bridge, host := run(types.NetworkModeBridge, 8080, 0), run(types.NetworkModeHost, free, free)
+	relative, full := bridge.ask(t, "/env", "name", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"), host.ask(t, "/env", "name", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+	for url, in := range map[string]inside{"http://169.254.170.2" + relative: bridge, full: host} {
+		var got struct{ RoleArn, AccessKeyId, SecretAccessKey, Token string } //nolint:revive,staticcheck // AWS's names
+		if err := json.Unmarshal([]byte(in.ask(t, "/fetch", "url", url)), &got); err != nil || got.RoleArn != role {
+			t.Fatalf("%s: %+v, %v", url, got.RoleArn, err)
+		}
+		who := must(b.as(t, got.AccessKeyId, got.SecretAccessKey, got.Token).sts.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{}))(t)
+		if want := "arn:aws:sts::123456789012:assumed-role/" + name + "/" + in.k.id; *who.Arn != want {
+			t.Errorf("the credentials are %s's, want %s's", *who.Arn, want)
+		}
+	}
+	// With the other's id, at its own endpoint, a task hears that there are none.
+	other := full[strings.LastIndexByte(full, '/')+1:]
+	if got, err := bridge.k.ask(t.Context(), bridge.port, "/fetch", "url", "http://169.254.170.2/v2/credentials/"+other); err == nil && strings.Contains(got, "SecretAccessKey") {
+		t.Error("a task has another task's credentials")
+	}
+}

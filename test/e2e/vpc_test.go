@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -174,15 +175,23 @@ func TestNoneMode(t *testing.T) {
 	}
 }
 
-// freePort is one of the host that nobody has and that a task with a mapping may have.
+// freePort is a port of the host that nobody has, with the next one, and that a task with a mapping may have. It is below
+// those that the kernel gives to clients, or somebody's connection could have it a moment later.
 func freePort(t *testing.T) int32 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20000 + 2*rand.IntN(6000)
+		if free(port) && free(port+1) {
+			return int32(port) //nolint:gosec // a port
+		}
 	}
-	defer l.Close()                            //nolint:errcheck // only its number is of interest
-	return int32(l.Addr().(*net.TCPAddr).Port) //nolint:gosec // a port
+	t.Fatal("no port of the host is free")
+	return 0
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	return err == nil && l.Close() == nil
 }
 
 // A service in bridge mode is reached through its host's ports: its targets are container instances.

@@ -311,7 +311,10 @@ func TestAgentDies(t *testing.T) {
 	a := l.start()
 	l.apply(a, doc)
 	l.healthy(doc.LoadBalancer.ID, one, two)
-	pids := l.pids(doc)
+	// HAProxy binds, forks and leaves: what answers is the process that stays, and soon the only one.
+	get(t, l.client(l.host), publicURL)
+	var pids []int
+	l.eventually("one process", func() bool { pids = l.pids(doc); return len(pids) == 1 })
 	a.stop()
 	two.stop()
 	isUp := func(s *site) bool {

@@ -47,7 +47,7 @@ func TestTheHostsEndpointKnowsTasksByContainer(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	fetch := func(path string) (int, string) {
 		t.Helper()
-		response, err := client.Get("http://" + address.String() + path)
+		response, err := client.Get("http://" + netip.AddrPortFrom(address, metadata.HostPort).String() + path)
 		if err != nil {
 			t.Fatal(err)
 		}
