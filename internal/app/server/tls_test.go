@@ -55,10 +55,7 @@ func TestCheckListen(t *testing.T) {
 // Own certificates of two starts are signed by one authority, whose file alone
 // a client needs.
 func TestListenAPI_OwnAuthority(t *testing.T) {
-	inst, err := instance.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	inst := anInstance(t)
 	for range 2 {
 		endpoint := serveTLS(t, Config{Instance: inst, Listen: "127.0.0.1:0", TLS: TLS{Own: true, Names: []string{"berth.example.com", "192.0.2.9"}}})
 		authority, err := os.ReadFile(AuthorityFile(inst))
@@ -77,11 +74,7 @@ func TestListenAPI_OwnAuthority(t *testing.T) {
 // A certificate that the operator renews is used from the next connection on,
 // and one that is only half written is not.
 func TestListenAPI_GivenCertificateIsReadAgain(t *testing.T) {
-	dir := t.TempDir()
-	inst, err := instance.Open(filepath.Join(dir, "data"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, inst := t.TempDir(), anInstance(t)
 	files := TLS{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
 	first := writePair(t, files, "first.example.com")
 	endpoint := serveTLS(t, Config{Instance: inst, Listen: "127.0.0.1:0", TLS: files})
@@ -97,6 +90,24 @@ func TestListenAPI_GivenCertificateIsReadAgain(t *testing.T) {
 	get(t, address, "first.example.com", first)
 	second := writePair(t, files, "second.example.com")
 	get(t, address, "second.example.com", second)
+}
+
+// anInstance is one of the test's own; nothing of it is left below /run.
+func anInstance(t *testing.T) instance.Instance {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("makes a directory below /run: needs root")
+	}
+	inst, err := instance.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := inst.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return inst
 }
 
 func serveTLS(t *testing.T, cfg Config) (endpoint string) {
@@ -169,11 +180,7 @@ func writePair(t *testing.T, files TLS, name string) []byte {
 }
 
 func TestListenAPI_RefusesClearTextToOthers(t *testing.T) {
-	inst, err := instance.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := listenAPI(Config{Instance: inst, Listen: "0.0.0.0:0"}, time.Now()); err == nil {
+	if _, _, err := listenAPI(Config{Instance: anInstance(t), Listen: "0.0.0.0:0"}, time.Now()); err == nil {
 		t.Fatal("the API listens on every address in clear")
 	}
 }

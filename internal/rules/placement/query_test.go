@@ -60,9 +60,10 @@ func TestExpression(t *testing.T) {
 		"attribute:rack > 6":                                                           true,
 		"attribute:rack < 10":                                                          true, // numbers are compared as such
 		"attribute:ecs.os-type == linux":                                               true,
-		"attribute:ecs.os-family == LINUX && attribute:ecs.cpu-architecture == x86_64":    true,
-		"attribute:a exists and attribute:b exists or attribute:rack exists":              true,
-		"attribute:rack exists or attribute:a exists and attribute:b exists":              true,
+		"attribute:ecs.os-family == LINUX && attribute:ecs.cpu-architecture == x86_64": true,
+		"attribute:a exists and attribute:b exists or attribute:rack exists":           true,
+		"attribute:rack exists or attribute:a exists and attribute:b exists":           true,
+
 		"(attribute:rack exists or attribute:a exists) and attribute:b exists":            false,
 		"not attribute:a exists or attribute:b exists":                                    true,
 		"attribute:rack exists || attribute:a exists":                                     true,
