@@ -90,12 +90,14 @@ func (e *Endpoint) Close() { e.listener.Close() } //nolint:errcheck,gosec // nob
 // Run serves until ctx ends, then ends all connections, because they hold the
 // namespace, and returns ctx's error.
 func (e *Endpoint) Run(ctx context.Context) error {
-	defer context.AfterFunc(ctx, e.Close)()
 	defer e.Close()
 	var group sync.WaitGroup
 	defer group.Wait()
+	// The socket closes after this context has ended, not beside it: whoever
+	// finds it closed must also find out why.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(ctx, e.Close)()
 	slots := make(chan struct{}, maxConnections)
 	for {
 		select {
