@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -35,6 +34,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 // patience is how long anything may take before a test says that it does not happen. It is no measure of anything.
@@ -240,21 +241,8 @@ func (b *berth) connect(ctx context.Context) error {
 	return b.ensureRole(ctx, "ecsTaskExecutionRole", taskTrust, executionPolicy)
 }
 
-// wholeBody keeps the SDK from tearing down its own connection: it closes the request's body when the head of the answer is
-// there, and net/http, which may just then look for the body's end, takes that for an error of the connection and cuts off
-// a long answer. Users' clients try again and do not notice; those of tests do not try again.
-type wholeBody struct{ http.RoundTripper }
-
-func (w wholeBody) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		r = r.Clone(r.Context())
-		r.Body = io.NopCloser(r.Body)
-	}
-	return w.RoundTripper.RoundTrip(r)
-}
-
 func (b *berth) clients(cfg aws.Config) {
-	cfg.HTTPClient = &http.Client{Transport: wholeBody{http.DefaultTransport}}
+	cfg.HTTPClient = wiretest.Client(http.DefaultTransport)
 	b.ecs, b.ec2, b.logs, b.sts = ecs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), sts.NewFromConfig(cfg)
 	b.elb, b.sd = elasticloadbalancingv2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg, plainHost)
 	b.iam, b.kms, b.trail = iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), cloudtrail.NewFromConfig(cfg)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ import (
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
 	wire "berth.dev/berth/internal/wire/smithy"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 var (
@@ -196,6 +198,7 @@ func (w *world) as(key string) aws.Config {
 	}
 	return aws.Config{
 		Region: scope.Region, BaseEndpoint: &w.url, RetryMaxAttempts: 1,
+		HTTPClient:  wiretest.Client(http.DefaultTransport),
 		Credentials: credentials.NewStaticCredentialsProvider(key, "secret", token),
 	}
 }

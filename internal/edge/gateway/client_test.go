@@ -27,6 +27,7 @@ import (
 	"berth.dev/berth/internal/wire/api/stsapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/smithy"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 // identity is an STS that tells who asks.
@@ -51,7 +52,7 @@ func serve(t *testing.T, change func(*gateway.Config)) *httptest.Server {
 
 func awsConfig(server *httptest.Server, secret string) aws.Config {
 	return aws.Config{
-		Region: "eu-central-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Region: "eu-central-1", BaseEndpoint: &server.URL, HTTPClient: wiretest.Client(server.Client().Transport), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(rootKey, secret, ""),
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +36,7 @@ import (
 	"berth.dev/berth/internal/wire/api/ssmapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 const (
@@ -101,44 +101,10 @@ func newWorld(t *testing.T) *world {
 	said := new(atomic.Pointer[string])
 	cfg := aws.Config{
 		Region: region, BaseEndpoint: &server.URL, RetryMaxAttempts: 1,
-		HTTPClient:  &http.Client{Transport: plainBody{server.Client().Transport, said}},
+		HTTPClient:  &http.Client{Transport: wiretest.Transport{RoundTripper: server.Client().Transport, Said: said}},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", ""),
 	}
 	return &world{t: t, logs: logs, trail: awstrail.NewFromConfig(cfg), ssm: awsssm.NewFromConfig(cfg), said: said}
-}
-
-// plainBody keeps AWS's client from tearing down its own connection: it closes
-// the request's body when the head of the answer is there, and if net/http is
-// just then looking for the end of that body, its WriteTo fails with EOF. Read
-// does not.
-//
-// It remembers the last answer, because AWS's client drops the message of an
-// error whose model has none.
-type plainBody struct {
-	http.RoundTripper
-	said *atomic.Pointer[string]
-}
-
-// RoundTrip implements http.RoundTripper.
-func (p plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		r = r.Clone(r.Context())
-		r.Body = struct{ io.ReadCloser }{r.Body}
-	}
-	answer, err := p.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, errors.Join(err, answer.Body.Close())
-	}
-	p.said.Store(new(string(body)))
-	answer.Body = struct {
-		io.Reader
-		io.Closer
-	}{bytes.NewReader(body), answer.Body}
-	return answer, nil
 }
 
 // add writes a record of an earlier time, as edge/audit would.

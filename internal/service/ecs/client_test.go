@@ -26,6 +26,7 @@ import (
 	"berth.dev/berth/internal/wire/api/stsapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 // root is a credential store with the root user's key alone.
@@ -54,7 +55,7 @@ func TestOfficialClient(t *testing.T) {
 	server := httptest.NewServer(door)
 	defer server.Close()
 	cfg := aws.Config{
-		Region: scope.Region, BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Region: scope.Region, BaseEndpoint: &server.URL, HTTPClient: wiretest.Client(server.Client().Transport), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", ""),
 	}
 	client, ctx := ecsclient.NewFromConfig(cfg), t.Context()

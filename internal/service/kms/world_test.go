@@ -1,11 +1,9 @@
 package kms_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +32,7 @@ import (
 	"berth.dev/berth/internal/wire/api/kmsapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
@@ -140,44 +139,12 @@ func newWorld(t *testing.T) *world {
 	w.client = func(accessKey string) *awskms.Client {
 		return awskms.NewFromConfig(aws.Config{
 			Region: region, BaseEndpoint: &server.URL, RetryMaxAttempts: 1,
-			HTTPClient:  &http.Client{Transport: plainBody{server.Client().Transport, &w.said}},
+			HTTPClient:  &http.Client{Transport: wiretest.Transport{RoundTripper: server.Client().Transport, Said: &w.said}},
 			Credentials: credentials.NewStaticCredentialsProvider(accessKey, "secret", ""),
 		})
 	}
 	w.kms = w.client("ROOT")
 	return w
-}
-
-// plainBody keeps AWS's client from tearing down its own connection: it closes
-// the request's body when the head of the answer is there, and if net/http is
-// just then looking for the end of that body, its WriteTo fails with EOF. Read
-// does not. It remembers the last answer.
-type plainBody struct {
-	http.RoundTripper
-	said *atomic.Pointer[string]
-}
-
-// RoundTrip implements http.RoundTripper.
-func (p plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		r = r.Clone(r.Context())
-		r.Body = struct{ io.ReadCloser }{r.Body}
-	}
-	answer, err := p.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, errors.Join(err, answer.Body.Close())
-	}
-	p.said.Store(new(string(body)))
-	whole := answer.Body
-	answer.Body = struct {
-		io.Reader
-		io.Closer
-	}{bytes.NewReader(body), whole}
-	return answer, nil
 }
 
 // must is what a call answers that has to succeed.

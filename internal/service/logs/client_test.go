@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -23,6 +21,7 @@ import (
 	"berth.dev/berth/internal/wire/api/logsapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 // root knows one access key, that of the root user.
@@ -59,24 +58,9 @@ func newClient(t *testing.T) *cloudwatchlogs.Client {
 	t.Cleanup(server.Close)
 	return cloudwatchlogs.NewFromConfig(aws.Config{
 		Region: region, BaseEndpoint: &server.URL, RetryMaxAttempts: 1,
-		HTTPClient:  &http.Client{Transport: plainBody{server.Client().Transport}},
+		HTTPClient:  wiretest.Client(server.Client().Transport),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", ""),
 	})
-}
-
-// plainBody keeps AWS's client from tearing down its own connection: it closes
-// the request's body when the head of the answer is there (smithy-go
-// transport/http, ClientHandler.Handle), and if net/http is just then looking
-// for the end of that body, its WriteTo fails with EOF. Read does not. Clients
-// with retries do not notice; the server has no part in it.
-type plainBody struct{ http.RoundTripper }
-
-func (p plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		r = r.Clone(r.Context())
-		r.Body = struct{ io.ReadCloser }{r.Body}
-	}
-	return p.RoundTripper.RoundTrip(r)
 }
 
 // The official client, its paginators and its error types work with us.

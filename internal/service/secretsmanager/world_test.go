@@ -29,6 +29,7 @@ import (
 	"berth.dev/berth/internal/wire/api/secretsmanagerapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 var (
@@ -104,7 +105,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	w.Client = sm.NewFromConfig(aws.Config{
-		Region: scope.Region, BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Region: scope.Region, BaseEndpoint: &server.URL, HTTPClient: wiretest.Client(server.Client().Transport), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", ""),
 	})
 	return w

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,6 +33,7 @@ import (
 	"berth.dev/berth/internal/wire/api/servicediscoveryapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
@@ -120,25 +120,10 @@ func newWorld(t *testing.T, options ...func(*sd.Options)) *world {
 	t.Cleanup(transport.CloseIdleConnections)
 	client := sd.NewFromConfig(aws.Config{
 		Region: region, BaseEndpoint: aws.String("http://berth.test:" + at.Port()), RetryMaxAttempts: 1,
-		HTTPClient:  &http.Client{Transport: plainBody{transport}},
+		HTTPClient:  wiretest.Client(transport),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAROOT", "secret", ""),
 	}, options...)
 	return &world{t: t, store: s, sd: client, hosts: hosts, now: now}
-}
-
-// plainBody keeps AWS's client from tearing down its own connection: it closes
-// the request's body when the head of the answer is there, and if net/http is
-// just then looking for the end of that body, its WriteTo fails with EOF. Read
-// does not.
-type plainBody struct{ http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (p plainBody) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body != nil {
-		r = r.Clone(r.Context())
-		r.Body = struct{ io.ReadCloser }{r.Body}
-	}
-	return p.RoundTripper.RoundTrip(r)
 }
 
 // plainHost keeps the client from putting "data-" before the host.

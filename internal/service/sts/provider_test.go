@@ -21,6 +21,7 @@ import (
 	"berth.dev/berth/internal/wire/api/stsapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 func TestGetCallerIdentity(t *testing.T) {
@@ -294,7 +295,7 @@ func TestOfficialClient(t *testing.T) {
 	server := httptest.NewServer(door)
 	defer server.Close()
 	client := stsclient.New(stsclient.Options{
-		Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1,
+		Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: wiretest.Client(server.Client().Transport), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider(root.AccessKeyID, "secret", ""),
 	})
 	made, err := client.AssumeRole(t.Context(), &stsclient.AssumeRoleInput{RoleArn: aws.String(appRole), RoleSessionName: aws.String("sdk")})

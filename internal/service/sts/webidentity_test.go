@@ -35,6 +35,7 @@ import (
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/service/sts"
 	"berth.dev/berth/internal/wire/api/stsapi"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 // rsaKey is one for all issuers: making it takes a while.
@@ -375,7 +376,7 @@ func TestAssumeRoleWithWebIdentity_OfficialClient(t *testing.T) {
 	}
 	server := httptest.NewServer(door)
 	defer server.Close()
-	client := stsclient.New(stsclient.Options{Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: server.Client(), RetryMaxAttempts: 1})
+	client := stsclient.New(stsclient.Options{Region: "us-east-1", BaseEndpoint: &server.URL, HTTPClient: wiretest.Client(server.Client().Transport), RetryMaxAttempts: 1})
 	made, err := client.AssumeRoleWithWebIdentity(t.Context(), &stsclient.AssumeRoleWithWebIdentityInput{RoleArn: aws.String(appRole), RoleSessionName: aws.String("ci"), WebIdentityToken: aws.String(w.signed(nil))})
 	if err != nil {
 		t.Fatal(err)

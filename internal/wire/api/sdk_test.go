@@ -34,6 +34,7 @@ import (
 	"berth.dev/berth/internal/wire/ec2query"
 	"berth.dev/berth/internal/wire/smithy"
 	"berth.dev/berth/internal/wire/smithy/smithytest"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 var services = []*smithy.Service{ec2api.API, ecsapi.API, logsapi.API, stsapi.API}
@@ -130,30 +131,9 @@ func dial(t testing.TB, respond answer) clients {
 		BaseEndpoint: aws.String(server.URL),
 		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 		Retryer:      func() aws.Retryer { return aws.NopRetryer{} },
-		HTTPClient:   &http.Client{Transport: ownBodies{server.Client().Transport}},
+		HTTPClient:   wiretest.Client(server.Client().Transport),
 	}
 	return clients{ecs.NewFromConfig(cfg), ec2.NewFromConfig(cfg), cloudwatchlogs.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
-}
-
-// ownBodies gives the transport bodies that the SDK cannot close. The SDK closes
-// a request's body as soon as there is a response, which may be before the
-// transport has seen the body's end; then it takes the connection for broken and
-// cuts the response off. Servers as near as ours meet that now and then.
-type ownBodies struct {
-	transport http.RoundTripper
-}
-
-func (o ownBodies) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Body == nil {
-		return o.transport.RoundTrip(r)
-	}
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	own := r.Clone(r.Context())
-	own.Body = io.NopCloser(bytes.NewReader(b))
-	return o.transport.RoundTrip(own)
 }
 
 // method is the SDK's method for an operation.
