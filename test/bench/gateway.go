@@ -224,7 +224,7 @@ func (d *door) Credentials(_ context.Context, accessKeyID, token string) (sigv4.
 	if err != nil {
 		return sigv4.Credential{}, caller.Identity{}, err
 	}
-	if role, ok := records.Roles.Get(d.store.Snapshot(), "role050"); !ok || role.ID != who.Session.RoleID {
+	if _, _, ok := records.Holder(d.store.Snapshot(), &who); !ok {
 		return sigv4.Credential{}, caller.Identity{}, fault.New(fault.NotFound, "the role is gone")
 	}
 	return sigv4.Credential{SecretAccessKey: secret, SessionToken: token, Expires: who.Session.Expires}, who, nil

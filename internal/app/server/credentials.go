@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/atomicfile"
@@ -113,24 +112,8 @@ func (c credentials) temporary(accessKeyID, token string) (sigv4.Credential, cal
 	if who.Session == nil {
 		return sigv4.Credential{}, caller.Identity{}, errors.New("a session token describes no session")
 	}
-	if !c.exists(who) {
+	if _, _, ok := records.Holder(c.store.Snapshot(), &who); !ok {
 		return sigv4.Credential{}, caller.Identity{}, fault.New(fault.NotFound, "the principal of session %s", accessKeyID)
 	}
 	return sigv4.Credential{SecretAccessKey: secret, SessionToken: token, Expires: who.Session.Expires}, who, nil
-}
-
-func (c credentials) exists(who caller.Identity) bool {
-	r := c.store.Snapshot()
-	switch {
-	case who.Session.RoleARN != "":
-		role, ok := records.Roles.Get(r, model.FoldName(who.Session.RoleARN[strings.LastIndexByte(who.Session.RoleARN, '/')+1:]))
-		return ok && role.ID == who.Session.RoleID
-	case who.UserName != "":
-		user, ok := records.Users.Get(r, model.FoldName(who.UserName))
-		// A federated user has an id of its own; the user that vouched for it
-		// must be there.
-		return ok && (user.ID == who.UserID || strings.Contains(who.ARN, ":federated-user/"))
-	default:
-		return who.ARN == c.scope.Root()
-	}
 }

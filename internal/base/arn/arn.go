@@ -55,7 +55,8 @@ type Scope struct {
 	AccountID string
 }
 
-func (s Scope) make(service, resource string) string {
+// Regional returns the ARN of a resource of a service in the scope's region.
+func (s Scope) Regional(service, resource string) string {
 	partition := s.Partition
 	if partition == "" {
 		partition = "aws"
@@ -63,73 +64,88 @@ func (s Scope) make(service, resource string) string {
 	return ARN{Partition: partition, Service: service, Region: s.Region, AccountID: s.AccountID, Resource: resource}.String()
 }
 
+// Global returns the ARN of a resource of a service that has no regions, such
+// as iam and sts.
+func (s Scope) Global(service, resource string) string {
+	s.Region = ""
+	return s.Regional(service, resource)
+}
+
 // Cluster returns the ARN of an ECS cluster.
-func (s Scope) Cluster(name string) string { return s.make("ecs", "cluster/"+name) }
+func (s Scope) Cluster(name string) string { return s.Regional("ecs", "cluster/"+name) }
 
 // Task returns the ARN of an ECS task; id has 32 lower-case hex digits.
-func (s Scope) Task(cluster, id string) string { return s.make("ecs", "task/"+cluster+"/"+id) }
+func (s Scope) Task(cluster, id string) string { return s.Regional("ecs", "task/"+cluster+"/"+id) }
 
 // Container returns the ARN of one container of a task; id is a UUID.
 func (s Scope) Container(cluster, taskID, id string) string {
-	return s.make("ecs", "container/"+cluster+"/"+taskID+"/"+id)
+	return s.Regional("ecs", "container/"+cluster+"/"+taskID+"/"+id)
 }
 
 // ContainerInstance returns the ARN of a container instance.
 func (s Scope) ContainerInstance(cluster, id string) string {
-	return s.make("ecs", "container-instance/"+cluster+"/"+id)
+	return s.Regional("ecs", "container-instance/"+cluster+"/"+id)
 }
 
 // TaskDefinition returns the ARN of one revision of a family.
 func (s Scope) TaskDefinition(family string, revision int) string {
-	return s.make("ecs", fmt.Sprintf("task-definition/%s:%d", family, revision))
+	return s.Regional("ecs", fmt.Sprintf("task-definition/%s:%d", family, revision))
 }
 
 // CapacityProvider returns the ARN of a capacity provider.
 func (s Scope) CapacityProvider(name string) string {
-	return s.make("ecs", "capacity-provider/"+name)
+	return s.Regional("ecs", "capacity-provider/"+name)
 }
 
 // Service returns the ARN of an ECS service.
 func (s Scope) Service(cluster, name string) string {
-	return s.make("ecs", "service/"+cluster+"/"+name)
+	return s.Regional("ecs", "service/"+cluster+"/"+name)
 }
 
 // ServiceDeployment returns the ARN of a service deployment; id has 21
 // URL-safe characters.
 func (s Scope) ServiceDeployment(cluster, service, id string) string {
-	return s.make("ecs", "service-deployment/"+cluster+"/"+service+"/"+id)
+	return s.Regional("ecs", "service-deployment/"+cluster+"/"+service+"/"+id)
 }
 
 // ServiceRevision returns the ARN of a service revision; id is a number.
 func (s Scope) ServiceRevision(cluster, service, id string) string {
-	return s.make("ecs", "service-revision/"+cluster+"/"+service+"/"+id)
+	return s.Regional("ecs", "service-revision/"+cluster+"/"+service+"/"+id)
 }
 
 // ServiceLinkedRole returns the ARN of the role that ECS itself acts in.
 func (s Scope) ServiceLinkedRole() string {
-	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS")
+	return s.Global("iam", "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS")
 }
 
 // LogGroup returns the ARN of a log group without the trailing ":*".
-func (s Scope) LogGroup(name string) string { return s.make("logs", "log-group:"+name) }
+func (s Scope) LogGroup(name string) string { return s.Regional("logs", "log-group:"+name) }
 
 // EC2 returns the ARN of an EC2 resource such as vpc/vpc-0123.
-func (s Scope) EC2(kind, id string) string { return s.make("ec2", kind+"/"+id) }
+func (s Scope) EC2(kind, id string) string { return s.Regional("ec2", kind+"/"+id) }
 
 // Namespace returns the ARN of a Cloud Map namespace.
-func (s Scope) Namespace(id string) string { return s.make("servicediscovery", "namespace/"+id) }
+func (s Scope) Namespace(id string) string { return s.Regional("servicediscovery", "namespace/"+id) }
 
 // DiscoveryService returns the ARN of a Cloud Map service.
-func (s Scope) DiscoveryService(id string) string { return s.make("servicediscovery", "service/"+id) }
+func (s Scope) DiscoveryService(id string) string {
+	return s.Regional("servicediscovery", "service/"+id)
+}
 
 // Root returns the ARN of the account's root user.
 func (s Scope) Root() string {
-	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", "root")
+	return s.Global("iam", "root")
 }
 
 // IAM returns the ARN of a principal or policy of the account: kind is user,
 // group, role, policy or instance-profile, and path begins and ends with a
 // slash.
 func (s Scope) IAM(kind, path, name string) string {
-	return Scope{Partition: s.Partition, AccountID: s.AccountID}.make("iam", kind+path+name)
+	return s.Global("iam", kind+path+name)
+}
+
+// AssumedRole returns the ARN of a role's session. The role's path is not part
+// of it.
+func (s Scope) AssumedRole(role, session string) string {
+	return s.Global("sts", "assumed-role/"+role+"/"+session)
 }

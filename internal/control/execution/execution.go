@@ -125,15 +125,11 @@ func (e *Execution) assume(t *model.Task, name string) (caller.Identity, error) 
 		return caller.Identity{}, refused("ECS was unable to assume the role '%s' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.", e.roleName(name))
 	}
 	now := e.cfg.Now().UTC().Truncate(time.Second)
-	session := arn.ARN{
-		Partition: e.partition(), Service: "sts", AccountID: e.cfg.Scope.AccountID,
-		Resource: "assumed-role/" + role.Name + "/" + t.ID,
-	}
 	who := caller.Identity{
-		AccountID: e.cfg.Scope.AccountID, ARN: session.String(), UserID: role.ID + ":" + t.ID,
+		AccountID: e.cfg.Scope.AccountID, ARN: e.cfg.Scope.AssumedRole(role.Name, t.ID), UserID: role.ID + ":" + t.ID,
 		Region: e.cfg.Scope.Region, Secure: true,
 		Session: &caller.Session{
-			RoleARN: e.roleARN(role), RoleID: role.ID, Name: t.ID, IssuedAt: now, Expires: now.Add(credentialsLife),
+			RoleARN: e.cfg.Scope.IAM("role", role.Path, role.Name), RoleID: role.ID, Name: t.ID, IssuedAt: now, Expires: now.Add(credentialsLife),
 		},
 	}
 	return who, nil
@@ -161,14 +157,13 @@ func (e *Execution) trusts(role *model.Role) bool {
 	if err != nil {
 		return false // it was checked when it was stored; a role without trust trusts nobody
 	}
-	source := arn.ARN{Partition: e.partition(), Service: "ecs", Region: e.cfg.Scope.Region, AccountID: e.cfg.Scope.AccountID, Resource: "*"}
 	decision := policy.Evaluate(policy.Request{
 		Principal: policy.Principal{Service: Principal, AccountID: e.cfg.Scope.AccountID},
 		Action:    "sts:AssumeRole",
-		Resource:  e.roleARN(role),
+		Resource:  e.cfg.Scope.IAM("role", role.Path, role.Name),
 		Context: map[string][]string{
 			"aws:sourceaccount":         {e.cfg.Scope.AccountID},
-			"aws:sourcearn":             {source.String()},
+			"aws:sourcearn":             {e.cfg.Scope.Regional("ecs", "*")},
 			"aws:principalisawsservice": {"true"},
 			"aws:principalservicename":  {Principal},
 		},
@@ -180,15 +175,14 @@ func (e *Execution) trusts(role *model.Role) bool {
 
 // role finds a role by ARN, or by name with or without its path.
 func (e *Execution) role(name string) (*model.Role, bool) {
+	snap := e.cfg.Store.Snapshot()
+	if arn.Is(name) {
+		return records.RoleByARN(snap, e.cfg.Scope, name)
+	}
 	last := name[strings.LastIndexByte(name, '/')+1:]
-	role, ok := records.Roles.Get(e.cfg.Store.Snapshot(), model.FoldName(last))
-	if !ok || arn.Is(name) && e.roleARN(role) != name {
-		return nil, false
-	}
-	if path := strings.TrimSuffix(name, last); !arn.Is(name) && path != "" && "/"+strings.TrimPrefix(path, "/") != role.Path {
-		return nil, false
-	}
-	return role, true
+	role, ok := records.Roles.Get(snap, model.FoldName(last))
+	path := strings.TrimSuffix(name, last)
+	return role, ok && (path == "" || "/"+strings.TrimPrefix(path, "/") == role.Path)
 }
 
 // roleName is how a refusal names a role: by ARN.
@@ -196,16 +190,5 @@ func (e *Execution) roleName(name string) string {
 	if arn.Is(name) {
 		return name
 	}
-	return arn.ARN{Partition: e.partition(), Service: "iam", AccountID: e.cfg.Scope.AccountID, Resource: "role/" + strings.TrimPrefix(name, "/")}.String()
-}
-
-func (e *Execution) roleARN(role *model.Role) string {
-	return arn.ARN{Partition: e.partition(), Service: "iam", AccountID: e.cfg.Scope.AccountID, Resource: "role" + role.Path + role.Name}.String()
-}
-
-func (e *Execution) partition() string {
-	if e.cfg.Scope.Partition != "" {
-		return e.cfg.Scope.Partition
-	}
-	return "aws"
+	return e.cfg.Scope.IAM("role", "/", strings.TrimPrefix(name, "/"))
 }

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/fault"
 	"berth.dev/berth/internal/model"
 )
@@ -79,9 +78,7 @@ func (e *Execution) authorizeLogs(ctx context.Context, t *model.Task, asked deli
 	if action == CreateLogGroup {
 		resource = "log-group:" + asked.group + ":log-stream:" // as AWS's refusals name it [OBS]
 	}
-	err = e.cfg.Access.Check(ctx, who, action, arn.ARN{
-		Partition: e.partition(), Service: "logs", Region: e.cfg.Scope.Region, AccountID: e.cfg.Scope.AccountID, Resource: resource,
-	}.String())
+	err = e.cfg.Access.Check(ctx, who, action, e.cfg.Scope.Regional("logs", resource))
 	return denied(err, "%s")
 }
 

@@ -45,9 +45,10 @@ func (e *Execution) authorizePull(ctx context.Context, t *model.Task, role strin
 	if err := denied(e.cfg.Access.Check(ctx, who, "ecr:GetAuthorizationToken", "*"), noToken(t)); err != nil {
 		return err
 	}
-	repository := arn.ARN{Partition: e.partition(), Service: "ecr", Region: image.region, AccountID: image.account, Resource: "repository/" + image.repository}
+	registry := arn.Scope{Partition: e.cfg.Scope.Partition, Region: image.region, AccountID: image.account}
+	repository := registry.Regional("ecr", "repository/"+image.repository)
 	for _, action := range repositoryActions {
-		err := e.cfg.Access.Check(ctx, who, action, repository.String())
+		err := e.cfg.Access.Check(ctx, who, action, repository)
 		if err == nil {
 			continue
 		}

@@ -17,7 +17,7 @@ var keyID = regexp.MustCompile(`^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4
 
 // ARN is the ARN of what KMS has in this account: key/<id> or alias/<name>.
 func (k *Keys) ARN(resource string) string {
-	return arn.ARN{Partition: k.cfg.Scope.Partition, Service: "kms", Region: k.cfg.Scope.Region, AccountID: k.cfg.Scope.AccountID, Resource: resource}.String()
+	return k.cfg.Scope.Regional("kms", resource)
 }
 
 // Find resolves what users name a key by: id, ARN, alias or alias ARN. Its

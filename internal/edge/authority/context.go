@@ -40,7 +40,7 @@ func (q *question) globalKeys() map[string][]string {
 	if who.UserAgent != "" {
 		set("aws:useragent", who.UserAgent)
 	}
-	if who.UserName != "" && !federated(who) {
+	if who.UserName != "" && !who.Federated() {
 		set("aws:username", who.UserName)
 	}
 	switch {
@@ -97,7 +97,7 @@ func (q *question) principalType() string {
 		return "AssumedRole"
 	case isRoot(q.who):
 		return "Account"
-	case federated(q.who):
+	case q.who.Federated():
 		return "FederatedUser"
 	}
 	return "User"

@@ -59,31 +59,17 @@ var nobody = &principal{}
 // exist any more has class fault.Denied; in AWS's words that would have been the
 // credential store's to say, a moment ago.
 func (a *Authority) principalOf(r store.Reader, who *caller.Identity) (*principal, error) {
-	gone := func() error {
-		return fault.New(fault.Denied, "User: %s is not authorized to perform this action because it does not exist", who.ARN)
-	}
+	role, user, ok := records.Holder(r, who)
 	switch {
-	case who.Session != nil && who.Session.RoleARN != "":
-		role, ok := records.Roles.Get(r, model.FoldName(lastPart(who.Session.RoleARN)))
-		if !ok || role.ID != who.Session.RoleID {
-			return nil, gone()
-		}
+	case !ok:
+		return nil, fault.New(fault.Denied, "User: %s is not authorized to perform this action because it does not exist", who.ARN)
+	case role != nil:
 		return a.principalFor(r, "role/"+role.Key(), nil, role)
-	case isRoot(who):
-		return nobody, nil
-	case who.UserName != "":
-		user, ok := records.Users.Get(r, model.FoldName(who.UserName))
-		if !ok || user.ID != who.UserID && !federated(who) {
-			return nil, gone()
-		}
+	case user != nil:
 		return a.principalFor(r, "user/"+user.Key(), user, nil)
 	}
 	return nobody, nil
 }
-
-// federated reports whether who is a federated user (sts:GetFederationToken),
-// who acts within the policies of the user that made it and of its session.
-func federated(who *caller.Identity) bool { return strings.Contains(who.ARN, ":federated-user/") }
 
 func (a *Authority) principalFor(r store.Reader, key string, user *model.User, role *model.Role) (*principal, error) {
 	if p, ok := a.principals.Get(key); ok && p.current(r, user, role) {

@@ -35,8 +35,8 @@ func (q *question) resourcePolicy(c *access.Check) (resourcePolicy, error) {
 
 // trust is a role's trust policy: without its word nobody assumes the role.
 func (q *question) trust(name string) (resourcePolicy, error) {
-	role, ok := records.Roles.Get(q.snapshot, model.FoldName(lastPart(name)))
-	if !ok || q.scope.IAM("role", role.Path, role.Name) != name {
+	role, ok := records.RoleByARN(q.snapshot, q.scope, name)
+	if !ok {
 		return resourcePolicy{decides: true, missingTrust: true}, nil
 	}
 	r, err := q.read(policy.Trust, role.Trust, "role "+role.Name)

@@ -167,7 +167,7 @@ func deployedKeys(path string) []key {
 			if len(parts) < 1+n {
 				return ""
 			}
-			return v.the("ecs", kind+"/"+strings.Join(parts[1:1+n], "/"))
+			return v.Scope.Regional("ecs", kind+"/"+strings.Join(parts[1:1+n], "/"))
 		}
 	}
 	return []key{{name: "ecs:cluster", path: path, as: part("cluster", 1)}, {name: "ecs:service", path: path, as: part("service", 2)}}
@@ -228,7 +228,7 @@ func member(kind string) naming {
 		} else if arn.Is(name) {
 			return []string{name}
 		}
-		return []string{v.the("ecs", kind+"/"+in+"/"+name)}
+		return []string{v.Scope.Regional("ecs", kind+"/"+in+"/"+name)}
 	}
 }
 
@@ -278,7 +278,7 @@ func capacityProvider(v *view, name string) string {
 
 // newRevision stands for the revision that will be made.
 func newRevision(v *view, family string) []string {
-	return []string{v.the("ecs", "task-definition/"+family+":*")}
+	return []string{v.Scope.Regional("ecs", "task-definition/"+family+":*")}
 }
 
 // revision resolves a task definition before it is checked, as AWS does since
@@ -291,7 +291,7 @@ func revision(v *view, name string) []string {
 	case arn.Is(name):
 		return []string{name}
 	case strings.Contains(name, ":"):
-		return []string{v.the("ecs", "task-definition/"+name)}
+		return []string{v.Scope.Regional("ecs", "task-definition/"+name)}
 	}
 	return newRevision(v, name)
 }

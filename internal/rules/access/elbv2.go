@@ -66,9 +66,9 @@ func newBalancer(v *view, name string) []string {
 	if kind == "" {
 		kind = "app"
 	}
-	return []string{v.the("elasticloadbalancing", "loadbalancer/"+kind+"/"+name+"/*")}
+	return []string{v.Scope.Regional("elasticloadbalancing", "loadbalancer/"+kind+"/"+name+"/*")}
 }
 
 func newTargetGroup(v *view, name string) []string {
-	return []string{v.the("elasticloadbalancing", "targetgroup/"+name+"/*")}
+	return []string{v.Scope.Regional("elasticloadbalancing", "targetgroup/"+name+"/*")}
 }

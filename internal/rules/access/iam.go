@@ -127,7 +127,7 @@ func named(kind string, of Kind) naming {
 		if arn.Is(name) {
 			return []string{name}
 		}
-		return []string{v.global("iam", kind+"/"+name)}
+		return []string{v.Scope.Global("iam", kind+"/"+name)}
 	}
 }
 
@@ -141,7 +141,7 @@ func newIn(kind string) naming {
 		if path == "" {
 			path = "/"
 		}
-		return []string{v.global("iam", kind+path+name)}
+		return []string{v.Scope.Global("iam", kind+path+name)}
 	}
 }
 
@@ -157,25 +157,25 @@ func renamed(kind string, of Kind) naming {
 				path = resource[:strings.LastIndex(resource, "/")+1]
 			}
 		}
-		return []string{v.global("iam", kind+path+name)}
+		return []string{v.Scope.Global("iam", kind+path+name)}
 	}
 }
 
 // serviceLinked is the role that a service gets: its name is the service's
 // choice.
 func serviceLinked(v *view, service string) []string {
-	return []string{v.global("iam", "role/aws-service-role/"+service+"/*")}
+	return []string{v.Scope.Global("iam", "role/aws-service-role/"+service+"/*")}
 }
 
 // deletedRole is the role of "task/aws-service-role/<service>/<role>/<id>".
 func deletedRole(v *view, id string) []string {
 	parts := strings.Split(id, "/")
 	if len(parts) < 4 {
-		return []string{v.global("iam", "role/aws-service-role/*")}
+		return []string{v.Scope.Global("iam", "role/aws-service-role/*")}
 	}
-	return []string{v.global("iam", "role/"+strings.Join(parts[1:4], "/"))}
+	return []string{v.Scope.Global("iam", "role/"+strings.Join(parts[1:4], "/"))}
 }
 
 func oidcProvider(v *view, url string) []string {
-	return []string{v.global("iam", "oidc-provider/"+strings.TrimPrefix(url, "https://"))}
+	return []string{v.Scope.Global("iam", "oidc-provider/"+strings.TrimPrefix(url, "https://"))}
 }

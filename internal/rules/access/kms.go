@@ -105,16 +105,16 @@ func kmsKey(v *view, name string) []string {
 	case arn.Is(name):
 		return []string{name}
 	case strings.HasPrefix(name, "alias/"):
-		return []string{v.the("kms", name)}
+		return []string{v.Scope.Regional("kms", name)}
 	}
-	return []string{v.the("kms", "key/"+name)}
+	return []string{v.Scope.Regional("kms", "key/"+name)}
 }
 
 func alias(v *view, name string) []string {
 	if arn.Is(name) {
 		return []string{name}
 	}
-	return []string{v.the("kms", name)}
+	return []string{v.Scope.Regional("kms", name)}
 }
 
 // behindAlias is the key that an alias names now.

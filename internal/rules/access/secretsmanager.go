@@ -63,5 +63,5 @@ func secret(v *view, name string) []string {
 	if arn.Is(name) {
 		return []string{name}
 	}
-	return []string{v.the("secretsmanager", "secret:"+name+"-??????")}
+	return []string{v.Scope.Regional("secretsmanager", "secret:"+name+"-??????")}
 }

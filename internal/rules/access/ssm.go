@@ -46,5 +46,5 @@ func parameter(v *view, name string) []string {
 	if prefix != "" {
 		return []string{prefix + name}
 	}
-	return []string{v.the("ssm", "parameter/"+strings.TrimPrefix(name, "/"))}
+	return []string{v.Scope.Regional("ssm", "parameter/"+strings.TrimPrefix(name, "/"))}
 }

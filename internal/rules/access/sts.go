@@ -25,7 +25,7 @@ var sts = join(
 			},
 		},
 		"GetFederationToken": {on: []target{{path: "Name", arn: func(v *view, name string) []string {
-			return []string{v.global("sts", "federated-user/"+name)}
+			return []string{v.Scope.Global("sts", "federated-user/"+name)}
 		}}}, tags: "Tags"},
 	},
 )

@@ -138,27 +138,13 @@ func first(in smithy.Shape, members ...string) string {
 	return ""
 }
 
-// the makes ARNs in the query's account and region.
-func (v *view) the(service, resource string) string {
-	return v.make(service, v.Scope.Region, resource)
-}
-
-// global makes ARNs of services without regions.
-func (v *view) global(service, resource string) string { return v.make(service, "", resource) }
-
-func (v *view) make(service, region, resource string) string {
-	partition := v.Scope.Partition
-	if partition == "" {
-		partition = "aws"
-	}
-	return arn.ARN{Partition: partition, Service: service, Region: region, AccountID: v.Scope.AccountID, Resource: resource}.String()
-}
-
 // literal takes an ARN as it is. The partition of one of this account is made
 // ours: a policy must not miss it because of that.
 func literal(v *view, name string) []string {
 	if a, err := arn.Parse(name); err == nil && a.AccountID == v.Scope.AccountID {
-		return []string{v.make(a.Service, a.Region, a.Resource)}
+		own := v.Scope
+		own.Region = a.Region
+		return []string{own.Regional(a.Service, a.Resource)}
 	}
 	return []string{name}
 }
@@ -169,6 +155,6 @@ func plain(service, prefix string) naming {
 		if arn.Is(name) {
 			return literal(v, name)
 		}
-		return []string{v.the(service, prefix+name)}
+		return []string{v.Scope.Regional(service, prefix+name)}
 	}
 }

@@ -72,15 +72,7 @@ func Parse(valueFrom string, scope arn.Scope) (Ref, error) {
 		if !validParameter(valueFrom) {
 			return Ref{}, fmt.Errorf("%q: %w", valueFrom, ErrParameterName)
 		}
-		partition := scope.Partition
-		if partition == "" {
-			partition = "aws"
-		}
-		named := arn.ARN{
-			Partition: partition, Service: "ssm", Region: scope.Region, AccountID: scope.AccountID,
-			Resource: "parameter/" + strings.TrimPrefix(valueFrom, "/"),
-		}
-		return parameter(valueFrom, valueFrom, named.String()), nil
+		return parameter(valueFrom, valueFrom, scope.Regional("ssm", "parameter/"+strings.TrimPrefix(valueFrom, "/"))), nil
 	}
 	a, err := arn.Parse(valueFrom)
 	if err != nil {

@@ -54,11 +54,7 @@ func invalid(format string, args ...any) error {
 
 // arn is the ARN of a certificate.
 func (p *Provider) arn(id string) string {
-	partition := p.scope.Partition
-	if partition == "" {
-		partition = "aws"
-	}
-	return arn.ARN{Partition: partition, Service: "acm", Region: p.scope.Region, AccountID: p.scope.AccountID, Resource: "certificate/" + id}.String()
+	return p.scope.Regional("acm", "certificate/"+id)
 }
 
 // certificate finds a certificate by its ARN.

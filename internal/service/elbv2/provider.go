@@ -48,11 +48,7 @@ func New(cfg Config) *Provider {
 
 // arn is the ARN of a resource, such as targetgroup/web/0123456789abcdef.
 func (p *Provider) arn(resource string) string {
-	partition := p.scope.Partition
-	if partition == "" {
-		partition = "aws"
-	}
-	return arn.ARN{Partition: partition, Service: signingName, Region: p.scope.Region, AccountID: p.scope.AccountID, Resource: resource}.String()
+	return p.scope.Regional(signingName, resource)
 }
 
 // resource is the id behind an ARN of this account and region, which for a

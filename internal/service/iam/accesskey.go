@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/base/ident"
+	"berth.dev/berth/internal/data/keyring"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -38,7 +39,7 @@ func (p *Provider) CreateAccessKey(ctx context.Context, in *iamapi.CreateAccessK
 	if name == "" {
 		made.PrincipalARN = p.scope.Root()
 	}
-	if made.Sealed, err = p.ring.Seal([]byte(secret), "access key "+made.ID); err != nil {
+	if made.Sealed, err = p.ring.Seal([]byte(secret), keyring.AccessKey(made.ID)); err != nil {
 		return nil, fmt.Errorf("seal an access key: %w", err)
 	}
 	if err := p.update(ctx, func(tx *store.Tx) error {

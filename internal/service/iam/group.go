@@ -12,7 +12,7 @@ import (
 	"berth.dev/berth/internal/wire/api/iamapi"
 )
 
-func (p *Provider) groupARN(g *model.Group) string { return p.arn(kindGroup, g.Path, g.Name) }
+func (p *Provider) groupARN(g *model.Group) string { return p.scope.IAM(kindGroup, g.Path, g.Name) }
 
 func group(r store.Reader, name string) (*model.Group, error) { return groups().find(r, name) }
 

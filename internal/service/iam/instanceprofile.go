@@ -190,7 +190,7 @@ func (p *Provider) ListInstanceProfileTags(_ context.Context, in *iamapi.ListIns
 func (p *Provider) bareProfiles(r store.Reader, found []*model.InstanceProfile) []iamapi.InstanceProfile {
 	return each(found, func(f *model.InstanceProfile) iamapi.InstanceProfile {
 		shape := iamapi.InstanceProfile{
-			Path: &f.Path, InstanceProfileName: &f.Name, InstanceProfileId: &f.ID, Arn: new(p.arn(kindInstanceProfile, f.Path, f.Name)),
+			Path: &f.Path, InstanceProfileName: &f.Name, InstanceProfileId: &f.ID, Arn: new(p.scope.IAM(kindInstanceProfile, f.Path, f.Name)),
 			CreateDate: &f.CreatedAt, Roles: []iamapi.Role{},
 		}
 		if held, ok := records.Roles.Get(r, model.FoldName(f.Role)); ok {

@@ -35,7 +35,7 @@ func (p *Provider) CreateOpenIDConnectProvider(ctx context.Context, in *iamapi.C
 	if err != nil {
 		return nil, err
 	}
-	made := &model.OIDCProvider{ARN: p.arn(kindOIDCProvider, "/", issuer), URL: issuer, ClientIDs: in.ClientIDList, Thumbprints: prints, Tags: tags}
+	made := &model.OIDCProvider{ARN: p.scope.IAM(kindOIDCProvider, "/", issuer), URL: issuer, ClientIDs: in.ClientIDList, Thumbprints: prints, Tags: tags}
 	if err := p.update(ctx, func(tx *store.Tx) error {
 		if records.OIDCProviders.Has(tx, made.Key()) {
 			return exists("Provider with url %s already exists.", *in.Url)

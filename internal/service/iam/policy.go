@@ -23,7 +23,7 @@ func (p *Provider) CreatePolicy(ctx context.Context, in *iamapi.CreatePolicyInpu
 		return nil, err
 	}
 	made := &model.Policy{ID: uniqueID(prefixPolicy), Name: *in.PolicyName, Path: pathOf(in.Path), Tags: tags, DefaultID: "v1", LastVersion: 1}
-	made.ARN = p.arn(kindPolicy, made.Path, made.Name)
+	made.ARN = p.scope.IAM(kindPolicy, made.Path, made.Name)
 	if in.Description != nil {
 		made.Description = *in.Description
 	}

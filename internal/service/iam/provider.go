@@ -52,11 +52,6 @@ const (
 	kindOIDCProvider    = "oidc-provider"
 )
 
-// arn is the ARN of what has a path, which begins and ends with a slash.
-func (p *Provider) arn(kind, path, name string) string {
-	return arn.ARN{Partition: p.scope.Partition, Service: "iam", AccountID: p.scope.AccountID, Resource: kind + path + name}.String()
-}
-
 // uniqueID is an id that is never given twice: a prefix that tells the kind and
 // 17 characters of the base-32 alphabet, 21 in all as AWS's are.
 func uniqueID(prefix string) string { return prefix + strings.ToUpper(ident.Token(17)) }

@@ -16,7 +16,7 @@ import (
 // maker does not say.
 const defaultSession = 3600
 
-func (p *Provider) roleARN(r *model.Role) string { return p.arn(kindRole, r.Path, r.Name) }
+func (p *Provider) roleARN(r *model.Role) string { return p.scope.IAM(kindRole, r.Path, r.Name) }
 
 func role(r store.Reader, name string) (*model.Role, error) { return roles().find(r, name) }
 

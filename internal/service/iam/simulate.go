@@ -118,7 +118,7 @@ func (p *Provider) simulated(q question, of *bearing) (policy.Principal, error) 
 			return policy.Principal{}, invalidInput("CallerArn must be given with ResourcePolicy unless the policies are a user's.")
 		}
 		// Nobody in particular: no policy that is asked names a principal.
-		name = p.arn(kindUser, "/", "*")
+		name = p.scope.IAM(kindUser, "/", "*")
 	}
 	a, err := arn.Parse(name)
 	if err != nil {

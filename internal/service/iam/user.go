@@ -21,7 +21,7 @@ const (
 	prefixInstanceProfile = "AIPA"
 )
 
-func (p *Provider) userARN(u *model.User) string { return p.arn(kindUser, u.Path, u.Name) }
+func (p *Provider) userARN(u *model.User) string { return p.scope.IAM(kindUser, u.Path, u.Name) }
 
 // user finds a user by the name that was given, whose case counts.
 func user(r store.Reader, name string) (*model.User, error) { return users().find(r, name) }

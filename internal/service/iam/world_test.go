@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
@@ -29,6 +30,7 @@ import (
 	"berth.dev/berth/internal/wire/api/iamapi"
 	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/sigv4"
+	"berth.dev/berth/internal/wire/wiretest"
 )
 
 var update = flag.Bool("update", false, "write the golden file")
@@ -96,6 +98,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) as(id, secret string) *iamclient.Client {
 	return iamclient.NewFromConfig(aws.Config{
 		Region: scope.Region, BaseEndpoint: &w.url, RetryMaxAttempts: 1,
+		HTTPClient:  wiretest.Client(http.DefaultTransport),
 		Credentials: credentials.NewStaticCredentialsProvider(id, secret, ""),
 	})
 }
@@ -116,7 +119,7 @@ func (w *world) Credentials(_ context.Context, id, _ string) (sigv4.Credential, 
 	if !ok || key.Inactive {
 		return sigv4.Credential{}, caller.Identity{}, fault.New(fault.NotFound, "no such key")
 	}
-	secret, err := w.ring.Open(key.Sealed, "access key "+id)
+	secret, err := w.ring.Open(key.Sealed, keyring.AccessKey(id))
 	if err != nil {
 		return sigv4.Credential{}, caller.Identity{}, err
 	}

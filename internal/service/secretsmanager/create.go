@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 
-	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
@@ -31,11 +30,7 @@ func (p *Provider) newARN(name string) string {
 }
 
 func (p *Provider) arn(resource string) string {
-	partition := p.scope.Partition
-	if partition == "" {
-		partition = "aws"
-	}
-	return arn.ARN{Partition: partition, Service: "secretsmanager", Region: p.scope.Region, AccountID: p.scope.AccountID, Resource: "secret:" + resource}.String()
+	return p.scope.Regional("secretsmanager", "secret:"+resource)
 }
 
 // CreateSecret implements secretsmanagerapi.Service.

@@ -53,15 +53,7 @@ const service = "ssm"
 
 // arn is the ARN of a parameter. That of /x is that of x: AWS's has one slash.
 func (p *Provider) arn(name string) string {
-	return p.named(service, "parameter/"+strings.TrimPrefix(name, "/"))
-}
-
-func (p *Provider) named(service, resource string) string {
-	partition := p.scope.Partition
-	if partition == "" {
-		partition = "aws"
-	}
-	return arn.ARN{Partition: partition, Service: service, Region: p.scope.Region, AccountID: p.scope.AccountID, Resource: resource}.String()
+	return p.scope.Regional(service, "parameter/"+strings.TrimPrefix(name, "/"))
 }
 
 // sealContext is what a SecureString's ciphertext is bound to, as on AWS.

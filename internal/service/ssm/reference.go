@@ -35,7 +35,7 @@ func (p *Provider) secret(ctx context.Context, r store.Reader, ref reference, de
 	}
 	name := strings.TrimPrefix(ref.name, secretPrefix)
 	secret, exists := records.Secrets.Get(r, name)
-	resource := p.named("secretsmanager", "secret:"+name)
+	resource := p.scope.Regional("secretsmanager", "secret:"+name)
 	if exists {
 		resource = secret.ARN
 	}

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/rules/policy"
@@ -31,7 +30,7 @@ func (p *Provider) AssumeRole(ctx context.Context, in *stsapi.AssumeRoleInput) (
 	case len(in.ProvidedContexts) > 0:
 		return nil, invalid("ProvidedContexts is not supported: Berth has no IAM Identity Center.")
 	}
-	role, ok := p.role(*in.RoleArn)
+	role, ok := records.RoleByARN(p.store.Snapshot(), p.scope, *in.RoleArn)
 	if !ok || isRoot(who) && !p.trustsRoot(role, who, in) {
 		return nil, denied("User: %s is not authorized to perform: sts:AssumeRole on resource: %s", who.ARN, *in.RoleArn)
 	}
@@ -92,7 +91,7 @@ func (p *Provider) assume(role *model.Role, name string, lasts int32, s *caller.
 	s.RoleARN, s.RoleID, s.Name = p.scope.IAM("role", role.Path, role.Name), role.ID, name
 	who := caller.Identity{
 		AccountID: p.scope.AccountID,
-		ARN:       arn.ARN{Partition: p.partition(), Service: "sts", AccountID: p.scope.AccountID, Resource: "assumed-role/" + role.Name + "/" + name}.String(),
+		ARN:       p.scope.AssumedRole(role.Name, name),
 		UserID:    role.ID + ":" + name,
 		Session:   s,
 	}
@@ -101,15 +100,6 @@ func (p *Provider) assume(role *model.Role, name string, lasts int32, s *caller.
 		return assumed{}, err
 	}
 	return assumed{c, &stsapi.AssumedRoleUser{Arn: &who.ARN, AssumedRoleId: &who.UserID}}, nil
-}
-
-// role finds a role by its ARN.
-func (p *Provider) role(name string) (*model.Role, bool) {
-	role, ok := records.Roles.Get(p.store.Snapshot(), model.FoldName(name[strings.LastIndexByte(name, '/')+1:]))
-	if !ok || p.scope.IAM("role", role.Path, role.Name) != name {
-		return nil, false
-	}
-	return role, true
 }
 
 func isRoot(who caller.Identity) bool { return strings.HasSuffix(who.ARN, ":root") }

@@ -3,7 +3,6 @@ package sts
 import (
 	"context"
 
-	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/wire/api/stsapi"
 	"berth.dev/berth/internal/wire/caller"
 )
@@ -79,7 +78,7 @@ func (p *Provider) GetFederationToken(ctx context.Context, in *stsapi.GetFederat
 		session.Policies = []string{nothing}
 	}
 	session.Name = *in.Name
-	user := arn.ARN{Partition: p.partition(), Service: "sts", AccountID: p.scope.AccountID, Resource: "federated-user/" + *in.Name}.String()
+	user := p.scope.Global("sts", "federated-user/"+*in.Name)
 	id := p.scope.AccountID + ":" + *in.Name
 	who.ARN, who.UserID, who.Session = user, id, session
 	c, err := p.issue(who)
@@ -93,10 +92,3 @@ func (p *Provider) GetFederationToken(ctx context.Context, in *stsapi.GetFederat
 
 // nothing is a session policy that allows nothing.
 const nothing = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}`
-
-func (p *Provider) partition() string {
-	if p.scope.Partition != "" {
-		return p.scope.Partition
-	}
-	return "aws"
-}

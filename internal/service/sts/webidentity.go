@@ -33,7 +33,7 @@ func (p *Provider) AssumeRoleWithWebIdentity(ctx context.Context, in *stsapi.Ass
 	if err != nil {
 		return nil, err
 	}
-	role, ok := p.role(*in.RoleArn)
+	role, ok := records.RoleByARN(p.store.Snapshot(), p.scope, *in.RoleArn)
 	question := asked{request: policy.Request{Action: "sts:AssumeRoleWithWebIdentity", Resource: *in.RoleArn, Principal: token.principal()}}
 	if ok {
 		question = p.asks(role, question.request.Action, token.principal(), token.keys(ctx, *in.RoleSessionName))

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -39,6 +40,10 @@ type Identity struct {
 	// RequestID is the id that the answer carries in x-amzn-RequestId.
 	RequestID string
 }
+
+// Federated reports whether this is a federated user (sts:GetFederationToken),
+// who acts within the policies of the user that made it and of its session.
+func (i *Identity) Federated() bool { return strings.Contains(i.ARN, ":federated-user/") }
 
 // Session describes temporary credentials. It is part of the session token,
 // sealed: nothing of it is stored.
