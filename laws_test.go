@@ -47,6 +47,7 @@ var neighbours = []struct{ from, to string }{
 	{"internal/data/etcd", "internal/data/kv/etcdkv"},
 	{"internal/data/records", "internal/data/store"},
 	{"internal/data/launch", "internal/data/"},
+	{"internal/data/imagestore", "internal/data/"},
 	{"internal/data/keys", "internal/data/"},
 	{"internal/data/sessions", "internal/data/keyring"},
 	{"internal/control/dispatch", "internal/control/nodeca"},

@@ -202,6 +202,9 @@ type TaskContainer struct {
 	ID        string `json:"id"`        // UUID, the last part of the container's ARN
 	RuntimeID string `json:"runtimeId"` // the engine's name for it: <task id>-<10 digits>
 	Image     string `json:"image"`
+	// ImageDigest pins what a tag in Image means: a service's tasks of one
+	// revision all run what the first of them found. Empty: the tag decides.
+	ImageDigest string `json:"imageDigest,omitempty"`
 
 	// What the definition says after the overrides, so that a task can be
 	// described when its definition is gone.
@@ -271,8 +274,37 @@ type ContainerObserved struct {
 	RestartCount int        `json:"restartCount,omitempty"`
 	StartedAt    *time.Time `json:"startedAt,omitempty"`
 	FinishedAt   *time.Time `json:"finishedAt,omitempty"`
+	// Pull is how far the image has come, while it is being pulled.
+	Pull *PullProgress `json:"pull,omitempty"`
+	// ExecAgent is there for tasks with EnableExecuteCommand.
+	ExecAgent *ManagedAgent `json:"execAgent,omitempty"`
 	// Bindings are the ports of the host that lead to the container.
 	Bindings []NetworkBinding `json:"networkBindings,omitempty"`
+}
+
+// PullProgress counts what of an image has arrived. Total is zero until the
+// manifest is known.
+type PullProgress struct {
+	Bytes      int64 `json:"bytes"`
+	Total      int64 `json:"total"`
+	Layers     int   `json:"layers"`
+	LayersDone int   `json:"layersDone"`
+}
+
+// Statuses of a managed agent.
+const (
+	AgentPending = "PENDING"
+	AgentRunning = "RUNNING"
+	AgentStopped = "STOPPED"
+)
+
+// ManagedAgent is what runs commands for ExecuteCommand in a container. Here
+// the node does that itself, so it runs while the container does, unless
+// Reason says why it cannot.
+type ManagedAgent struct {
+	Status    string     `json:"lastStatus"`
+	StartedAt *time.Time `json:"lastStartedAt,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
 }
 
 // NetworkBinding is a port of the host that leads to a container.

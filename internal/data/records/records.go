@@ -425,5 +425,6 @@ func All() []store.AnyTable {
 		RouteTables, InternetGateways, NATGateways, PublicAddresses,
 		Users, Groups, Roles, Policies, InstanceProfiles, OIDCProviders, AccessKeys, AccountAliases, JoinTokens, AccountSettings,
 		KMSKeys, KMSAliases, Secrets, SecretVersions, Parameters, ParameterVersions,
+		Repositories, Images, ImageTags, PullThroughCacheRules, RegistrySettings, LifecyclePreviews, RemoteSessions,
 	}
 }

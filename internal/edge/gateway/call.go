@@ -139,7 +139,7 @@ func (c *call) authenticate(body []byte) error {
 	about := c.stranger()
 	who.AccessKeyID, who.RequestID, who.Region = about.AccessKeyID, about.RequestID, about.Region
 	who.SourceIP, who.SourceVPC = about.SourceIP, about.SourceVPC
-	who.Secure, who.UserAgent, who.Service = about.Secure, about.UserAgent, ""
+	who.Secure, who.Host, who.UserAgent, who.Service = about.Secure, about.Host, about.UserAgent, ""
 	c.caller = who
 	return nil
 }
@@ -150,7 +150,7 @@ func (c *call) stranger() caller.Identity {
 	return caller.Identity{
 		AccessKeyID: shorten(c.claim.AccessKeyID), RequestID: c.id, Region: shorten(c.claim.Scope.Region),
 		SourceIP: from.Address, SourceVPC: from.VPC,
-		Secure: c.r.TLS != nil, UserAgent: shorten(c.r.UserAgent()),
+		Secure: c.r.TLS != nil, Host: c.r.Host, UserAgent: shorten(c.r.UserAgent()),
 	}
 }
 

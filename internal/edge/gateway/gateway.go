@@ -33,7 +33,7 @@ type CredentialStore interface {
 	// is inactive, and of a token that is not the key's or whose principal is
 	// gone, has class fault.NotFound; any other error is answered with
 	// InternalFailure. The gateway fills in what the request says of its sender:
-	// AccessKeyID, SourceIP, SourceVPC, Secure, UserAgent, Region and RequestID.
+	// AccessKeyID, SourceIP, SourceVPC, Secure, Host, UserAgent, Region and RequestID.
 	Credentials(ctx context.Context, accessKeyID, sessionToken string) (sigv4.Credential, caller.Identity, error)
 }
 

@@ -30,6 +30,8 @@ type Identity struct {
 	SourceVPC string
 	// Secure is true when the request came over TLS.
 	Secure bool
+	// Host is the address that the client called, as it wrote it: "127.0.0.1:8577".
+	Host string
 	// UserAgent is what the client calls itself.
 	UserAgent string
 	// Region is the region of the request's credential scope.

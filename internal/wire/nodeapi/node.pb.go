@@ -475,6 +475,7 @@ type ServerMessage struct {
 	//	*ServerMessage_Assignments
 	//	*ServerMessage_Ack
 	//	*ServerMessage_Documents
+	//	*ServerMessage_Open
 	Message       isServerMessage_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -553,6 +554,15 @@ func (x *ServerMessage) GetDocuments() *Documents {
 	return nil
 }
 
+func (x *ServerMessage) GetOpen() *OpenStream {
+	if x != nil {
+		if x, ok := x.Message.(*ServerMessage_Open); ok {
+			return x.Open
+		}
+	}
+	return nil
+}
+
 type isServerMessage_Message interface {
 	isServerMessage_Message()
 }
@@ -573,6 +583,10 @@ type ServerMessage_Documents struct {
 	Documents *Documents `protobuf:"bytes,4,opt,name=documents,proto3,oneof"`
 }
 
+type ServerMessage_Open struct {
+	Open *OpenStream `protobuf:"bytes,5,opt,name=open,proto3,oneof"`
+}
+
 func (*ServerMessage_Welcome) isServerMessage_Message() {}
 
 func (*ServerMessage_Assignments) isServerMessage_Message() {}
@@ -581,18 +595,411 @@ func (*ServerMessage_Ack) isServerMessage_Message() {}
 
 func (*ServerMessage_Documents) isServerMessage_Message() {}
 
-type Welcome struct {
+func (*ServerMessage_Open) isServerMessage_Message() {}
+
+// OpenStream asks the node to call Attach.
+type OpenStream struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	InstanceArn   string                 `protobuf:"bytes,1,opt,name=instance_arn,json=instanceArn,proto3" json:"instance_arn,omitempty"`
-	Region        string                 `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
-	AccountId     string                 `protobuf:"bytes,3,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	StreamId      string                 `protobuf:"bytes,1,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	Request       []byte                 `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"` // JSON of model.StreamRequest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenStream) Reset() {
+	*x = OpenStream{}
+	mi := &file_node_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenStream) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenStream) ProtoMessage() {}
+
+func (x *OpenStream) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenStream.ProtoReflect.Descriptor instead.
+func (*OpenStream) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *OpenStream) GetStreamId() string {
+	if x != nil {
+		return x.StreamId
+	}
+	return ""
+}
+
+func (x *OpenStream) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// StreamFrame is a piece of a stream into a task. From the node: attach, then
+// started or refusal, then output; exit is the last. To the node: input, size
+// and signal. Either side may end early by ending the call: then the node kills
+// what it has started. A connection (model.StreamDial) is input and output.
+type StreamFrame struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Frame:
+	//
+	//	*StreamFrame_Attach
+	//	*StreamFrame_Refusal
+	//	*StreamFrame_Started
+	//	*StreamFrame_Input
+	//	*StreamFrame_InputEnd
+	//	*StreamFrame_Output
+	//	*StreamFrame_ErrorOutput
+	//	*StreamFrame_Size
+	//	*StreamFrame_Signal
+	//	*StreamFrame_Exit
+	//	*StreamFrame_OutputEnd
+	Frame         isStreamFrame_Frame `protobuf_oneof:"frame"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamFrame) Reset() {
+	*x = StreamFrame{}
+	mi := &file_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamFrame) ProtoMessage() {}
+
+func (x *StreamFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamFrame.ProtoReflect.Descriptor instead.
+func (*StreamFrame) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StreamFrame) GetFrame() isStreamFrame_Frame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+func (x *StreamFrame) GetAttach() string {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Attach); ok {
+			return x.Attach
+		}
+	}
+	return ""
+}
+
+func (x *StreamFrame) GetRefusal() string {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Refusal); ok {
+			return x.Refusal
+		}
+	}
+	return ""
+}
+
+func (x *StreamFrame) GetStarted() bool {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Started); ok {
+			return x.Started
+		}
+	}
+	return false
+}
+
+func (x *StreamFrame) GetInput() []byte {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Input); ok {
+			return x.Input
+		}
+	}
+	return nil
+}
+
+func (x *StreamFrame) GetInputEnd() bool {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_InputEnd); ok {
+			return x.InputEnd
+		}
+	}
+	return false
+}
+
+func (x *StreamFrame) GetOutput() []byte {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Output); ok {
+			return x.Output
+		}
+	}
+	return nil
+}
+
+func (x *StreamFrame) GetErrorOutput() []byte {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_ErrorOutput); ok {
+			return x.ErrorOutput
+		}
+	}
+	return nil
+}
+
+func (x *StreamFrame) GetSize() *TerminalSize {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Size); ok {
+			return x.Size
+		}
+	}
+	return nil
+}
+
+func (x *StreamFrame) GetSignal() int32 {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Signal); ok {
+			return x.Signal
+		}
+	}
+	return 0
+}
+
+func (x *StreamFrame) GetExit() *StreamExit {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_Exit); ok {
+			return x.Exit
+		}
+	}
+	return nil
+}
+
+func (x *StreamFrame) GetOutputEnd() bool {
+	if x != nil {
+		if x, ok := x.Frame.(*StreamFrame_OutputEnd); ok {
+			return x.OutputEnd
+		}
+	}
+	return false
+}
+
+type isStreamFrame_Frame interface {
+	isStreamFrame_Frame()
+}
+
+type StreamFrame_Attach struct {
+	Attach string `protobuf:"bytes,1,opt,name=attach,proto3,oneof"` // the stream's id
+}
+
+type StreamFrame_Refusal struct {
+	Refusal string `protobuf:"bytes,2,opt,name=refusal,proto3,oneof"` // why there is nothing to attach to, for the user
+}
+
+type StreamFrame_Started struct {
+	Started bool `protobuf:"varint,3,opt,name=started,proto3,oneof"`
+}
+
+type StreamFrame_Input struct {
+	Input []byte `protobuf:"bytes,4,opt,name=input,proto3,oneof"`
+}
+
+type StreamFrame_InputEnd struct {
+	InputEnd bool `protobuf:"varint,5,opt,name=input_end,json=inputEnd,proto3,oneof"` // nothing more comes in
+}
+
+type StreamFrame_Output struct {
+	Output []byte `protobuf:"bytes,6,opt,name=output,proto3,oneof"`
+}
+
+type StreamFrame_ErrorOutput struct {
+	ErrorOutput []byte `protobuf:"bytes,7,opt,name=error_output,json=errorOutput,proto3,oneof"` // standard error, without a terminal
+}
+
+type StreamFrame_Size struct {
+	Size *TerminalSize `protobuf:"bytes,8,opt,name=size,proto3,oneof"`
+}
+
+type StreamFrame_Signal struct {
+	Signal int32 `protobuf:"varint,9,opt,name=signal,proto3,oneof"`
+}
+
+type StreamFrame_Exit struct {
+	Exit *StreamExit `protobuf:"bytes,10,opt,name=exit,proto3,oneof"`
+}
+
+type StreamFrame_OutputEnd struct {
+	OutputEnd bool `protobuf:"varint,11,opt,name=output_end,json=outputEnd,proto3,oneof"` // nothing more comes out; input may still go in
+}
+
+func (*StreamFrame_Attach) isStreamFrame_Frame() {}
+
+func (*StreamFrame_Refusal) isStreamFrame_Frame() {}
+
+func (*StreamFrame_Started) isStreamFrame_Frame() {}
+
+func (*StreamFrame_Input) isStreamFrame_Frame() {}
+
+func (*StreamFrame_InputEnd) isStreamFrame_Frame() {}
+
+func (*StreamFrame_Output) isStreamFrame_Frame() {}
+
+func (*StreamFrame_ErrorOutput) isStreamFrame_Frame() {}
+
+func (*StreamFrame_Size) isStreamFrame_Frame() {}
+
+func (*StreamFrame_Signal) isStreamFrame_Frame() {}
+
+func (*StreamFrame_Exit) isStreamFrame_Frame() {}
+
+func (*StreamFrame_OutputEnd) isStreamFrame_Frame() {}
+
+type TerminalSize struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	Columns       uint32                 `protobuf:"varint,2,opt,name=columns,proto3" json:"columns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalSize) Reset() {
+	*x = TerminalSize{}
+	mi := &file_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalSize) ProtoMessage() {}
+
+func (x *TerminalSize) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
+func (*TerminalSize) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TerminalSize) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *TerminalSize) GetColumns() uint32 {
+	if x != nil {
+		return x.Columns
+	}
+	return 0
+}
+
+// StreamExit says how the program ended, or why the stream broke.
+type StreamExit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"` // set when it was not the program's own end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamExit) Reset() {
+	*x = StreamExit{}
+	mi := &file_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamExit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamExit) ProtoMessage() {}
+
+func (x *StreamExit) ProtoReflect() protoreflect.Message {
+	mi := &file_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamExit.ProtoReflect.Descriptor instead.
+func (*StreamExit) Descriptor() ([]byte, []int) {
+	return file_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StreamExit) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *StreamExit) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type Welcome struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	InstanceArn string                 `protobuf:"bytes,1,opt,name=instance_arn,json=instanceArn,proto3" json:"instance_arn,omitempty"`
+	Region      string                 `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	AccountId   string                 `protobuf:"bytes,3,opt,name=account_id,json=accountId,proto3" json:"account_id,omitempty"`
+	// Hosts of image names that mean the control plane's own registry, besides
+	// <account>.dkr.ecr.<region>.amazonaws.com: names are pulled by DialRegistry.
+	RegistryHosts []string `protobuf:"bytes,4,rep,name=registry_hosts,json=registryHosts,proto3" json:"registry_hosts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_node_proto_msgTypes[7]
+	mi := &file_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +1011,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[7]
+	mi := &file_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +1024,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{7}
+	return file_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Welcome) GetInstanceArn() string {
@@ -641,6 +1048,13 @@ func (x *Welcome) GetAccountId() string {
 	return ""
 }
 
+func (x *Welcome) GetRegistryHosts() []string {
+	if x != nil {
+		return x.RegistryHosts
+	}
+	return nil
+}
+
 // Assignments say which tasks the node has. The first message of a session is
 // complete: a task that the node holds and that is not in it must end. Later
 // messages hold what changed.
@@ -654,7 +1068,7 @@ type Assignments struct {
 
 func (x *Assignments) Reset() {
 	*x = Assignments{}
-	mi := &file_node_proto_msgTypes[8]
+	mi := &file_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +1080,7 @@ func (x *Assignments) String() string {
 func (*Assignments) ProtoMessage() {}
 
 func (x *Assignments) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[8]
+	mi := &file_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +1093,7 @@ func (x *Assignments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignments.ProtoReflect.Descriptor instead.
 func (*Assignments) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{8}
+	return file_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Assignments) GetComplete() bool {
@@ -706,7 +1120,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_node_proto_msgTypes[9]
+	mi := &file_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +1132,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[9]
+	mi := &file_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1145,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{9}
+	return file_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Assignment) GetTaskId() string {
@@ -761,7 +1175,7 @@ type Documents struct {
 
 func (x *Documents) Reset() {
 	*x = Documents{}
-	mi := &file_node_proto_msgTypes[10]
+	mi := &file_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +1187,7 @@ func (x *Documents) String() string {
 func (*Documents) ProtoMessage() {}
 
 func (x *Documents) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[10]
+	mi := &file_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +1200,7 @@ func (x *Documents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Documents.ProtoReflect.Descriptor instead.
 func (*Documents) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{10}
+	return file_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Documents) GetComplete() bool {
@@ -814,7 +1228,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_node_proto_msgTypes[11]
+	mi := &file_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +1240,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[11]
+	mi := &file_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +1253,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{11}
+	return file_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Document) GetKind() string {
@@ -875,7 +1289,7 @@ type ReportAck struct {
 
 func (x *ReportAck) Reset() {
 	*x = ReportAck{}
-	mi := &file_node_proto_msgTypes[12]
+	mi := &file_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1301,7 @@ func (x *ReportAck) String() string {
 func (*ReportAck) ProtoMessage() {}
 
 func (x *ReportAck) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[12]
+	mi := &file_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1314,7 @@ func (x *ReportAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportAck.ProtoReflect.Descriptor instead.
 func (*ReportAck) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{12}
+	return file_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportAck) GetTaskId() string {
@@ -926,7 +1340,7 @@ type TaskCredentialsRequest struct {
 
 func (x *TaskCredentialsRequest) Reset() {
 	*x = TaskCredentialsRequest{}
-	mi := &file_node_proto_msgTypes[13]
+	mi := &file_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1352,7 @@ func (x *TaskCredentialsRequest) String() string {
 func (*TaskCredentialsRequest) ProtoMessage() {}
 
 func (x *TaskCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[13]
+	mi := &file_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1365,7 @@ func (x *TaskCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*TaskCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{13}
+	return file_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TaskCredentialsRequest) GetTaskId() string {
@@ -977,7 +1391,7 @@ type TaskCredentialsResponse struct {
 
 func (x *TaskCredentialsResponse) Reset() {
 	*x = TaskCredentialsResponse{}
-	mi := &file_node_proto_msgTypes[14]
+	mi := &file_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1403,7 @@ func (x *TaskCredentialsResponse) String() string {
 func (*TaskCredentialsResponse) ProtoMessage() {}
 
 func (x *TaskCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[14]
+	mi := &file_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1416,7 @@ func (x *TaskCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*TaskCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{14}
+	return file_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TaskCredentialsResponse) GetRefusal() string {
@@ -1056,7 +1470,7 @@ type TaskSecretsRequest struct {
 
 func (x *TaskSecretsRequest) Reset() {
 	*x = TaskSecretsRequest{}
-	mi := &file_node_proto_msgTypes[15]
+	mi := &file_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1482,7 @@ func (x *TaskSecretsRequest) String() string {
 func (*TaskSecretsRequest) ProtoMessage() {}
 
 func (x *TaskSecretsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[15]
+	mi := &file_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1495,7 @@ func (x *TaskSecretsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSecretsRequest.ProtoReflect.Descriptor instead.
 func (*TaskSecretsRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{15}
+	return file_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TaskSecretsRequest) GetTaskId() string {
@@ -1102,7 +1516,7 @@ type TaskSecretsResponse struct {
 
 func (x *TaskSecretsResponse) Reset() {
 	*x = TaskSecretsResponse{}
-	mi := &file_node_proto_msgTypes[16]
+	mi := &file_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1528,7 @@ func (x *TaskSecretsResponse) String() string {
 func (*TaskSecretsResponse) ProtoMessage() {}
 
 func (x *TaskSecretsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[16]
+	mi := &file_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1541,7 @@ func (x *TaskSecretsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSecretsResponse.ProtoReflect.Descriptor instead.
 func (*TaskSecretsResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{16}
+	return file_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TaskSecretsResponse) GetRefusal() string {
@@ -1157,7 +1571,7 @@ type ContainerSecrets struct {
 
 func (x *ContainerSecrets) Reset() {
 	*x = ContainerSecrets{}
-	mi := &file_node_proto_msgTypes[17]
+	mi := &file_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1583,7 @@ func (x *ContainerSecrets) String() string {
 func (*ContainerSecrets) ProtoMessage() {}
 
 func (x *ContainerSecrets) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[17]
+	mi := &file_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1596,7 @@ func (x *ContainerSecrets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSecrets.ProtoReflect.Descriptor instead.
 func (*ContainerSecrets) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{17}
+	return file_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ContainerSecrets) GetName() string {
@@ -1230,7 +1644,7 @@ type NamedSecret struct {
 
 func (x *NamedSecret) Reset() {
 	*x = NamedSecret{}
-	mi := &file_node_proto_msgTypes[18]
+	mi := &file_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1656,7 @@ func (x *NamedSecret) String() string {
 func (*NamedSecret) ProtoMessage() {}
 
 func (x *NamedSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[18]
+	mi := &file_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1669,7 @@ func (x *NamedSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedSecret.ProtoReflect.Descriptor instead.
 func (*NamedSecret) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{18}
+	return file_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NamedSecret) GetName() string {
@@ -1282,7 +1696,7 @@ type AuthorizePullRequest struct {
 
 func (x *AuthorizePullRequest) Reset() {
 	*x = AuthorizePullRequest{}
-	mi := &file_node_proto_msgTypes[19]
+	mi := &file_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1708,7 @@ func (x *AuthorizePullRequest) String() string {
 func (*AuthorizePullRequest) ProtoMessage() {}
 
 func (x *AuthorizePullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[19]
+	mi := &file_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1721,7 @@ func (x *AuthorizePullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizePullRequest.ProtoReflect.Descriptor instead.
 func (*AuthorizePullRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{19}
+	return file_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AuthorizePullRequest) GetTaskId() string {
@@ -1333,7 +1747,7 @@ type AuthorizePullResponse struct {
 
 func (x *AuthorizePullResponse) Reset() {
 	*x = AuthorizePullResponse{}
-	mi := &file_node_proto_msgTypes[20]
+	mi := &file_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1759,7 @@ func (x *AuthorizePullResponse) String() string {
 func (*AuthorizePullResponse) ProtoMessage() {}
 
 func (x *AuthorizePullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[20]
+	mi := &file_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1772,7 @@ func (x *AuthorizePullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizePullResponse.ProtoReflect.Descriptor instead.
 func (*AuthorizePullResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{20}
+	return file_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AuthorizePullResponse) GetRefusal() string {
@@ -1372,13 +1786,14 @@ type Chunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Container     string                 `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"` // DialRegistry
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_node_proto_msgTypes[21]
+	mi := &file_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1805,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[21]
+	mi := &file_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1818,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{21}
+	return file_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Chunk) GetTaskId() string {
@@ -1418,6 +1833,13 @@ func (x *Chunk) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *Chunk) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
 }
 
 type EnsureLogStreamRequest struct {
@@ -1435,7 +1857,7 @@ type EnsureLogStreamRequest struct {
 
 func (x *EnsureLogStreamRequest) Reset() {
 	*x = EnsureLogStreamRequest{}
-	mi := &file_node_proto_msgTypes[22]
+	mi := &file_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1869,7 @@ func (x *EnsureLogStreamRequest) String() string {
 func (*EnsureLogStreamRequest) ProtoMessage() {}
 
 func (x *EnsureLogStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[22]
+	mi := &file_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1882,7 @@ func (x *EnsureLogStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureLogStreamRequest.ProtoReflect.Descriptor instead.
 func (*EnsureLogStreamRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{22}
+	return file_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EnsureLogStreamRequest) GetGroup() string {
@@ -1509,7 +1931,7 @@ type EnsureLogStreamResponse struct {
 
 func (x *EnsureLogStreamResponse) Reset() {
 	*x = EnsureLogStreamResponse{}
-	mi := &file_node_proto_msgTypes[23]
+	mi := &file_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1943,7 @@ func (x *EnsureLogStreamResponse) String() string {
 func (*EnsureLogStreamResponse) ProtoMessage() {}
 
 func (x *EnsureLogStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[23]
+	mi := &file_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1956,7 @@ func (x *EnsureLogStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureLogStreamResponse.ProtoReflect.Descriptor instead.
 func (*EnsureLogStreamResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{23}
+	return file_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EnsureLogStreamResponse) GetRefusal() string {
@@ -1558,7 +1980,7 @@ type DeliverLogsRequest struct {
 
 func (x *DeliverLogsRequest) Reset() {
 	*x = DeliverLogsRequest{}
-	mi := &file_node_proto_msgTypes[24]
+	mi := &file_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1992,7 @@ func (x *DeliverLogsRequest) String() string {
 func (*DeliverLogsRequest) ProtoMessage() {}
 
 func (x *DeliverLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[24]
+	mi := &file_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +2005,7 @@ func (x *DeliverLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverLogsRequest.ProtoReflect.Descriptor instead.
 func (*DeliverLogsRequest) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{24}
+	return file_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeliverLogsRequest) GetGroup() string {
@@ -1639,7 +2061,7 @@ type LogEvent struct {
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_node_proto_msgTypes[25]
+	mi := &file_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +2073,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[25]
+	mi := &file_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +2086,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{25}
+	return file_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LogEvent) GetSeq() uint64 {
@@ -1699,7 +2121,7 @@ type DeliverLogsResponse struct {
 
 func (x *DeliverLogsResponse) Reset() {
 	*x = DeliverLogsResponse{}
-	mi := &file_node_proto_msgTypes[26]
+	mi := &file_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +2133,7 @@ func (x *DeliverLogsResponse) String() string {
 func (*DeliverLogsResponse) ProtoMessage() {}
 
 func (x *DeliverLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_node_proto_msgTypes[26]
+	mi := &file_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +2146,7 @@ func (x *DeliverLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverLogsResponse.ProtoReflect.Descriptor instead.
 func (*DeliverLogsResponse) Descriptor() ([]byte, []int) {
-	return file_node_proto_rawDescGZIP(), []int{26}
+	return file_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeliverLogsResponse) GetRefusal() string {
@@ -1775,18 +2197,46 @@ const file_node_proto_rawDesc = "" +
 	"TaskReport\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1a\n" +
-	"\bobserved\x18\x03 \x01(\fR\bobserved\"\xf6\x01\n" +
+	"\bobserved\x18\x03 \x01(\fR\bobserved\"\xa7\x02\n" +
 	"\rServerMessage\x122\n" +
 	"\awelcome\x18\x01 \x01(\v2\x16.berth.node.v1.WelcomeH\x00R\awelcome\x12>\n" +
 	"\vassignments\x18\x02 \x01(\v2\x1a.berth.node.v1.AssignmentsH\x00R\vassignments\x12,\n" +
 	"\x03ack\x18\x03 \x01(\v2\x18.berth.node.v1.ReportAckH\x00R\x03ack\x128\n" +
-	"\tdocuments\x18\x04 \x01(\v2\x18.berth.node.v1.DocumentsH\x00R\tdocumentsB\t\n" +
-	"\amessage\"c\n" +
+	"\tdocuments\x18\x04 \x01(\v2\x18.berth.node.v1.DocumentsH\x00R\tdocuments\x12/\n" +
+	"\x04open\x18\x05 \x01(\v2\x19.berth.node.v1.OpenStreamH\x00R\x04openB\t\n" +
+	"\amessage\"C\n" +
+	"\n" +
+	"OpenStream\x12\x1b\n" +
+	"\tstream_id\x18\x01 \x01(\tR\bstreamId\x12\x18\n" +
+	"\arequest\x18\x02 \x01(\fR\arequest\"\xfd\x02\n" +
+	"\vStreamFrame\x12\x18\n" +
+	"\x06attach\x18\x01 \x01(\tH\x00R\x06attach\x12\x1a\n" +
+	"\arefusal\x18\x02 \x01(\tH\x00R\arefusal\x12\x1a\n" +
+	"\astarted\x18\x03 \x01(\bH\x00R\astarted\x12\x16\n" +
+	"\x05input\x18\x04 \x01(\fH\x00R\x05input\x12\x1d\n" +
+	"\tinput_end\x18\x05 \x01(\bH\x00R\binputEnd\x12\x18\n" +
+	"\x06output\x18\x06 \x01(\fH\x00R\x06output\x12#\n" +
+	"\ferror_output\x18\a \x01(\fH\x00R\verrorOutput\x121\n" +
+	"\x04size\x18\b \x01(\v2\x1b.berth.node.v1.TerminalSizeH\x00R\x04size\x12\x18\n" +
+	"\x06signal\x18\t \x01(\x05H\x00R\x06signal\x12/\n" +
+	"\x04exit\x18\n" +
+	" \x01(\v2\x19.berth.node.v1.StreamExitH\x00R\x04exit\x12\x1f\n" +
+	"\n" +
+	"output_end\x18\v \x01(\bH\x00R\toutputEndB\a\n" +
+	"\x05frame\"<\n" +
+	"\fTerminalSize\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x18\n" +
+	"\acolumns\x18\x02 \x01(\rR\acolumns\"6\n" +
+	"\n" +
+	"StreamExit\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x8a\x01\n" +
 	"\aWelcome\x12!\n" +
 	"\finstance_arn\x18\x01 \x01(\tR\vinstanceArn\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1d\n" +
 	"\n" +
-	"account_id\x18\x03 \x01(\tR\taccountId\"f\n" +
+	"account_id\x18\x03 \x01(\tR\taccountId\x12%\n" +
+	"\x0eregistry_hosts\x18\x04 \x03(\tR\rregistryHosts\"f\n" +
 	"\vAssignments\x12\x1a\n" +
 	"\bcomplete\x18\x01 \x01(\bR\bcomplete\x12;\n" +
 	"\vassignments\x18\x02 \x03(\v2\x19.berth.node.v1.AssignmentR\vassignments\"E\n" +
@@ -1837,10 +2287,11 @@ const file_node_proto_rawDesc = "" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"1\n" +
 	"\x15AuthorizePullResponse\x12\x18\n" +
-	"\arefusal\x18\x01 \x01(\tR\arefusal\"4\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\"R\n" +
 	"\x05Chunk\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"\xa0\x01\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\"\xa0\x01\n" +
 	"\x16EnsureLogStreamRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12!\n" +
@@ -1861,14 +2312,16 @@ const file_node_proto_rawDesc = "" +
 	"\ftimestamp_ms\x18\x02 \x01(\x03R\vtimestampMs\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\"/\n" +
 	"\x13DeliverLogsResponse\x12\x18\n" +
-	"\arefusal\x18\x01 \x01(\tR\arefusal2\x97\x05\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal2\x9d\x06\n" +
 	"\x04Node\x12?\n" +
 	"\x04Join\x12\x1a.berth.node.v1.JoinRequest\x1a\x1b.berth.node.v1.JoinResponse\x12G\n" +
 	"\aSession\x12\x1a.berth.node.v1.NodeMessage\x1a\x1c.berth.node.v1.ServerMessage(\x010\x01\x12`\n" +
 	"\x0fTaskCredentials\x12%.berth.node.v1.TaskCredentialsRequest\x1a&.berth.node.v1.TaskCredentialsResponse\x12T\n" +
 	"\vTaskSecrets\x12!.berth.node.v1.TaskSecretsRequest\x1a\".berth.node.v1.TaskSecretsResponse\x12Z\n" +
 	"\rAuthorizePull\x12#.berth.node.v1.AuthorizePullRequest\x1a$.berth.node.v1.AuthorizePullResponse\x129\n" +
-	"\aDialAPI\x12\x14.berth.node.v1.Chunk\x1a\x14.berth.node.v1.Chunk(\x010\x01\x12`\n" +
+	"\aDialAPI\x12\x14.berth.node.v1.Chunk\x1a\x14.berth.node.v1.Chunk(\x010\x01\x12>\n" +
+	"\fDialRegistry\x12\x14.berth.node.v1.Chunk\x1a\x14.berth.node.v1.Chunk(\x010\x01\x12D\n" +
+	"\x06Attach\x12\x1a.berth.node.v1.StreamFrame\x1a\x1a.berth.node.v1.StreamFrame(\x010\x01\x12`\n" +
 	"\x0fEnsureLogStream\x12%.berth.node.v1.EnsureLogStreamRequest\x1a&.berth.node.v1.EnsureLogStreamResponse\x12T\n" +
 	"\vDeliverLogs\x12!.berth.node.v1.DeliverLogsRequest\x1a\".berth.node.v1.DeliverLogsResponseB/Z-berth.dev/berth/internal/wire/nodeapi;nodeapib\x06proto3"
 
@@ -1884,7 +2337,7 @@ func file_node_proto_rawDescGZIP() []byte {
 	return file_node_proto_rawDescData
 }
 
-var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_node_proto_goTypes = []any{
 	(*JoinRequest)(nil),             // 0: berth.node.v1.JoinRequest
 	(*JoinResponse)(nil),            // 1: berth.node.v1.JoinResponse
@@ -1893,64 +2346,75 @@ var file_node_proto_goTypes = []any{
 	(*Hello)(nil),                   // 4: berth.node.v1.Hello
 	(*TaskReport)(nil),              // 5: berth.node.v1.TaskReport
 	(*ServerMessage)(nil),           // 6: berth.node.v1.ServerMessage
-	(*Welcome)(nil),                 // 7: berth.node.v1.Welcome
-	(*Assignments)(nil),             // 8: berth.node.v1.Assignments
-	(*Assignment)(nil),              // 9: berth.node.v1.Assignment
-	(*Documents)(nil),               // 10: berth.node.v1.Documents
-	(*Document)(nil),                // 11: berth.node.v1.Document
-	(*ReportAck)(nil),               // 12: berth.node.v1.ReportAck
-	(*TaskCredentialsRequest)(nil),  // 13: berth.node.v1.TaskCredentialsRequest
-	(*TaskCredentialsResponse)(nil), // 14: berth.node.v1.TaskCredentialsResponse
-	(*TaskSecretsRequest)(nil),      // 15: berth.node.v1.TaskSecretsRequest
-	(*TaskSecretsResponse)(nil),     // 16: berth.node.v1.TaskSecretsResponse
-	(*ContainerSecrets)(nil),        // 17: berth.node.v1.ContainerSecrets
-	(*NamedSecret)(nil),             // 18: berth.node.v1.NamedSecret
-	(*AuthorizePullRequest)(nil),    // 19: berth.node.v1.AuthorizePullRequest
-	(*AuthorizePullResponse)(nil),   // 20: berth.node.v1.AuthorizePullResponse
-	(*Chunk)(nil),                   // 21: berth.node.v1.Chunk
-	(*EnsureLogStreamRequest)(nil),  // 22: berth.node.v1.EnsureLogStreamRequest
-	(*EnsureLogStreamResponse)(nil), // 23: berth.node.v1.EnsureLogStreamResponse
-	(*DeliverLogsRequest)(nil),      // 24: berth.node.v1.DeliverLogsRequest
-	(*LogEvent)(nil),                // 25: berth.node.v1.LogEvent
-	(*DeliverLogsResponse)(nil),     // 26: berth.node.v1.DeliverLogsResponse
-	nil,                             // 27: berth.node.v1.Hello.AttributesEntry
+	(*OpenStream)(nil),              // 7: berth.node.v1.OpenStream
+	(*StreamFrame)(nil),             // 8: berth.node.v1.StreamFrame
+	(*TerminalSize)(nil),            // 9: berth.node.v1.TerminalSize
+	(*StreamExit)(nil),              // 10: berth.node.v1.StreamExit
+	(*Welcome)(nil),                 // 11: berth.node.v1.Welcome
+	(*Assignments)(nil),             // 12: berth.node.v1.Assignments
+	(*Assignment)(nil),              // 13: berth.node.v1.Assignment
+	(*Documents)(nil),               // 14: berth.node.v1.Documents
+	(*Document)(nil),                // 15: berth.node.v1.Document
+	(*ReportAck)(nil),               // 16: berth.node.v1.ReportAck
+	(*TaskCredentialsRequest)(nil),  // 17: berth.node.v1.TaskCredentialsRequest
+	(*TaskCredentialsResponse)(nil), // 18: berth.node.v1.TaskCredentialsResponse
+	(*TaskSecretsRequest)(nil),      // 19: berth.node.v1.TaskSecretsRequest
+	(*TaskSecretsResponse)(nil),     // 20: berth.node.v1.TaskSecretsResponse
+	(*ContainerSecrets)(nil),        // 21: berth.node.v1.ContainerSecrets
+	(*NamedSecret)(nil),             // 22: berth.node.v1.NamedSecret
+	(*AuthorizePullRequest)(nil),    // 23: berth.node.v1.AuthorizePullRequest
+	(*AuthorizePullResponse)(nil),   // 24: berth.node.v1.AuthorizePullResponse
+	(*Chunk)(nil),                   // 25: berth.node.v1.Chunk
+	(*EnsureLogStreamRequest)(nil),  // 26: berth.node.v1.EnsureLogStreamRequest
+	(*EnsureLogStreamResponse)(nil), // 27: berth.node.v1.EnsureLogStreamResponse
+	(*DeliverLogsRequest)(nil),      // 28: berth.node.v1.DeliverLogsRequest
+	(*LogEvent)(nil),                // 29: berth.node.v1.LogEvent
+	(*DeliverLogsResponse)(nil),     // 30: berth.node.v1.DeliverLogsResponse
+	nil,                             // 31: berth.node.v1.Hello.AttributesEntry
 }
 var file_node_proto_depIdxs = []int32{
 	4,  // 0: berth.node.v1.NodeMessage.hello:type_name -> berth.node.v1.Hello
 	5,  // 1: berth.node.v1.NodeMessage.report:type_name -> berth.node.v1.TaskReport
 	3,  // 2: berth.node.v1.NodeMessage.observation:type_name -> berth.node.v1.Observation
-	27, // 3: berth.node.v1.Hello.attributes:type_name -> berth.node.v1.Hello.AttributesEntry
-	7,  // 4: berth.node.v1.ServerMessage.welcome:type_name -> berth.node.v1.Welcome
-	8,  // 5: berth.node.v1.ServerMessage.assignments:type_name -> berth.node.v1.Assignments
-	12, // 6: berth.node.v1.ServerMessage.ack:type_name -> berth.node.v1.ReportAck
-	10, // 7: berth.node.v1.ServerMessage.documents:type_name -> berth.node.v1.Documents
-	9,  // 8: berth.node.v1.Assignments.assignments:type_name -> berth.node.v1.Assignment
-	11, // 9: berth.node.v1.Documents.documents:type_name -> berth.node.v1.Document
-	17, // 10: berth.node.v1.TaskSecretsResponse.containers:type_name -> berth.node.v1.ContainerSecrets
-	18, // 11: berth.node.v1.ContainerSecrets.environment:type_name -> berth.node.v1.NamedSecret
-	18, // 12: berth.node.v1.ContainerSecrets.log_options:type_name -> berth.node.v1.NamedSecret
-	25, // 13: berth.node.v1.DeliverLogsRequest.events:type_name -> berth.node.v1.LogEvent
-	0,  // 14: berth.node.v1.Node.Join:input_type -> berth.node.v1.JoinRequest
-	2,  // 15: berth.node.v1.Node.Session:input_type -> berth.node.v1.NodeMessage
-	13, // 16: berth.node.v1.Node.TaskCredentials:input_type -> berth.node.v1.TaskCredentialsRequest
-	15, // 17: berth.node.v1.Node.TaskSecrets:input_type -> berth.node.v1.TaskSecretsRequest
-	19, // 18: berth.node.v1.Node.AuthorizePull:input_type -> berth.node.v1.AuthorizePullRequest
-	21, // 19: berth.node.v1.Node.DialAPI:input_type -> berth.node.v1.Chunk
-	22, // 20: berth.node.v1.Node.EnsureLogStream:input_type -> berth.node.v1.EnsureLogStreamRequest
-	24, // 21: berth.node.v1.Node.DeliverLogs:input_type -> berth.node.v1.DeliverLogsRequest
-	1,  // 22: berth.node.v1.Node.Join:output_type -> berth.node.v1.JoinResponse
-	6,  // 23: berth.node.v1.Node.Session:output_type -> berth.node.v1.ServerMessage
-	14, // 24: berth.node.v1.Node.TaskCredentials:output_type -> berth.node.v1.TaskCredentialsResponse
-	16, // 25: berth.node.v1.Node.TaskSecrets:output_type -> berth.node.v1.TaskSecretsResponse
-	20, // 26: berth.node.v1.Node.AuthorizePull:output_type -> berth.node.v1.AuthorizePullResponse
-	21, // 27: berth.node.v1.Node.DialAPI:output_type -> berth.node.v1.Chunk
-	23, // 28: berth.node.v1.Node.EnsureLogStream:output_type -> berth.node.v1.EnsureLogStreamResponse
-	26, // 29: berth.node.v1.Node.DeliverLogs:output_type -> berth.node.v1.DeliverLogsResponse
-	22, // [22:30] is the sub-list for method output_type
-	14, // [14:22] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	31, // 3: berth.node.v1.Hello.attributes:type_name -> berth.node.v1.Hello.AttributesEntry
+	11, // 4: berth.node.v1.ServerMessage.welcome:type_name -> berth.node.v1.Welcome
+	12, // 5: berth.node.v1.ServerMessage.assignments:type_name -> berth.node.v1.Assignments
+	16, // 6: berth.node.v1.ServerMessage.ack:type_name -> berth.node.v1.ReportAck
+	14, // 7: berth.node.v1.ServerMessage.documents:type_name -> berth.node.v1.Documents
+	7,  // 8: berth.node.v1.ServerMessage.open:type_name -> berth.node.v1.OpenStream
+	9,  // 9: berth.node.v1.StreamFrame.size:type_name -> berth.node.v1.TerminalSize
+	10, // 10: berth.node.v1.StreamFrame.exit:type_name -> berth.node.v1.StreamExit
+	13, // 11: berth.node.v1.Assignments.assignments:type_name -> berth.node.v1.Assignment
+	15, // 12: berth.node.v1.Documents.documents:type_name -> berth.node.v1.Document
+	21, // 13: berth.node.v1.TaskSecretsResponse.containers:type_name -> berth.node.v1.ContainerSecrets
+	22, // 14: berth.node.v1.ContainerSecrets.environment:type_name -> berth.node.v1.NamedSecret
+	22, // 15: berth.node.v1.ContainerSecrets.log_options:type_name -> berth.node.v1.NamedSecret
+	29, // 16: berth.node.v1.DeliverLogsRequest.events:type_name -> berth.node.v1.LogEvent
+	0,  // 17: berth.node.v1.Node.Join:input_type -> berth.node.v1.JoinRequest
+	2,  // 18: berth.node.v1.Node.Session:input_type -> berth.node.v1.NodeMessage
+	17, // 19: berth.node.v1.Node.TaskCredentials:input_type -> berth.node.v1.TaskCredentialsRequest
+	19, // 20: berth.node.v1.Node.TaskSecrets:input_type -> berth.node.v1.TaskSecretsRequest
+	23, // 21: berth.node.v1.Node.AuthorizePull:input_type -> berth.node.v1.AuthorizePullRequest
+	25, // 22: berth.node.v1.Node.DialAPI:input_type -> berth.node.v1.Chunk
+	25, // 23: berth.node.v1.Node.DialRegistry:input_type -> berth.node.v1.Chunk
+	8,  // 24: berth.node.v1.Node.Attach:input_type -> berth.node.v1.StreamFrame
+	26, // 25: berth.node.v1.Node.EnsureLogStream:input_type -> berth.node.v1.EnsureLogStreamRequest
+	28, // 26: berth.node.v1.Node.DeliverLogs:input_type -> berth.node.v1.DeliverLogsRequest
+	1,  // 27: berth.node.v1.Node.Join:output_type -> berth.node.v1.JoinResponse
+	6,  // 28: berth.node.v1.Node.Session:output_type -> berth.node.v1.ServerMessage
+	18, // 29: berth.node.v1.Node.TaskCredentials:output_type -> berth.node.v1.TaskCredentialsResponse
+	20, // 30: berth.node.v1.Node.TaskSecrets:output_type -> berth.node.v1.TaskSecretsResponse
+	24, // 31: berth.node.v1.Node.AuthorizePull:output_type -> berth.node.v1.AuthorizePullResponse
+	25, // 32: berth.node.v1.Node.DialAPI:output_type -> berth.node.v1.Chunk
+	25, // 33: berth.node.v1.Node.DialRegistry:output_type -> berth.node.v1.Chunk
+	8,  // 34: berth.node.v1.Node.Attach:output_type -> berth.node.v1.StreamFrame
+	27, // 35: berth.node.v1.Node.EnsureLogStream:output_type -> berth.node.v1.EnsureLogStreamResponse
+	30, // 36: berth.node.v1.Node.DeliverLogs:output_type -> berth.node.v1.DeliverLogsResponse
+	27, // [27:37] is the sub-list for method output_type
+	17, // [17:27] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_node_proto_init() }
@@ -1968,6 +2432,20 @@ func file_node_proto_init() {
 		(*ServerMessage_Assignments)(nil),
 		(*ServerMessage_Ack)(nil),
 		(*ServerMessage_Documents)(nil),
+		(*ServerMessage_Open)(nil),
+	}
+	file_node_proto_msgTypes[8].OneofWrappers = []any{
+		(*StreamFrame_Attach)(nil),
+		(*StreamFrame_Refusal)(nil),
+		(*StreamFrame_Started)(nil),
+		(*StreamFrame_Input)(nil),
+		(*StreamFrame_InputEnd)(nil),
+		(*StreamFrame_Output)(nil),
+		(*StreamFrame_ErrorOutput)(nil),
+		(*StreamFrame_Size)(nil),
+		(*StreamFrame_Signal)(nil),
+		(*StreamFrame_Exit)(nil),
+		(*StreamFrame_OutputEnd)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1975,7 +2453,7 @@ func file_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_proto_rawDesc), len(file_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,8 @@ const (
 	Node_TaskSecrets_FullMethodName     = "/berth.node.v1.Node/TaskSecrets"
 	Node_AuthorizePull_FullMethodName   = "/berth.node.v1.Node/AuthorizePull"
 	Node_DialAPI_FullMethodName         = "/berth.node.v1.Node/DialAPI"
+	Node_DialRegistry_FullMethodName    = "/berth.node.v1.Node/DialRegistry"
+	Node_Attach_FullMethodName          = "/berth.node.v1.Node/Attach"
 	Node_EnsureLogStream_FullMethodName = "/berth.node.v1.Node/EnsureLogStream"
 	Node_DeliverLogs_FullMethodName     = "/berth.node.v1.Node/DeliverLogs"
 )
@@ -60,6 +62,14 @@ type NodeClient interface {
 	// DialAPI is a connection from inside a task to the AWS API. The first
 	// message of the node names the task and has no data.
 	DialAPI(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Chunk, Chunk], error)
+	// DialRegistry is a connection to the image registry, for the image of one
+	// container. The first message of the node names task and container and has
+	// no data. The registry answers on it for that image's repository, without
+	// credentials: the execution role was asked before.
+	DialRegistry(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Chunk, Chunk], error)
+	// Attach carries a stream into one of the node's tasks, which the control
+	// plane has asked for with OpenStream. The first frame of the node names it.
+	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamFrame, StreamFrame], error)
 	// EnsureLogStream makes the log stream of a container.
 	EnsureLogStream(ctx context.Context, in *EnsureLogStreamRequest, opts ...grpc.CallOption) (*EnsureLogStreamResponse, error)
 	// DeliverLogs stores events. It is answered when they are durable; events
@@ -141,6 +151,32 @@ func (c *nodeClient) DialAPI(ctx context.Context, opts ...grpc.CallOption) (grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_DialAPIClient = grpc.BidiStreamingClient[Chunk, Chunk]
 
+func (c *nodeClient) DialRegistry(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Chunk, Chunk], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[2], Node_DialRegistry_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[Chunk, Chunk]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_DialRegistryClient = grpc.BidiStreamingClient[Chunk, Chunk]
+
+func (c *nodeClient) Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamFrame, StreamFrame], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[3], Node_Attach_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamFrame, StreamFrame]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_AttachClient = grpc.BidiStreamingClient[StreamFrame, StreamFrame]
+
 func (c *nodeClient) EnsureLogStream(ctx context.Context, in *EnsureLogStreamRequest, opts ...grpc.CallOption) (*EnsureLogStreamResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EnsureLogStreamResponse)
@@ -181,6 +217,14 @@ type NodeServer interface {
 	// DialAPI is a connection from inside a task to the AWS API. The first
 	// message of the node names the task and has no data.
 	DialAPI(grpc.BidiStreamingServer[Chunk, Chunk]) error
+	// DialRegistry is a connection to the image registry, for the image of one
+	// container. The first message of the node names task and container and has
+	// no data. The registry answers on it for that image's repository, without
+	// credentials: the execution role was asked before.
+	DialRegistry(grpc.BidiStreamingServer[Chunk, Chunk]) error
+	// Attach carries a stream into one of the node's tasks, which the control
+	// plane has asked for with OpenStream. The first frame of the node names it.
+	Attach(grpc.BidiStreamingServer[StreamFrame, StreamFrame]) error
 	// EnsureLogStream makes the log stream of a container.
 	EnsureLogStream(context.Context, *EnsureLogStreamRequest) (*EnsureLogStreamResponse, error)
 	// DeliverLogs stores events. It is answered when they are durable; events
@@ -213,6 +257,12 @@ func (UnimplementedNodeServer) AuthorizePull(context.Context, *AuthorizePullRequ
 }
 func (UnimplementedNodeServer) DialAPI(grpc.BidiStreamingServer[Chunk, Chunk]) error {
 	return status.Error(codes.Unimplemented, "method DialAPI not implemented")
+}
+func (UnimplementedNodeServer) DialRegistry(grpc.BidiStreamingServer[Chunk, Chunk]) error {
+	return status.Error(codes.Unimplemented, "method DialRegistry not implemented")
+}
+func (UnimplementedNodeServer) Attach(grpc.BidiStreamingServer[StreamFrame, StreamFrame]) error {
+	return status.Error(codes.Unimplemented, "method Attach not implemented")
 }
 func (UnimplementedNodeServer) EnsureLogStream(context.Context, *EnsureLogStreamRequest) (*EnsureLogStreamResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EnsureLogStream not implemented")
@@ -327,6 +377,20 @@ func _Node_DialAPI_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_DialAPIServer = grpc.BidiStreamingServer[Chunk, Chunk]
 
+func _Node_DialRegistry_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServer).DialRegistry(&grpc.GenericServerStream[Chunk, Chunk]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_DialRegistryServer = grpc.BidiStreamingServer[Chunk, Chunk]
+
+func _Node_Attach_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServer).Attach(&grpc.GenericServerStream[StreamFrame, StreamFrame]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_AttachServer = grpc.BidiStreamingServer[StreamFrame, StreamFrame]
+
 func _Node_EnsureLogStream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EnsureLogStreamRequest)
 	if err := dec(in); err != nil {
@@ -405,6 +469,18 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "DialAPI",
 			Handler:       _Node_DialAPI_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "DialRegistry",
+			Handler:       _Node_DialRegistry_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Attach",
+			Handler:       _Node_Attach_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
