@@ -58,7 +58,7 @@ func TestAnswersAndTellsTheProviderWhoAsks(t *testing.T) {
 	}
 	want := caller.Identity{
 		AccountID: "123456789012", ARN: "arn:aws:iam::123456789012:root", UserID: "123456789012",
-		AccessKeyID: rootKey, SourceIP: "192.0.2.1", Region: "eu-central-1", RequestID: got.header.Get("x-amzn-RequestId"),
+		AccessKeyID: rootKey, SourceIP: "192.0.2.1", Host: "localhost:4566", Region: "eu-central-1", RequestID: got.header.Get("x-amzn-RequestId"),
 	}
 	if who != want {
 		t.Fatalf("caller %+v, want %+v", who, want)
