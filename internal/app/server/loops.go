@@ -48,7 +48,7 @@ func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 	})
 	launcher := launch.New(launch.Config{Scope: p.cfg.Scope, PublicAddresses: p.public})
 	deployments := deployment.New(deployment.Config{
-		Store: p.store, Launcher: launcher,
+		Store: p.store, Launcher: launcher, Scope: p.cfg.Scope,
 		HealthyAfter: p.cfg.HealthyAfter, Log: room(p.cfg.Log, "control/deployment"),
 	})
 	return map[string]func(context.Context) error{

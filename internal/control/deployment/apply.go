@@ -46,7 +46,7 @@ func (l *Loop) step(ctx context.Context, id string, room bool) (step, error) {
 			return errGone
 		}
 		a.service = a.in.Service
-		return a.apply(l.cfg.Launcher, rollout.Plan(tx.Now(), a.in))
+		return a.apply(l.cfg, rollout.Plan(tx.Now(), a.in))
 	})
 	switch {
 	case errors.Is(err, errGone):
@@ -57,12 +57,17 @@ func (l *Loop) step(ctx context.Context, id string, room bool) (step, error) {
 	return a.step, nil
 }
 
-// apply does the first of the decision's parts that there is: adopting tasks;
-// what changes in records and which tasks stop; starting tasks. Each fits into
-// a transaction, and what is left is decided again.
-func (a *attempt) apply(launcher Launcher, d rollout.Decision) error {
+// apply does the first of the decision's parts that there is: what images
+// mean, which no decision depends on; adopting tasks; what changes in records
+// and which tasks stop; starting tasks. Each fits into a transaction, and what
+// is left is decided again.
+func (a *attempt) apply(cfg Config, d rollout.Decision) error {
 	a.wakeAt = d.WakeAt
 	a.homeless = homeless(a.in)
+	if news, err := a.pin(); err != nil || news {
+		a.did, a.retrying = true, true
+		return err
+	}
 	rest := d
 	rest.Starts, rest.Adopt = nil, nil
 	switch {
@@ -74,7 +79,7 @@ func (a *attempt) apply(launcher Launcher, d rollout.Decision) error {
 		return a.change(d)
 	case len(d.Starts) > 0:
 		a.did = true
-		return a.start(launcher, d.Starts)
+		return a.start(cfg, d.Starts)
 	}
 	return nil
 }
@@ -214,7 +219,7 @@ func (a *attempt) stop(stops []rollout.Stop) error {
 
 // start launches the tasks of the first start, or for a DAEMON service of as
 // many as fit.
-func (a *attempt) start(launcher Launcher, starts []rollout.Start) error {
+func (a *attempt) start(cfg Config, starts []rollout.Start) error {
 	s := starts[0]
 	s.Count = min(s.Count, launch.MaxCount)
 	s.Replaced = min(s.Replaced, s.Count)
@@ -228,7 +233,7 @@ func (a *attempt) start(launcher Launcher, starts []rollout.Start) error {
 		s.Count = len(instances)
 	}
 	a.guard()
-	made, why, err := a.launch(launcher, s, instances)
+	made, why, err := a.launch(cfg, s, instances)
 	if err != nil {
 		return err
 	}
@@ -249,7 +254,7 @@ func (a *attempt) start(launcher Launcher, starts []rollout.Start) error {
 }
 
 // launch makes tasks. For those that were not made it says why, as an event.
-func (a *attempt) launch(launcher Launcher, s rollout.Start, instances []string) (made []string, why string, err error) {
+func (a *attempt) launch(cfg Config, s rollout.Start, instances []string) (made []string, why string, err error) {
 	name := a.service.Name
 	var deployment *model.Deployment
 	for _, d := range a.in.Deployments {
@@ -262,6 +267,9 @@ func (a *attempt) launch(launcher Launcher, s rollout.Start, instances []string)
 	if !found {
 		return nil, "", fmt.Errorf("service revision %s: %w", deployment.RevisionID, store.ErrNotFound)
 	}
+	if revision, err = a.resolve(cfg.Scope, revision); err != nil {
+		return nil, "", err
+	}
 	request, err := launch.ServiceRequest(a.tx, a.service, deployment, revision, s.Count)
 	var out launch.Outcome
 	if err == nil {
@@ -269,7 +277,7 @@ func (a *attempt) launch(launcher Launcher, s rollout.Start, instances []string)
 		if s.Zone != "" {
 			request.Zones = []string{s.Zone}
 		}
-		out, err = launcher.Launch(a.tx, request)
+		out, err = cfg.Launcher.Launch(a.tx, request)
 	}
 	var wrong *taskspec.Error
 	switch {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/data/records"
@@ -37,6 +38,8 @@ type Launcher interface {
 type Config struct {
 	Store    *store.Store
 	Launcher Launcher
+	// Scope is the account and region whose image registry is Berth's own.
+	Scope arn.Scope
 	// HealthyAfter is for tasks that have neither a load balancer nor a health
 	// check; DefaultHealthyAfter is a good value, AWS's is 40 seconds.
 	HealthyAfter time.Duration

@@ -8,8 +8,8 @@
 // that decide on the state they commit to.
 //
 // It writes deployments (all but what the provider makes and requests), the
-// services' Progress, Status at their end and Revision at a rollback, service
-// events, and of tasks of services the desired status, Settled, and StartedBy
+// services' Progress, Status at their end and Revision at a rollback, the digests
+// of revisions' images, service events, and of tasks of services the desired status, Settled, and StartedBy
 // of those that a rollback adopts. It makes tasks through data/launch.
 //
 // It is woken by services, deployments, tasks, targets and instances that

@@ -24,6 +24,8 @@ import (
 	"berth.dev/berth/internal/model"
 )
 
+var scope = arn.Scope{Region: "us-east-1", AccountID: "123456789012"}
+
 // world is a store with the loop on it, and nodes that do as they are told.
 type world struct {
 	t     *testing.T
@@ -32,7 +34,8 @@ type world struct {
 	stop  func()
 
 	mu           sync.Mutex
-	fewest, most int // running tasks, and all that run or are about to
+	tag          string // what nodes find that images mean
+	fewest, most int    // running tasks, and all that run or are about to
 }
 
 // measure begins to watch the bounds anew.
@@ -80,7 +83,7 @@ func (w *world) begin() {
 	<-s.Ready()
 	g.Go(func() error {
 		return deployment.New(deployment.Config{
-			Store: s, Launcher: launch.New(launch.Config{Scope: arn.Scope{Region: "us-east-1", AccountID: "123456789012"}}),
+			Store: s, Launcher: launch.New(launch.Config{Scope: scope}), Scope: scope,
 			HealthyAfter: deployment.DefaultHealthyAfter, Log: slog.New(slog.DiscardHandler),
 		}).Run(ctx)
 	})
@@ -116,10 +119,18 @@ func definition(tx *store.Tx, family string) string {
 	d := &model.TaskDefinition{
 		Family: family, Revision: 1, ARN: "arn:aws:ecs:us-east-1:123456789012:task-definition/" + family + ":1", Status: model.TaskDefinitionActive,
 		NetworkMode: "bridge", RequiresCompatibilities: []string{"EC2"}, Compatibilities: []string{"EC2"},
-		ContainerDefinitions: []model.ContainerDefinition{{Name: "app", Image: family, CPU: 256, Memory: new(int32(64))}},
+		ContainerDefinitions: []model.ContainerDefinition{{Name: "app", Image: imageOf(family), CPU: 256, Memory: new(int32(64))}},
 	}
 	records.TaskDefinitions.Put(tx, d)
 	return d.ARN
+}
+
+// imageOf is the image of a family: that of "ecr" is in our own registry.
+func imageOf(family string) string {
+	if family == "ecr" {
+		return "123456789012.dkr.ecr.us-east-1.amazonaws.com/app:v1"
+	}
+	return family
 }
 
 // service makes a service as the provider does.
@@ -143,7 +154,11 @@ func (w *world) service(family string, desired int, edit func(*model.Service)) {
 // deploy makes a deployment of what the service is to run.
 func deploy(tx *store.Tx, s *model.Service, number uint64) {
 	revision := ident.ServiceRevision()
-	records.ServiceRevisions.Put(tx, &model.ServiceRevision{ID: revision, ServiceID: s.ID, Spec: s.Revision})
+	name := s.Revision.TaskDefinitionARN
+	image := strings.TrimSuffix(name[strings.LastIndexByte(name, '/')+1:], ":1")
+	records.ServiceRevisions.Put(tx, &model.ServiceRevision{
+		ID: revision, ServiceID: s.ID, Spec: s.Revision, Images: []model.RevisionImage{{ContainerName: "app", Image: imageOf(image)}},
+	})
 	records.Deployments.Put(tx, &model.Deployment{
 		ID: fmt.Sprintf("ecs-svc/%d", number), ServiceID: s.ID, ClusterName: s.ClusterName, Number: number, RevisionID: revision,
 		CreatedAt: tx.Now(), Status: model.DeploymentPrimary, RolloutState: model.RolloutInProgress,
@@ -235,6 +250,7 @@ func (w *world) advance(ctx context.Context, s *store.Store, t *model.Task) {
 		report.StopCode, report.StoppedReason = model.StopTaskFailedToStart, "CannotPullContainerError: no such image"
 	default:
 		report.Status, report.StartedAt = model.TaskRunning, &now
+		report.Containers = []model.ContainerObserved{{Name: "app", Status: model.ContainerRunning, ImageDigest: w.found(t)}}
 	}
 	time.AfterFunc(after, func() {
 		if ctx.Err() != nil {
@@ -250,6 +266,35 @@ func (w *world) advance(ctx context.Context, s *store.Store, t *model.Task) {
 			w.t.Error(err)
 		}
 	})
+}
+
+// moveTag changes what nodes find from now on.
+func (w *world) moveTag(digest string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tag = digest
+}
+
+// found is the digest of the image that a node runs for a task.
+func (w *world) found(t *model.Task) string {
+	if pinned := t.Containers[0].ImageDigest; pinned != "" {
+		return pinned
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tag
+}
+
+// digests are what the live tasks of the service run.
+func (w *world) digests() []string {
+	var list []string
+	for t := range records.Tasks.By(w.store.Snapshot(), records.TasksByService, "s") {
+		if o, ok := t.Observed.Container("app"); ok && !t.Stopped() {
+			list = append(list, o.ImageDigest)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // events are the messages so far, with ids left out.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/ident"
@@ -238,13 +239,27 @@ func (l *Launcher) newTask(tx *store.Tx, p *plan, n int, place placement.Placeme
 	for i := range p.def.ContainerDefinitions {
 		c := &p.def.ContainerDefinitions[i]
 		task.Containers = append(task.Containers, model.TaskContainer{
-			Name: c.Name, ID: ident.UUID(), Image: c.Image, Essential: c.IsEssential(),
+			Name: c.Name, ID: ident.UUID(), Image: c.Image, ImageDigest: p.pinned(c), Essential: c.IsEssential(),
 			RuntimeID: fmt.Sprintf("%s-%010d", id, rand.Uint64N(1e10)),
 			CPU:       c.CPU, Memory: c.Memory, MemoryReservation: c.MemoryReservation,
 		})
 		task.Observed.Containers = append(task.Observed.Containers, model.ContainerObserved{Name: c.Name, Status: model.ContainerPending})
 	}
 	return task
+}
+
+// pinned is the digest that the container's image has in the service's
+// revision, unless the definition wants the tag to be resolved each time.
+func (p *plan) pinned(c *model.ContainerDefinition) string {
+	if p.Revision == nil || c.VersionConsistency == "disabled" || strings.Contains(c.Image, "@") {
+		return ""
+	}
+	for _, image := range p.Revision.Images {
+		if image.ContainerName == c.Name && image.Image == c.Image {
+			return image.ImageDigest
+		}
+	}
+	return ""
 }
 
 func (p *plan) group() string { return cmp.Or(p.Group, "family:"+p.Definition.Family) }
