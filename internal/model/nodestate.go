@@ -15,11 +15,13 @@ const (
 	DocumentLoadBalancer  = "loadbalancer"  // NodeLoadBalancer by load balancer id
 	DocumentZone          = "zone"          // NodeZone by namespace id, or by whose name it is
 	DocumentSecrets       = "secrets"       // NodeSecrets by task id
+	DocumentVolume        = "volume"        // NodeVolume by volume id
 )
 
 // Kinds of what a node reports besides its tasks.
 const (
 	ObservedLoadBalancer = "loadbalancer" // LoadBalancerObserved by load balancer id
+	ObservedVolume       = "volume"       // VolumeObserved by volume id
 )
 
 // NodeVPC is a VPC of which the node has interfaces.
@@ -146,4 +148,15 @@ type NodeSecrets struct {
 	// Versions has, by the name of a secret or parameter, the version that
 	// counts now.
 	Versions map[string]string `json:"versions"`
+}
+
+// NodeVolume is an EBS volume that the node shall delete. Volumes of tasks come
+// with the tasks, and what no document names is kept.
+type NodeVolume struct {
+	ID string `json:"id"`
+}
+
+// VolumeObserved says that nothing of a volume is left on its node.
+type VolumeObserved struct {
+	Deleted bool `json:"deleted"`
 }

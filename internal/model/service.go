@@ -52,6 +52,11 @@ type Service struct {
 	ZoneRebalancing         string                  `json:"availabilityZoneRebalancing,omitempty"` // ENABLED or DISABLED
 	Tags                    []Tag                   `json:"tags,omitempty"`
 
+	// Resources tells how far what ECS itself makes for the service is, such as
+	// its load balancer: see ResourcesProvisioning. The provider sets it when it
+	// makes an express service, and control/express from then on.
+	Resources string `json:"resources,omitempty"`
+
 	// PlatformVersion is as it was asked for, such as LATEST.
 	PlatformVersion string `json:"platformVersion,omitempty"`
 
@@ -81,6 +86,7 @@ type RevisionSpec struct {
 	Network                  *NetworkConfiguration          `json:"networkConfiguration,omitempty"`
 	LoadBalancers            []ServiceLoadBalancer          `json:"loadBalancers,omitempty"`
 	Registries               []ServiceRegistry              `json:"serviceRegistries,omitempty"`
+	Volumes                  []VolumeConfiguration          `json:"volumeConfigurations,omitempty"`
 }
 
 // NetworkConfiguration says where tasks' interfaces go.

@@ -97,6 +97,9 @@ type Task struct {
 	// NetworkInterface is a copy of the interface named by ENIID. The record
 	// goes when the task has stopped; a stopped task still shows what it had.
 	NetworkInterface *NetworkInterface `json:"networkInterface,omitempty"`
+	// Volume is the EBS volume of a task whose definition has one that is
+	// configured at launch.
+	Volume *TaskVolume `json:"volume,omitempty"`
 
 	// Service, for a task of one. What the service registers a task with is
 	// its own copy: the service may change.
@@ -249,6 +252,7 @@ type TaskObserved struct {
 	StoppedReason string `json:"stoppedReason,omitempty"`
 
 	ENIAttached        bool       `json:"eniAttached,omitempty"`
+	VolumesMounted     bool       `json:"volumesMounted,omitempty"`
 	ConnectivityAt     *time.Time `json:"connectivityAt,omitempty"`
 	PullStartedAt      *time.Time `json:"pullStartedAt,omitempty"`
 	PullStoppedAt      *time.Time `json:"pullStoppedAt,omitempty"`

@@ -426,5 +426,7 @@ func All() []store.AnyTable {
 		Users, Groups, Roles, Policies, InstanceProfiles, OIDCProviders, AccessKeys, AccountAliases, JoinTokens, AccountSettings,
 		KMSKeys, KMSAliases, Secrets, SecretVersions, Parameters, ParameterVersions,
 		Repositories, Images, ImageTags, PullThroughCacheRules, RegistrySettings, LifecyclePreviews, RemoteSessions,
+		ExpressServices, ExpressGateways,
+		EBSVolumes,
 	}
 }

@@ -1,6 +1,7 @@
 package taskspec
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -12,7 +13,8 @@ import (
 func Compatibilities(def model.TaskDefinition) []string {
 	def = Normalize(def)
 	compatible := []string{CompatibleEC2}
-	if def.NetworkMode != NetworkAwsvpc {
+	atLaunch := slices.ContainsFunc(def.Volumes, func(v model.Volume) bool { return isTrue(v.ConfiguredAtLaunch) })
+	if def.NetworkMode != NetworkAwsvpc && len(FileSystems(def)) == 0 && !atLaunch {
 		compatible = append([]string{CompatibleExternal}, compatible...)
 	}
 	if validateFargate(&def) == nil {
@@ -41,6 +43,9 @@ func RequiresAttributes(def model.TaskDefinition) []model.Attribute {
 	add(def.NetworkMode == NetworkAwsvpc, newCapability+"task-eni")
 	add(def.CPU != "" || def.Memory != "", newCapability+"task-cpu-mem-limit")
 	add(def.PIDMode != "" || def.IPCMode != "", newCapability+"pid-ipc-namespace-sharing")
+	for i := range def.Volumes {
+		requireOfVolume(&def.Volumes[i], add)
+	}
 	for i := range def.ContainerDefinitions {
 		requireOfContainer(&def, &def.ContainerDefinitions[i], add)
 	}
@@ -54,6 +59,17 @@ func RequiresAttributes(def model.TaskDefinition) []model.Attribute {
 		attributes = append(attributes, model.Attribute{Name: name})
 	}
 	return attributes
+}
+
+func requireOfVolume(v *model.Volume, add func(bool, string)) {
+	add(isTrue(v.ConfiguredAtLaunch), newCapability+"storage.ebs-task-volume-attach")
+	if c := v.EFSVolumeConfiguration; c != nil {
+		add(true, newCapability+"efs")
+		add(c.AuthorizationConfig != nil, newCapability+"efsAuth")
+	}
+	if c := v.DockerVolumeConfiguration; c != nil {
+		add(true, oldCapability+"docker-plugin."+cmp.Or(c.Driver, "local"))
+	}
 }
 
 func requireOfContainer(def *model.TaskDefinition, c *model.ContainerDefinition, add func(bool, string)) {

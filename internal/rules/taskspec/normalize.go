@@ -105,10 +105,29 @@ func normalizePort(p *model.PortMapping, networkMode string) {
 }
 
 // normalizeVolume makes a volume that has nothing but a name a scratch volume,
-// which ECS shows as an empty host.
+// which ECS shows as an empty host, and fills in where an EFS file system is
+// mounted from and how long a Docker volume lives.
 func normalizeVolume(v *model.Volume) {
 	if v.Host == nil && volumeKinds(v) == 0 {
 		v.Host = &model.HostVolumeProperties{}
+	}
+	if c := v.EFSVolumeConfiguration; c != nil && c.RootDirectory == "" {
+		filled := *c
+		filled.RootDirectory = "/"
+		v.EFSVolumeConfiguration = &filled
+	}
+	if c := v.DockerVolumeConfiguration; c != nil {
+		filled := *c
+		if filled.Scope == "" {
+			filled.Scope = ScopeTask
+		}
+		if len(filled.DriverOpts) == 0 {
+			filled.DriverOpts = nil
+		}
+		if len(filled.Labels) == 0 {
+			filled.Labels = nil
+		}
+		v.DockerVolumeConfiguration = &filled
 	}
 }
 

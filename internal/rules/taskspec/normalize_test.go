@@ -86,6 +86,12 @@ func drawDefinition(t *rapid.T) model.TaskDefinition {
 		if rapid.Bool().Draw(t, "host") {
 			v.Host = &model.HostVolumeProperties{SourcePath: rapid.SampledFrom([]string{"", "/x"}).Draw(t, "path")}
 		}
+		if rapid.Bool().Draw(t, "efs") {
+			v.EFSVolumeConfiguration = &model.EFSVolumeConfiguration{FileSystemID: fsID, RootDirectory: rapid.SampledFrom([]string{"", "/", "/x"}).Draw(t, "root")}
+		}
+		if rapid.Bool().Draw(t, "docker") {
+			v.DockerVolumeConfiguration = &model.DockerVolumeConfiguration{Scope: rapid.SampledFrom([]string{"", "task", "shared"}).Draw(t, "scope"), Labels: map[string]string{}}
+		}
 		d.Volumes = append(d.Volumes, v)
 	}
 	for range rapid.IntRange(0, 4).Draw(t, "containers") {

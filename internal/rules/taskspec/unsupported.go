@@ -40,24 +40,12 @@ var unsupported = []struct {
 		}),
 	},
 	{
-		"efsVolumeConfiguration", "Berth cannot mount EFS file systems. Use a host volume.",
-		anyVolume(func(v *model.Volume) bool { return v.EFSVolumeConfiguration != nil }),
-	},
-	{
-		"s3filesVolumeConfiguration", "Berth cannot mount S3 Files file systems. Use a host volume.",
+		"s3filesVolumeConfiguration", "Berth cannot mount S3 Files file systems. Use efsVolumeConfiguration, or a host volume.",
 		anyVolume(func(v *model.Volume) bool { return v.S3FilesVolumeConfiguration != nil }),
 	},
 	{
 		"fsxWindowsFileServerVolumeConfiguration", "Berth does not run Windows containers.",
 		anyVolume(func(v *model.Volume) bool { return v.FSxWindowsFileServerVolumeConfiguration != nil }),
-	},
-	{
-		"dockerVolumeConfiguration", "Berth cannot make Docker volumes yet. Use a host volume, or one with nothing but a name.",
-		anyVolume(func(v *model.Volume) bool { return v.DockerVolumeConfiguration != nil }),
-	},
-	{
-		"configuredAtLaunch", "Berth cannot make EBS volumes yet. Use a host volume, or one with nothing but a name.",
-		anyVolume(func(v *model.Volume) bool { return isTrue(v.ConfiguredAtLaunch) }),
 	},
 	{
 		"proxyConfiguration", "Berth does not have App Mesh.",

@@ -69,6 +69,20 @@ func login(from string) func(def, container) {
 	}
 }
 
+const fsID = "fs-0123456789abcdef0"
+
+func volumes(list ...model.Volume) func(def, container) {
+	return func(d def, _ container) { d.Volumes = list }
+}
+
+func docker(c model.DockerVolumeConfiguration) func(def, container) {
+	return volumes(model.Volume{Name: "v", DockerVolumeConfiguration: &c})
+}
+
+func efs(c model.EFSVolumeConfiguration) func(def, container) {
+	return volumes(model.Volume{Name: "v", EFSVolumeConfiguration: &c})
+}
+
 func filesIn(dir string, secrets ...string) func(def, container) {
 	return func(_ def, c container) {
 		c.DockerLabels = map[string]string{taskspec.LabelSecretsFiles: dir}
@@ -222,6 +236,22 @@ var refusals = []refusal{
 	{"volume of two kinds", ec2, func(d def, _ container) {
 		d.Volumes = []model.Volume{{Name: "v", Host: &model.HostVolumeProperties{}, ConfiguredAtLaunch: new(true)}}
 	}, false},
+	{"two volumes at launch", ec2, volumes(model.Volume{Name: "v", ConfiguredAtLaunch: new(true)}, model.Volume{Name: "w", ConfiguredAtLaunch: new(true)}), false},
+	{"host path", ec2, volumes(model.Volume{Name: "v", Host: &model.HostVolumeProperties{SourcePath: "data"}}), false},
+	{"Docker scope", ec2, docker(model.DockerVolumeConfiguration{Scope: "host"}), false},
+	{"autoprovision of a task's volume", ec2, docker(model.DockerVolumeConfiguration{Autoprovision: new(true)}), false},
+	{"EFS without id", ec2, efs(model.EFSVolumeConfiguration{}), false},
+	{"EFS id", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: "fs-../x"}), false},
+	{"EFS encryption", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, TransitEncryption: "TLS"}), false},
+	{"EFS port", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, TransitEncryption: "ENABLED", TransitEncryptionPort: new(int32(70000))}), false},
+	{"EFS port in the clear", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, TransitEncryptionPort: new(int32(7000))}), false},
+	{"EFS root", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, RootDirectory: "data"}), false},
+	{"EFS root above", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, RootDirectory: "/a/../../etc"}), false},
+	{"EFS IAM", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, TransitEncryption: "ENABLED", AuthorizationConfig: &model.EFSAuthorizationConfig{IAM: "YES"}}), false},
+	{"EFS IAM in the clear", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, AuthorizationConfig: &model.EFSAuthorizationConfig{IAM: "ENABLED"}}), false},
+	{"EFS access point", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, TransitEncryption: "ENABLED", AuthorizationConfig: &model.EFSAuthorizationConfig{AccessPointID: "ap-1"}}), false},
+	{"EFS access point in the clear", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, AuthorizationConfig: &model.EFSAuthorizationConfig{AccessPointID: "fsap-0123456789abcdef0"}}), false},
+	{"EFS access point with a root", ec2, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, RootDirectory: "/x", TransitEncryption: "ENABLED", AuthorizationConfig: &model.EFSAuthorizationConfig{AccessPointID: "fsap-0123456789abcdef0"}}), false},
 	{"mount of unknown volume", ec2, func(_ def, c container) {
 		c.MountPoints = []model.MountPoint{{SourceVolume: "v", ContainerPath: "/v"}}
 	}, true},
@@ -243,6 +273,7 @@ var refusals = []refusal{
 	{"Fargate ipc mode", fargate, func(d def, _ container) { d.IPCMode = "task" }, true},
 	{"Fargate small storage", fargate, func(d def, _ container) { d.EphemeralStorage = &model.EphemeralStorage{SizeInGiB: 20} }, true},
 	{"Fargate large storage", fargate, func(d def, _ container) { d.EphemeralStorage = &model.EphemeralStorage{SizeInGiB: 201} }, true},
+	{"Fargate Docker volume", fargate, docker(model.DockerVolumeConfiguration{}), false},
 	{"Fargate host volume", fargate, func(d def, _ container) {
 		d.Volumes = []model.Volume{{Name: "v", Host: &model.HostVolumeProperties{SourcePath: "/x"}}}
 	}, true},
@@ -319,19 +350,12 @@ var refusals = []refusal{
 	{"unsupported environment files", ec2, func(_ def, c container) { c.EnvironmentFiles = []model.EnvironmentFile{{Type: "s3", Value: "v"}} }, false},
 	{"unsupported firelens", ec2, func(_ def, c container) { c.FirelensConfiguration = &model.FirelensConfiguration{Type: "fluentbit"} }, false},
 	{"unsupported log driver", ec2, func(_ def, c container) { c.LogConfiguration = &model.LogConfiguration{LogDriver: "awsfirelens"} }, false},
-	{"unsupported EFS", ec2, func(d def, _ container) {
-		d.Volumes = []model.Volume{{Name: "v", EFSVolumeConfiguration: &model.EFSVolumeConfiguration{FileSystemID: "fs-1"}}}
-	}, false},
 	{"unsupported S3 files", ec2, func(d def, _ container) {
 		d.Volumes = []model.Volume{{Name: "v", S3FilesVolumeConfiguration: &model.S3FilesVolumeConfiguration{FileSystemARN: "a"}}}
 	}, false},
 	{"unsupported FSx", ec2, func(d def, _ container) {
 		d.Volumes = []model.Volume{{Name: "v", FSxWindowsFileServerVolumeConfiguration: &model.FSxWindowsFileServerVolumeConfiguration{}}}
 	}, false},
-	{"unsupported Docker volume", ec2, func(d def, _ container) {
-		d.Volumes = []model.Volume{{Name: "v", DockerVolumeConfiguration: &model.DockerVolumeConfiguration{}}}
-	}, false},
-	{"unsupported EBS", ec2, func(d def, _ container) { d.Volumes = []model.Volume{{Name: "v", ConfiguredAtLaunch: new(true)}} }, false},
 	{"unsupported proxy", ec2, func(d def, _ container) { d.ProxyConfiguration = &model.ProxyConfiguration{ContainerName: "app"} }, false},
 	{"unsupported accelerators", ec2, func(d def, _ container) { d.InferenceAccelerators = []model.InferenceAccelerator{{DeviceName: "d"}} }, false},
 	{"unsupported GPU", ec2, func(_ def, c container) {
@@ -455,6 +479,16 @@ func TestValidate_Accepts(t *testing.T) {
 			c.LogConfiguration = awslogs(nil)
 			c.LogConfiguration.SecretOptions = []model.SecretReference{{Name: "mode", ValueFrom: secretARN}}
 		}},
+		{"Docker volumes", ec2, volumes(
+			model.Volume{Name: "a", DockerVolumeConfiguration: &model.DockerVolumeConfiguration{}},
+			model.Volume{Name: "b", DockerVolumeConfiguration: &model.DockerVolumeConfiguration{Scope: "shared", Autoprovision: new(true), Driver: "rexray", DriverOpts: map[string]string{"size": "1"}}},
+		)},
+		{"EFS", fargate, efs(model.EFSVolumeConfiguration{FileSystemID: fsID, RootDirectory: "/a/b/", TransitEncryption: "DISABLED"})},
+		{"EFS with all", fargate, efs(model.EFSVolumeConfiguration{
+			FileSystemID: fsID, RootDirectory: "/", TransitEncryption: "ENABLED", TransitEncryptionPort: new(int32(2999)),
+			AuthorizationConfig: &model.EFSAuthorizationConfig{AccessPointID: "fsap-0123456789abcdef0", IAM: "ENABLED"},
+		})},
+		{"EBS", fargate, volumes(model.Volume{Name: "v", ConfiguredAtLaunch: new(true)})},
 		{"no task endpoint", ec2, func(_ def, c container) {
 			c.DockerLabels = map[string]string{taskspec.LabelTaskEndpoint: "off"}
 		}},

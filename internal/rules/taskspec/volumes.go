@@ -1,10 +1,30 @@
 package taskspec
 
 import (
+	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"berth.dev/berth/internal/model"
 )
+
+// Scopes of Docker volumes.
+const (
+	ScopeTask   = "task"
+	ScopeShared = "shared"
+)
+
+var (
+	fileSystemPattern  = regexp.MustCompile(`^fs-[0-9a-f]{8,40}$`)
+	accessPointPattern = regexp.MustCompile(`^fsap-[0-9a-f]{8,40}$`)
+)
+
+// ValidFileSystem reports whether id can be the id of an EFS file system.
+func ValidFileSystem(id string) bool { return fileSystemPattern.MatchString(id) }
+
+// ValidAccessPoint reports whether id can be the id of an EFS access point.
+func ValidAccessPoint(id string) bool { return accessPointPattern.MatchString(id) }
 
 // volumeKinds counts how many kinds of storage a volume names.
 func volumeKinds(v *model.Volume) int {
@@ -22,6 +42,7 @@ func volumeKinds(v *model.Volume) int {
 
 func validateVolumes(def *model.TaskDefinition) error {
 	seen := map[string]bool{}
+	atLaunch := ""
 	for i := range def.Volumes {
 		v := &def.Volumes[i]
 		if v.Name == "" {
@@ -37,11 +58,100 @@ func validateVolumes(def *model.TaskDefinition) error {
 		if volumeKinds(v) > 1 {
 			return client("Only one volume type can be specified for volume '%s'.", v.Name)
 		}
-		if v.Host != nil && v.Host.SourcePath != "" && !strings.HasPrefix(v.Host.SourcePath, "/") {
-			return client("host.sourcePath of volume '%s' should be an absolute path.", v.Name)
+		if isTrue(v.ConfiguredAtLaunch) {
+			if atLaunch != "" {
+				return client("Only one volume with configuredAtLaunch is supported in a task definition: '%s' and '%s'.", atLaunch, v.Name)
+			}
+			atLaunch = v.Name
+		}
+		if err := validateVolume(v); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func validateVolume(v *model.Volume) error {
+	switch {
+	case v.Host != nil:
+		if v.Host.SourcePath != "" && !strings.HasPrefix(v.Host.SourcePath, "/") {
+			return client("host.sourcePath of volume '%s' should be an absolute path.", v.Name)
+		}
+	case v.DockerVolumeConfiguration != nil:
+		return validateDockerVolume(v.Name, v.DockerVolumeConfiguration)
+	case v.EFSVolumeConfiguration != nil:
+		return validateEFS(v.Name, v.EFSVolumeConfiguration)
+	}
+	return nil
+}
+
+// validateDockerVolume leaves driverOpts to the driver, which alone knows them.
+func validateDockerVolume(name string, c *model.DockerVolumeConfiguration) error {
+	switch {
+	case c.Scope != "" && c.Scope != ScopeTask && c.Scope != ScopeShared:
+		return invalidChoice("dockerVolumeConfiguration.scope of volume '"+name+"'", c.Scope, []string{ScopeTask, ScopeShared})
+	case isTrue(c.Autoprovision) && c.Scope != ScopeShared:
+		return client("dockerVolumeConfiguration.autoprovision of volume '%s' is only valid with the scope 'shared'.", name)
+	}
+	return nil
+}
+
+func validateEFS(name string, c *model.EFSVolumeConfiguration) error {
+	switches := []string{"ENABLED", "DISABLED"}
+	auth := c.AuthorizationConfig
+	if auth == nil {
+		auth = &model.EFSAuthorizationConfig{}
+	}
+	encrypted := c.TransitEncryption == "ENABLED"
+	switch {
+	case c.FileSystemID == "":
+		return client("efsVolumeConfiguration.fileSystemId of volume '%s' should not be null or empty.", name)
+	case !ValidFileSystem(c.FileSystemID):
+		return client("Invalid fileSystemId '%s' in volume '%s'.", c.FileSystemID, name)
+	case c.TransitEncryption != "" && !slices.Contains(switches, c.TransitEncryption):
+		return invalidChoice("efsVolumeConfiguration.transitEncryption", c.TransitEncryption, switches)
+	case auth.IAM != "" && !slices.Contains(switches, auth.IAM):
+		return invalidChoice("efsVolumeConfiguration.authorizationConfig.iam", auth.IAM, switches)
+	case auth.AccessPointID != "" && !ValidAccessPoint(auth.AccessPointID):
+		return client("Invalid accessPointId '%s' in volume '%s'.", auth.AccessPointID, name)
+	case auth.IAM == "ENABLED" && !encrypted:
+		return client("EFS IAM authorization requires transitEncryption to be ENABLED in volume '%s'.", name)
+	case auth.AccessPointID != "" && !encrypted:
+		return client("EFS access points require transitEncryption to be ENABLED in volume '%s'.", name)
+	case c.TransitEncryptionPort != nil && !encrypted:
+		return client("transitEncryptionPort requires transitEncryption to be ENABLED in volume '%s'.", name)
+	case c.TransitEncryptionPort != nil && (*c.TransitEncryptionPort < 0 || *c.TransitEncryptionPort > 65535):
+		return client("Invalid transitEncryptionPort %d in volume '%s'.", *c.TransitEncryptionPort, name)
+	case c.RootDirectory != "" && (!strings.HasPrefix(c.RootDirectory, "/") || path.Clean(c.RootDirectory) != cleanTail(c.RootDirectory)):
+		return client("Invalid rootDirectory '%s' in volume '%s': it should be an absolute path without '..'.", c.RootDirectory, name)
+	case auth.AccessPointID != "" && c.RootDirectory != "" && c.RootDirectory != "/":
+		return client("rootDirectory must be omitted or set to / when an EFS access point is specified in volume '%s'.", name)
+	}
+	return nil
+}
+
+// cleanTail is a path without the slashes that it may end in.
+func cleanTail(p string) string {
+	if t := strings.TrimRight(p, "/"); t != "" {
+		return t
+	}
+	return "/"
+}
+
+// FileSystems names the EFS file systems and access points that a task of def
+// mounts, in order.
+func FileSystems(def model.TaskDefinition) []string {
+	var ids []string
+	for _, v := range def.Volumes {
+		if c := v.EFSVolumeConfiguration; c != nil {
+			ids = append(ids, c.FileSystemID)
+			if c.AuthorizationConfig != nil && c.AuthorizationConfig.AccessPointID != "" {
+				ids = append(ids, c.AuthorizationConfig.AccessPointID)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // validateMounts checks what a container mounts against what the task has.
@@ -77,10 +187,5 @@ func validateMounts(def *model.TaskDefinition, c *model.ContainerDefinition) err
 }
 
 func hasVolume(def *model.TaskDefinition, name string) bool {
-	for i := range def.Volumes {
-		if def.Volumes[i].Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(def.Volumes, func(v model.Volume) bool { return v.Name == name })
 }
