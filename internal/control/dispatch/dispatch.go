@@ -101,6 +101,8 @@ type Dispatcher struct {
 	mu       sync.Mutex
 	sessions map[string]*session // by instance id, the newest
 	dialled  map[string]int      // open API connections, by task
+
+	streams openStreams // into tasks
 }
 
 var _ nodeapi.NodeServer = (*Dispatcher)(nil)

@@ -17,4 +17,8 @@
 // no secret, no credentials and no connection to the API any more. What a node
 // sends is bounded, and of what it does not read nothing is kept but that it
 // changed.
+//
+// A stream into a task (OpenStream) is a call of the node that has it: the node
+// is told an id that nobody can guess, and calls Attach with it, once. Frames
+// are passed on as they come, and each side waits for the other.
 package dispatch

@@ -58,6 +58,8 @@ type plane struct {
 	store    *store.Store
 	listener *bufconn.Listener
 	stop     func()
+
+	dispatcher *dispatch.Dispatcher
 }
 
 func newPlane(t *testing.T, r *roles) *plane {
@@ -107,7 +109,7 @@ func (p *plane) begin() {
 	<-s.Ready()
 	g.Go(func() error { return d.Run(ctx) })
 	g.Go(func() error { return server.Serve(listener) })
-	p.store, p.listener = s, listener
+	p.store, p.listener, p.dispatcher = s, listener, d
 	p.stop = sync.OnceFunc(func() {
 		server.Stop()
 		cancel()
@@ -289,6 +291,9 @@ func inShort(m *nodeapi.ServerMessage) []string {
 		return []string{"welcome " + m.GetWelcome().GetInstanceArn()}
 	case m.GetAck() != nil:
 		return []string{fmt.Sprintf("ack %s %d", m.GetAck().GetTaskId(), m.GetAck().GetSeq())}
+	}
+	if open := m.GetOpen(); open != nil {
+		return []string{fmt.Sprintf("open %s %s", open.GetStreamId(), open.GetRequest())}
 	}
 	if docs := m.GetDocuments(); docs != nil {
 		return []string{describeDocuments(docs)}

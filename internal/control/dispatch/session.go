@@ -35,6 +35,8 @@ type session struct {
 	arrived chan struct{}                  // something is in reports
 	sent    map[string]string              // the desired status that the node was last sent, by task
 	acks    chan []*nodeapi.ServerMessage  // of reports that are durable
+	opens   chan *nodeapi.ServerMessage    // streams that the node is asked for
+	gone    <-chan struct{}                // closed when the session is over
 
 	stale        map[documentKey]bool   // documents that may have changed; guarded by mu
 	documents    map[documentKey][]byte // what the node has; the sender's alone
@@ -82,7 +84,7 @@ func (d *Dispatcher) Session(stream grpc.BidiStreamingServer[nodeapi.NodeMessage
 		instanceID: instanceID, end: cancel,
 		touched: map[string]bool{}, reports: map[string]*nodeapi.TaskReport{}, sent: map[string]string{},
 		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1),
-		acks: make(chan []*nodeapi.ServerMessage),
+		acks: make(chan []*nodeapi.ServerMessage), opens: make(chan *nodeapi.ServerMessage), gone: ctx.Done(),
 
 		stale: map[documentKey]bool{}, documents: map[documentKey][]byte{}, observations: map[documentKey][]byte{},
 		noticed: make(chan struct{}, 1),
@@ -158,6 +160,10 @@ func (d *Dispatcher) send(ctx context.Context, s *session, hello *nodeapi.Hello,
 				if err := stream.Send(m); err != nil {
 					return err
 				}
+			}
+		case m := <-s.opens:
+			if err := stream.Send(m); err != nil {
+				return err
 			}
 		case <-s.wake:
 			if err := d.sendChanged(ctx, s, stream); err != nil {
