@@ -41,8 +41,8 @@ func (c *codes) set(name, value string) error {
 	case "missing":
 		c.Missing = value
 	case "wording":
-		if value != "coral" && value != "ec2" {
-			return fmt.Errorf("wording %q: want coral or ec2", value)
+		if value != "coral" && value != "ec2" && value != "ecr" {
+			return fmt.Errorf("wording %q: want coral, ec2 or ecr", value)
 		}
 		c.Wording = value
 	default:

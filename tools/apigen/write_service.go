@@ -85,8 +85,11 @@ func (p *pkg) writeTable(f *file) {
 
 func codesLiteral(c codes) string {
 	wording := "smithy.WordingCoral"
-	if c.Wording == "ec2" {
+	switch c.Wording {
+	case "ec2":
 		wording = "smithy.WordingEC2"
+	case "ecr":
+		wording = "smithy.WordingECR"
 	}
 	return "smithy.Codes{Malformed: \"" + c.Malformed + "\", Violation: \"" + c.Violation + "\", Missing: \"" + c.Missing + "\", Wording: " + wording + "}"
 }

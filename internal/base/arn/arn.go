@@ -132,6 +132,10 @@ func (s Scope) DiscoveryService(id string) string {
 	return s.Regional("servicediscovery", "service/"+id)
 }
 
+// Repository returns the ARN of a repository of images, whose name may have
+// slashes.
+func (s Scope) Repository(name string) string { return s.Regional("ecr", "repository/"+name) }
+
 // Root returns the ARN of the account's root user.
 func (s Scope) Root() string {
 	return s.Global("iam", "root")

@@ -130,7 +130,7 @@ func isRoot(who *caller.Identity) bool {
 // hasResourcePolicies reports whether resources of a service can have policies
 // of their own, which bind root too.
 func hasResourcePolicies(service string) bool {
-	return service == "secretsmanager" || service == "kms" || service == "sts"
+	return service == "secretsmanager" || service == "kms" || service == "sts" || service == "ecr"
 }
 
 // question is one request while it is decided.
@@ -173,6 +173,12 @@ func (q *question) ask(c *access.Check) error {
 	}
 	policies.Resource, policies.ResourceDecides = r.source, r.decides
 	decision := policy.Evaluate(q.request, policies)
+	if r.also != nil && decision.Outcome != policy.ExplicitDeny {
+		policies.Resource = r.also
+		if second := policy.Evaluate(q.request, policies); second.Outcome == policy.ExplicitDeny || decision.Outcome != policy.Allowed {
+			decision = second
+		}
+	}
 	switch {
 	case decision.Outcome == policy.Allowed:
 		return nil
@@ -216,6 +222,7 @@ func accountOf(resource string) string {
 // resourcePolicy is what a resource itself says.
 type resourcePolicy struct {
 	source       *policy.Source
+	also         *policy.Source // a second one: either may allow, and either may deny
 	decides      bool
 	missingTrust bool
 	key          *model.KMSKey // whose grants count

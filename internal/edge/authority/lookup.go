@@ -172,6 +172,8 @@ func (l lookup) Tags(resource string) []model.Tag {
 		return l.discoveryTags(parsed.Type(), lastPart(parsed.Resource))
 	case "logs":
 		return l.groupTags(parsed.Resource)
+	case "ecr":
+		return tagsOf(l.r, records.Repositories, strings.TrimPrefix(parsed.Resource, "repository/"), func(r *model.Repository) []model.Tag { return r.Tags })
 	}
 	return nil
 }

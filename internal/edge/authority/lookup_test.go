@@ -71,6 +71,7 @@ func TestTagsOfEveryKind(t *testing.T) {
 		records.Policies.Put(tx, &model.Policy{ARN: iamARN + "policy/nine", Tags: tags})
 		records.OIDCProviders.Put(tx, &model.OIDCProvider{ARN: iamARN + "oidc-provider/issuer", Tags: tags})
 		records.Secrets.Put(tx, &model.Secret{Name: "nine", ARN: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:nine-AbCdEf", Tags: tags})
+		records.Repositories.Put(tx, &model.Repository{Name: "team/app", Tags: tags})
 		records.Parameters.Put(tx, &model.Parameter{Name: "/a/b", Tags: tags})
 		records.Parameters.Put(tx, &model.Parameter{Name: "plain", Tags: tags})
 		must(t, records.KMSKeys.Edit(tx, keyID, func(k *model.KMSKey) error { k.Tags = tags; return nil }))
@@ -101,6 +102,7 @@ func TestTagsOfEveryKind(t *testing.T) {
 		{"acm", cert},
 		{"servicediscovery", sd + "namespace/ns-9"},
 		{"servicediscovery", sd + "service/srv-9"},
+		{"ecr", "arn:aws:ecr:eu-central-1:123456789012:repository/team/app"},
 		{"iam", iamARN + "user/Nine"},
 		{"iam", iamARN + "role/p/Nine"},
 		{"iam", iamARN + "instance-profile/Nine"},

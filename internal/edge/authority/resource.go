@@ -29,6 +29,8 @@ func (q *question) resourcePolicy(c *access.Check) (resourcePolicy, error) {
 		return q.read(policy.Resource, s.Policy, "secret "+s.Name)
 	case "kms":
 		return q.keyPolicy(c.Resource)
+	case "ecr":
+		return q.repositoryPolicy(c.Resource)
 	}
 	return resourcePolicy{}, nil
 }
@@ -57,6 +59,27 @@ func (q *question) keyPolicy(name string) (resourcePolicy, error) {
 	}
 	r, err := q.read(policy.Resource, key.Policy, "key "+key.ID)
 	r.decides, r.key = true, key
+	return r, err
+}
+
+// repositoryPolicy is that of a repository of images, and the registry's, which
+// also speaks of repositories that do not exist yet.
+func (q *question) repositoryPolicy(name string) (resourcePolicy, error) {
+	var r resourcePolicy
+	if settings, ok := records.RegistrySettings.Get(q.snapshot, (*model.RegistrySettings)(nil).Key()); ok && settings.Policy != "" {
+		registry, err := q.read(policy.Resource, settings.Policy, "the registry")
+		if err != nil {
+			return r, err
+		}
+		r.also = registry.source
+	}
+	_, id, _ := strings.Cut(name, ":repository/")
+	repository, ok := records.Repositories.Get(q.snapshot, id)
+	if !ok || q.scope.Repository(id) != name || repository.Policy == "" {
+		return r, nil
+	}
+	own, err := q.read(policy.Repository, repository.Policy, "repository "+id)
+	r.source = own.source
 	return r, err
 }
 

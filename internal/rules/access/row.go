@@ -95,6 +95,8 @@ func tableOf(service string) table {
 		return kms
 	case "cloudtrail":
 		return cloudtrail
+	case "ecr":
+		return ecr
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"berth.dev/berth/internal/wire/api/acmapi"
 	"berth.dev/berth/internal/wire/api/cloudtrailapi"
 	"berth.dev/berth/internal/wire/api/ec2api"
+	"berth.dev/berth/internal/wire/api/ecrapi"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/api/elbv2api"
 	"berth.dev/berth/internal/wire/api/iamapi"
@@ -22,7 +23,7 @@ import (
 )
 
 var apis = []*smithy.Service{
-	acmapi.API, cloudtrailapi.API, ec2api.API, ecsapi.API, elbv2api.API, iamapi.API, kmsapi.API, logsapi.API,
+	acmapi.API, cloudtrailapi.API, ec2api.API, ecrapi.API, ecsapi.API, elbv2api.API, iamapi.API, kmsapi.API, logsapi.API,
 	secretsmanagerapi.API, servicediscoveryapi.API, ssmapi.API, stsapi.API,
 }
 

@@ -25,7 +25,7 @@ type statement struct {
 	notResource  bool
 	notPrincipal bool
 	actions      actions
-	resources    []arnPattern // none in trust policies: the role itself
+	resources    []arnPattern // none in trust policies and those of repositories: what has the policy
 	principals   principals   // of no meaning in identity policies
 	conditions   []condition
 	start, end   int

@@ -35,7 +35,7 @@ const (
 func Parse(kind Kind, text string) (*Document, error) {
 	root, err := parseJSON(text)
 	if err != nil || root.kind != objectNode {
-		if kind == Resource || kind == Trust {
+		if kind == Resource || kind == Trust || kind == Repository {
 			return nil, malformed(invalidJSON)
 		}
 		return nil, malformed(syntaxErrors)
@@ -144,7 +144,7 @@ func (r *reader) checkSids(*node) *SyntaxError {
 		}
 		seen[sid] = true
 		// Key policies and the like have Sids with spaces.
-		if r.document.kind != Resource && strings.ContainsFunc(sid, notAlphanumeric) {
+		if r.document.kind != Resource && r.document.kind != Repository && strings.ContainsFunc(sid, notAlphanumeric) {
 			return malformed("Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*")
 		}
 	}
@@ -155,13 +155,15 @@ func notAlphanumeric(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-// checkProhibited refuses resources in trust policies. It comes before the
+// checkProhibited refuses resources in policies that mean what they belong to. It comes before the
 // principals are missed: a permissions policy that is taken for a trust policy
 // is told of its Resource.
 func (r *reader) checkProhibited(*node) *SyntaxError {
 	for i := range r.raw {
 		switch s := &r.raw[i]; {
-		case r.document.kind != Trust || !s.hasRes:
+		case !s.hasRes || !r.document.kind.itself():
+		case r.document.kind == Repository:
+			return malformed("Has prohibited field Resource")
 		case s.notRes:
 			return malformed("AssumeRole policy must not contain resources.")
 		default:
@@ -182,7 +184,7 @@ func (r *reader) checkElements(*node) *SyntaxError {
 		}
 	}
 	for i := range r.raw {
-		if s := &r.raw[i]; r.document.kind != Trust && (!s.hasRes || len(s.resources) == 0) {
+		if s := &r.raw[i]; !r.document.kind.itself() && (!s.hasRes || len(s.resources) == 0) {
 			return malformed("Policy statement must contain resources.")
 		}
 	}
@@ -218,7 +220,7 @@ func (r *reader) checkResources(*node) *SyntaxError { return r.resourceFault() }
 
 // resourceFault is the first fault of any resource, in order of the text.
 func (r *reader) resourceFault() *SyntaxError {
-	if r.document.kind == Trust {
+	if r.document.kind.itself() {
 		return nil
 	}
 	for i := range r.raw {

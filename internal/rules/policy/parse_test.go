@@ -11,7 +11,7 @@ import (
 //go:embed testdata/malformed.txt
 var malformedDocuments string
 
-var kinds = map[string]Kind{"identity": Identity, "managed": Managed, "resource": Resource, "trust": Trust}
+var kinds = map[string]Kind{"identity": Identity, "managed": Managed, "resource": Resource, "trust": Trust, "repository": Repository}
 
 func TestParse_RefusesInAWSWords(t *testing.T) {
 	t.Parallel()
@@ -94,6 +94,7 @@ func TestParse_Accepts(t *testing.T) {
 		{"old version of an inline policy", `{"Version":"2008-10-17","Statement":{"Effect":"Allow",` + list + `,` + bucket + `}}`, Identity},
 		{"empty Sids", `{"Version":"2012-10-17","Statement":[{"Sid":"","Effect":"Deny",` + list + `,` + bucket + `},{"Sid":"","Effect":"Allow",` + list + `,` + bucket + `}]}`, Managed},
 		{"Sid with spaces in a key policy", allow(`"Sid":"Enable IAM User Permissions","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"kms:*","Resource":"*"`), Resource},
+		{"policy of a repository", allow(`"Sid":"new statement","Principal":"*","Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer"]`), Repository},
 		{"trust of tasks", assume(`{"Service":"ecs-tasks.amazonaws.com"}`), Trust},
 		{"trust of several", assume(`{"AWS":["123456789012","arn:aws:iam::123456789012:user/a/b","arn:aws:sts::123456789012:assumed-role/r/s","AROAEXAMPLEEXAMPLE12"],"Service":["ec2.amazonaws.com","ecs.application-autoscaling.amazonaws.com"],"Federated":"arn:aws:iam::123456789012:oidc-provider/idp.example"}`), Trust},
 		{"trust of everybody", assume(`"*"`), Trust},

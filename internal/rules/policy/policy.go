@@ -15,7 +15,14 @@ const (
 	// Managed is Identity for managed policies, which AWS takes in version
 	// 2012-10-17 only.
 	Managed
+	// Repository belongs to a repository of images: it names principals and,
+	// like Trust, no resource.
+	Repository
 )
+
+// itself reports whether documents of the kind mean what they belong to, and
+// name no resource.
+func (k Kind) itself() bool { return k == Trust || k == Repository }
 
 // Principal is who asks.
 type Principal struct {

@@ -54,8 +54,10 @@ func minConstraint(s *Schema) constraint {
 	}
 }
 
+const memberPattern = "Member must satisfy regular expression pattern: "
+
 func patternConstraint(s *Schema) constraint {
-	return constraint{text: "Member must satisfy regular expression pattern: " + s.Pattern.Source}
+	return constraint{text: memberPattern + s.Pattern.Source}
 }
 
 func enumConstraint(s *Schema) constraint {

@@ -95,9 +95,9 @@ func (e *ValidationError) HTTPStatus() int   { return http.StatusBadRequest } //
 func (e *ValidationError) Fault() Fault      { return FaultClient }           // Fault implements APIError.
 
 // ErrorMessage implements APIError: "2 validation errors detected: …; …", or
-// the first violation's sentence in EC2's wording.
+// the first violation's sentence in the wordings of EC2 and ECR.
 func (e *ValidationError) ErrorMessage() string {
-	if e.wording == WordingEC2 {
+	if e.wording == WordingEC2 || e.wording == WordingECR {
 		return e.Violations[0].Text
 	}
 	texts := make([]string, len(e.Violations))

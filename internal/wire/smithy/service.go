@@ -70,6 +70,9 @@ const (
 	// WordingEC2 speaks of parameters: "The request must contain the parameter
 	// X", "Value (x) for parameter X is invalid. …", the first violation only.
 	WordingEC2
+	// WordingECR has no count and no values: "Invalid parameter at 'name' failed
+	// to satisfy constraint: 'Member must …'", the first violation only.
+	WordingECR
 )
 
 // Bind makes an Operation's Invoke from a method expression such as

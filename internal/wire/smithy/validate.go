@@ -105,8 +105,11 @@ func (v *validator) add(violation Violation) {
 func (v *validator) missing(m *Member) {
 	path := v.pathOf(m)
 	text := "Value null at '" + path + "' failed to satisfy constraint: Member must not be null"
-	if v.wording == WordingEC2 {
+	switch v.wording {
+	case WordingEC2:
 		text = "The request must contain the parameter " + path
+	case WordingECR:
+		text = ecrText(path, "Member must not be null")
 	}
 	v.add(Violation{Path: path, Missing: true, Text: text})
 }
@@ -122,11 +125,24 @@ func (v *validator) violated(m *Member, sensitive bool, value func() string, c c
 		v.add(Violation{Path: path, Text: "Value" + shown + " for parameter " + path + " is invalid." + c.ec2})
 		return
 	}
+	if v.wording == WordingECR {
+		text := c.text
+		if pattern, ok := strings.CutPrefix(text, memberPattern); ok {
+			text = "must satisfy regular expression '" + pattern + "'"
+		}
+		v.add(Violation{Path: path, Text: ecrText(path, text)})
+		return
+	}
 	shown := ""
 	if !sensitive {
 		shown = " '" + value() + "'"
 	}
 	v.add(Violation{Path: path, Text: "Value" + shown + " at '" + path + "' failed to satisfy constraint: " + c.text})
+}
+
+// ecrText is ECR's sentence: it does not repeat the value.
+func ecrText(path, constraint string) string {
+	return "Invalid parameter at '" + path + "' failed to satisfy constraint: '" + constraint + "'"
 }
 
 // WriteBool implements ShapeSerializer. Booleans have no constraints.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"berth.dev/berth/internal/wire/api/ec2api"
+	"berth.dev/berth/internal/wire/api/ecrapi"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/api/logsapi"
 	"berth.dev/berth/internal/wire/smithy"
@@ -121,6 +122,27 @@ func TestValidate(t *testing.T) {
 			name: "EC2 range", api: ec2api.API, op: "DescribeVpcs", code: "InvalidParameterValue",
 			in:   &ec2api.DescribeVpcsInput{MaxResults: new(int32(2000))},
 			want: "Value ( 2000 ) for parameter maxResults is invalid. Expecting a value smaller than 1000.",
+		},
+		{
+			name: "ECR length", api: ecrapi.API, op: "BatchDeleteImage", code: "InvalidParameterException",
+			in:   &ecrapi.BatchDeleteImageInput{RepositoryName: new("app"), ImageIds: []ecrapi.ImageIdentifier{}},
+			want: "Invalid parameter at 'imageIds' failed to satisfy constraint: 'Member must have length greater than or equal to 1'",
+		},
+		{
+			name: "ECR pattern", api: ecrapi.API, op: "GetRepositoryPolicy", code: "InvalidParameterException",
+			in: &ecrapi.GetRepositoryPolicyInput{RepositoryName: new("App")},
+			want: "Invalid parameter at 'repositoryName' failed to satisfy constraint: " +
+				`'must satisfy regular expression '[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*''`,
+		},
+		{
+			name: "ECR pattern in a list", api: ecrapi.API, op: "GetAuthorizationToken", code: "InvalidParameterException",
+			in:   &ecrapi.GetAuthorizationTokenInput{RegistryIds: []string{"12"}},
+			want: "Invalid parameter at 'registryIds' failed to satisfy constraint: 'Member must satisfy constraint: [Member must satisfy regular expression pattern: [0-9]{12}]'",
+		},
+		{
+			name: "ECR missing", api: ecrapi.API, op: "GetRepositoryPolicy", code: "InvalidParameterException",
+			in:   &ecrapi.GetRepositoryPolicyInput{},
+			want: "Invalid parameter at 'repositoryName' failed to satisfy constraint: 'Member must not be null'",
 		},
 	}
 	for _, tt := range tests {
