@@ -27,7 +27,7 @@ func (p *plan) request(r store.Reader, l *Launcher) placement.Request {
 	q := placement.Request{
 		Count: p.Count, CPU: p.effective.CPU, Memory: p.effective.Memory, Architecture: taskspec.Architecture(p.def),
 		Ports: len(p.ports) > 0, Constraints: p.rules, Distinct: p.distinct, Strategy: p.orders,
-		ZoneTasks: map[string]int{},
+		ZoneTasks: map[string]int{}, Attributes: p.fileSystems(r),
 	}
 	if p.network != nil {
 		q.Zones = p.network.zones(r, l, p.Zones)
@@ -187,7 +187,7 @@ func (l *Launcher) Eligible(r store.Reader, req Request) ([]string, error) {
 		return nil, err
 	}
 	p.InstanceIDs, p.distinct = nil, false
-	request := placement.Request{Architecture: taskspec.Architecture(p.def), Constraints: p.rules}
+	request := placement.Request{Architecture: taskspec.Architecture(p.def), Constraints: p.rules, Attributes: p.fileSystems(r)}
 	if p.network != nil {
 		request.Zones = p.network.zones(r, l, nil)
 	}

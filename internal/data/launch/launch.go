@@ -62,7 +62,9 @@ type Request struct {
 	// strategy.
 	Providers []string
 	Network   *model.NetworkConfiguration
-	Count     int // at most MaxCount
+	// Volumes are of the definition's volumes that are configured at launch.
+	Volumes []model.VolumeConfiguration
+	Count   int // at most MaxCount
 
 	Group                string // empty: family:<family>
 	StartedBy            string
@@ -141,6 +143,7 @@ func (l *Launcher) Launch(tx *store.Tx, req Request) (Outcome, error) {
 			out.Failures = append(out.Failures, model.TaskFailure{Reason: placement.ReasonENI, Detail: reason})
 			continue
 		}
+		p.makeVolume(tx, task)
 		records.Tasks.Put(tx, task)
 		out.Tasks = append(out.Tasks, task)
 		i, found := records.Instances.Get(tx, place.InstanceID)
@@ -162,6 +165,9 @@ func (l *Launcher) plan(r store.Reader, req Request) (*plan, error) {
 	}
 	if !slices.Contains(taskspec.Compatibilities(p.def), req.LaunchType) {
 		return nil, parameter("Task definition does not support launch_type %s.", req.LaunchType)
+	}
+	if err := taskspec.CheckVolumeConfigurations(p.def, req.Volumes, req.Service != nil); err != nil {
+		return nil, err
 	}
 	p.effective = taskspec.Size(p.def)
 	p.ports = taskspec.HostPorts(p.def)

@@ -26,7 +26,7 @@ func ServiceRequest(r store.Reader, s *model.Service, d *model.Deployment, revis
 		return Request{}, fmt.Errorf("launch: task definition %s of service %s: %w", revision.Spec.TaskDefinitionARN, s.ARN, store.ErrNotFound)
 	}
 	req := Request{
-		Cluster: cluster, Definition: def, LaunchType: LaunchType(revision.Spec), Network: revision.Spec.Network, Count: count,
+		Cluster: cluster, Definition: def, LaunchType: LaunchType(revision.Spec), Network: revision.Spec.Network, Volumes: revision.Spec.Volumes, Count: count,
 		Group: Group(s.Name), StartedBy: d.ID, Tags: serviceTags(s, def), EnableExecuteCommand: s.EnableExecuteCommand,
 		Constraints: s.PlacementConstraints, Strategy: s.PlacementStrategy,
 		Service: s, Revision: revision,

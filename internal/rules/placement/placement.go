@@ -38,6 +38,8 @@ type Request struct {
 	Count        int
 	CPU, Memory  int64
 	Architecture string
+	// Attributes are names of attributes that an instance must have.
+	Attributes []string
 	// Zones are those of the task's subnets. Empty: any, as for tasks
 	// without a network interface.
 	Zones []string
@@ -88,6 +90,8 @@ func (h *host) unfit(r *Request) string {
 		return ReasonAgent
 	case h.Architecture != "" && r.Architecture != "" && h.Architecture != r.Architecture:
 		return ReasonAttribute
+	case !hasAttributes(h.Instance, r.Attributes):
+		return ReasonAttribute
 	case !inZones(h.Instance, r.Zones):
 		return ReasonLocation
 	}
@@ -107,6 +111,15 @@ func (h *host) unfit(r *Request) string {
 		return ReasonMemory
 	}
 	return ""
+}
+
+func hasAttributes(i *Instance, names []string) bool {
+	for _, name := range names {
+		if !slices.ContainsFunc(i.Attributes, func(a model.Attribute) bool { return a.Name == name }) {
+			return false
+		}
+	}
+	return true
 }
 
 func inZones(i *Instance, zones []string) bool {

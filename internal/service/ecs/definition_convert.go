@@ -128,5 +128,17 @@ func volumeOut(v model.Volume) ecsapi.Volume {
 		Host: the(v.Host, func(h model.HostVolumeProperties) ecsapi.HostVolumeProperties {
 			return ecsapi.HostVolumeProperties{SourcePath: optional(h.SourcePath)}
 		}),
+		DockerVolumeConfiguration: the(v.DockerVolumeConfiguration, func(c model.DockerVolumeConfiguration) ecsapi.DockerVolumeConfiguration {
+			return ecsapi.DockerVolumeConfiguration{Scope: ecsapi.Scope(c.Scope), Autoprovision: c.Autoprovision, Driver: optional(c.Driver), DriverOpts: c.DriverOpts, Labels: c.Labels}
+		}),
+		EfsVolumeConfiguration: the(v.EFSVolumeConfiguration, func(c model.EFSVolumeConfiguration) ecsapi.EFSVolumeConfiguration {
+			return ecsapi.EFSVolumeConfiguration{
+				FileSystemId: &c.FileSystemID, RootDirectory: optional(c.RootDirectory),
+				TransitEncryption: ecsapi.EFSTransitEncryption(c.TransitEncryption), TransitEncryptionPort: c.TransitEncryptionPort,
+				AuthorizationConfig: the(c.AuthorizationConfig, func(a model.EFSAuthorizationConfig) ecsapi.EFSAuthorizationConfig {
+					return ecsapi.EFSAuthorizationConfig{AccessPointId: optional(a.AccessPointID), Iam: ecsapi.EFSAuthorizationConfigIAM(a.IAM)}
+				}),
+			}
+		}),
 	}
 }

@@ -152,7 +152,7 @@ func (p *Provider) accept(tx *store.Tx, cluster *model.Cluster, r *runRequest) (
 		return nil, nil, err
 	}
 	request := launch.Request{
-		Cluster: cluster, Definition: def, Overrides: r.Overrides, Network: r.Network, Count: r.Count,
+		Cluster: cluster, Definition: def, Overrides: r.Overrides, Network: r.Network, Volumes: r.Volumes, Count: r.Count,
 		Group: r.Group, StartedBy: r.StartedBy, Tags: tagsOfTask(cluster, r, def),
 		Constraints: r.Constraints, Strategy: r.PlacementStrategy,
 	}

@@ -44,6 +44,7 @@ type runRequest struct {
 	ManagedTags       bool
 	PropagateTags     string
 	ReferenceID       string
+	Volumes           []model.VolumeConfiguration `json:",omitempty"`
 
 	token     string
 	principal string
@@ -81,6 +82,9 @@ func (p *Provider) runRequest(in *ecsapi.RunTaskInput) (*runRequest, error) {
 	if err := checkRun(in, r); err != nil {
 		return nil, err
 	}
+	if r.Volumes, err = taskVolumesIn(in.VolumeConfigurations); err != nil {
+		return nil, err
+	}
 	r.Network, err = networkIn(in.NetworkConfiguration)
 	return r, err
 }
@@ -103,8 +107,6 @@ func checkRun(in *ecsapi.RunTaskInput, r *runRequest) error {
 		return parameterError("Invalid value for propagateTags: '%s'. Valid values for RunTask: TASK_DEFINITION, NONE.", r.PropagateTags)
 	case value(in.EnableExecuteCommand):
 		return parameterError("enableExecuteCommand is not supported: Berth does not have ECS Exec yet.")
-	case len(in.VolumeConfigurations) > 0:
-		return parameterError("volumeConfigurations is not supported: Berth cannot make EBS volumes yet.")
 	case in.Overrides != nil && len(in.Overrides.InferenceAcceleratorOverrides) > 0:
 		return parameterError("inferenceAcceleratorOverrides is not supported: Berth does not have Elastic Inference, which AWS has retired.")
 	}

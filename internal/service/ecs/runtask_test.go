@@ -384,6 +384,12 @@ func TestRunTask_Refusals(t *testing.T) {
 		{"propagate tags", "web", func(in *ecsapi.RunTaskInput) { in.PropagateTags = "SERVICE" }},
 		{"reserved tag", "web", func(in *ecsapi.RunTaskInput) { in.Tags = []ecsapi.Tag{{Key: new("AWS:x"), Value: new("y")}} }},
 		{"exec", "web", func(in *ecsapi.RunTaskInput) { in.EnableExecuteCommand = new(true) }},
+		{"volume", "web", func(in *ecsapi.RunTaskInput) {
+			in.VolumeConfigurations = []ecsapi.TaskVolumeConfiguration{{Name: new("v"), ManagedEBSVolume: &ecsapi.TaskManagedEBSVolumeConfiguration{RoleArn: new("r"), SnapshotId: new("snap-1")}}}
+		}},
+		{"volume of another name", "web", func(in *ecsapi.RunTaskInput) {
+			in.VolumeConfigurations = []ecsapi.TaskVolumeConfiguration{{Name: new("v"), ManagedEBSVolume: &ecsapi.TaskManagedEBSVolumeConfiguration{RoleArn: new("r")}}}
+		}},
 		{"volumes", "web", func(in *ecsapi.RunTaskInput) {
 			in.VolumeConfigurations = []ecsapi.TaskVolumeConfiguration{{Name: new("v")}}
 		}},

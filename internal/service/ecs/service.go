@@ -114,6 +114,9 @@ func (p *Provider) serviceIn(in *ecsapi.CreateServiceInput) (*model.Service, err
 	if s.Revision.Network, err = networkIn(in.NetworkConfiguration); err != nil {
 		return nil, err
 	}
+	if s.Revision.Volumes, err = serviceVolumesIn(in.VolumeConfigurations); err != nil {
+		return nil, err
+	}
 	if s.ZoneRebalancing == "" {
 		s.ZoneRebalancing = zonesDisabled
 		if rebalancingObstacle(s) == "" {
@@ -146,7 +149,7 @@ func checkCreation(in *ecsapi.CreateServiceInput, s *model.Service) error {
 	if s.Revision.LaunchType == launchExternal {
 		return parameterError("Launch type EXTERNAL is not supported for services: Berth does not have external instances yet.")
 	}
-	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, in.EnableExecuteCommand, len(in.VolumeConfigurations), len(in.VpcLatticeConfigurations)); err != nil {
+	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, in.EnableExecuteCommand, len(in.VpcLatticeConfigurations)); err != nil {
 		return err
 	}
 	return checkTags(s.Tags)

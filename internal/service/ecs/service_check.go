@@ -32,7 +32,7 @@ func (p *Provider) checkService(tx *store.Tx, cluster *model.Cluster, s *model.S
 	}
 	records.TaskDefinitions.Guard(tx, def.Key())
 	if err := p.launcher.Check(tx, launch.Request{
-		Cluster: cluster, Definition: def, LaunchType: kind, Network: s.Revision.Network,
+		Cluster: cluster, Definition: def, LaunchType: kind, Network: s.Revision.Network, Volumes: s.Revision.Volumes, Service: s,
 		Constraints: s.PlacementConstraints, Strategy: s.PlacementStrategy, Count: 1,
 	}); err != nil {
 		return specError(err)

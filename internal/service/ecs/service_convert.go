@@ -135,8 +135,8 @@ func (p *Provider) deploymentOut(r store.Reader, d *model.Deployment, n taskCoun
 		CreatedAt: new(d.CreatedAt), UpdatedAt: new(d.UpdatedAt),
 		LaunchType: ecsapi.LaunchType(spec.LaunchType), CapacityProviderStrategy: each(spec.CapacityProviderStrategy, strategyOut),
 		PlatformVersion: optional(spec.PlatformVersion), PlatformFamily: platformFamily(spec),
-		NetworkConfiguration: the(spec.Network, networkOut),
-		RolloutState:         ecsapi.DeploymentRolloutState(d.RolloutState), RolloutStateReason: optional(d.RolloutStateReason),
+		NetworkConfiguration: the(spec.Network, networkOut), VolumeConfigurations: each(spec.Volumes, serviceVolumeOut),
+		RolloutState: ecsapi.DeploymentRolloutState(d.RolloutState), RolloutStateReason: optional(d.RolloutStateReason),
 	}, revision
 }
 

@@ -18,7 +18,7 @@ const (
 
 // refuseService is about parameters of CreateService and UpdateService that
 // need what Berth does not have yet.
-func refuseService(controller *ecsapi.DeploymentController, connect *ecsapi.ServiceConnectConfiguration, exec *bool, volumes, lattice int) error {
+func refuseService(controller *ecsapi.DeploymentController, connect *ecsapi.ServiceConnectConfiguration, exec *bool, lattice int) error {
 	switch {
 	case controller != nil && controller.Type != "" && controller.Type != model.ControllerECS:
 		return parameterError("Deployment controller %s is not supported: Berth has the controller ECS only.", controller.Type)
@@ -26,8 +26,6 @@ func refuseService(controller *ecsapi.DeploymentController, connect *ecsapi.Serv
 		return parameterError("serviceConnectConfiguration is not supported: Berth does not have Service Connect yet. Use service discovery.")
 	case value(exec):
 		return parameterError("enableExecuteCommand is not supported: Berth does not have ECS Exec yet.")
-	case volumes > 0:
-		return parameterError("volumeConfigurations is not supported: Berth cannot make EBS volumes yet.")
 	case lattice > 0:
 		return parameterError("vpcLatticeConfigurations is not supported: Berth does not have VPC Lattice.")
 	}

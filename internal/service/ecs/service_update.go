@@ -15,7 +15,7 @@ import (
 // starts a deployment, and so does forceNewDeployment; a change of the service
 // as a whole does not.
 func (p *Provider) UpdateService(ctx context.Context, in *ecsapi.UpdateServiceInput) (*ecsapi.UpdateServiceOutput, error) {
-	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, in.EnableExecuteCommand, len(in.VolumeConfigurations), len(in.VpcLatticeConfigurations)); err != nil {
+	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, in.EnableExecuteCommand, len(in.VpcLatticeConfigurations)); err != nil {
 		return nil, err
 	}
 	var id string
@@ -123,6 +123,11 @@ func changeRevision(r *model.RevisionSpec, in *ecsapi.UpdateServiceInput) error 
 	}
 	if in.ServiceRegistries != nil {
 		if r.Registries, err = registriesIn(in.ServiceRegistries); err != nil {
+			return err
+		}
+	}
+	if in.VolumeConfigurations != nil {
+		if r.Volumes, err = serviceVolumesIn(in.VolumeConfigurations); err != nil {
 			return err
 		}
 	}

@@ -198,7 +198,7 @@ func (p *Provider) revisionOut(r store.Reader, v *model.ServiceRevision) ecsapi.
 		TaskDefinition: &spec.TaskDefinitionARN, CapacityProviderStrategy: each(spec.CapacityProviderStrategy, strategyOut),
 		LaunchType: ecsapi.LaunchType(spec.LaunchType), PlatformVersion: optional(spec.PlatformVersion), PlatformFamily: platformFamily(spec),
 		LoadBalancers: each(spec.LoadBalancers, loadBalancerOut), ServiceRegistries: each(spec.Registries, registryOut),
-		NetworkConfiguration: the(spec.Network, networkOut), GuardDutyEnabled: new(false), CreatedAt: new(v.CreatedAt),
+		NetworkConfiguration: the(spec.Network, networkOut), VolumeConfigurations: each(spec.Volumes, serviceVolumeOut), GuardDutyEnabled: new(false), CreatedAt: new(v.CreatedAt),
 		ContainerImages: every(v.Images, func(i model.RevisionImage) ecsapi.ContainerImage {
 			return ecsapi.ContainerImage{ContainerName: &i.ContainerName, Image: &i.Image, ImageDigest: optional(digestOf(r, v, i))}
 		}),

@@ -150,13 +150,23 @@ func attachmentStatus(t *model.Task) string {
 	return attachmentAttaching
 }
 
-// attachmentsOf shows the task's network interface: of one that was not begun
-// yet only the subnet, as ECS does.
+// attachmentsOf shows what was attached to the task: its network interface and
+// its volume.
 func (p *Provider) attachmentsOf(t *model.Task) []ecsapi.Attachment {
-	n := t.NetworkInterface
-	if n == nil {
-		return []ecsapi.Attachment{}
+	out := []ecsapi.Attachment{}
+	if t.NetworkInterface != nil {
+		out = append(out, p.interfaceAttachment(t))
 	}
+	if t.Volume != nil {
+		out = append(out, volumeAttachment(t))
+	}
+	return out
+}
+
+// interfaceAttachment shows, of an interface that was not begun yet, only the
+// subnet, as ECS does.
+func (p *Provider) interfaceAttachment(t *model.Task) ecsapi.Attachment {
+	n := t.NetworkInterface
 	status := attachmentStatus(t)
 	details := []model.KeyValuePair{{Name: "subnetId", Value: n.SubnetID}}
 	if status != attachmentPrecreated {
@@ -167,9 +177,9 @@ func (p *Provider) attachmentsOf(t *model.Task) []ecsapi.Attachment {
 			model.KeyValuePair{Name: "privateIPv4Address", Value: n.Address},
 		)
 	}
-	return []ecsapi.Attachment{{
+	return ecsapi.Attachment{
 		Id: &n.AttachmentID, Type: new("ElasticNetworkInterface"), Status: &status, Details: every(details, pairOut),
-	}}
+	}
 }
 
 // overridesOf has an entry for every container, as ECS shows it.
