@@ -4,5 +4,6 @@
 // key, made when it joins and kept under its directory), that everything the
 // task engine reports reaches the control plane at least once in its newest
 // form, and that the loss of the control plane disturbs nothing: the session
-// tries again for ever, with a growing pause of at most a second.
+// tries again for ever, with a growing pause of at most a second. Only streams
+// into tasks end with it, because whoever was at their other end is gone.
 package session

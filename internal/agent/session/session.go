@@ -40,6 +40,8 @@ type Config struct {
 	Log      *slog.Logger
 	// Documents may be nil: then they are ignored.
 	Documents Documents
+	// Streams may be nil: then streams into tasks are not answered.
+	Streams Streams
 	// Dial makes the connection; nil is the host's network.
 	Dial Dialer
 }
@@ -57,6 +59,8 @@ type Client struct {
 	observed map[thing][]byte
 	unsent   map[thing]bool
 	arrived  chan struct{}
+
+	streams sync.WaitGroup // of all sessions
 }
 
 // thing names what is observed.
@@ -114,6 +118,7 @@ func (c *Client) Report(taskID string, observed model.TaskObserved) {
 // Run holds a session with the control plane until ctx ends.
 func (c *Client) Run(ctx context.Context, tasks Tasks) error {
 	defer c.conn.Close() //nolint:errcheck // the agent is ending
+	defer c.streams.Wait()
 	select {
 	case <-tasks.Loaded():
 	case <-ctx.Done():
@@ -225,6 +230,9 @@ func (c *Client) receive(ctx context.Context, stream grpc.BidiStreamingClient[no
 			c.cfg.Log.InfoContext(ctx, "connected to the control plane", telemetry.InstanceARN, m.GetWelcome().GetInstanceArn())
 		case m.GetAck() != nil:
 			tasks.Acknowledge(m.GetAck().GetTaskId(), m.GetAck().GetSeq())
+		case m.GetOpen() != nil && c.cfg.Streams != nil:
+			open := m.GetOpen()
+			c.streams.Go(func() { c.attach(ctx, open) })
 		case m.GetDocuments() != nil:
 			c.apply(m.GetDocuments())
 		case m.GetAssignments() != nil:

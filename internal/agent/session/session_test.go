@@ -200,13 +200,18 @@ func (k *tasks) heard() []string {
 // run joins and holds a session until the test ends.
 func run(t *testing.T, s *server, k *tasks) *session.Client {
 	t.Helper()
+	return runWith(t, s, k, nil)
+}
+
+func runWith(t *testing.T, s *server, k *tasks, streams session.Streams) *session.Client {
+	t.Helper()
 	s.begin()
 	id, err := session.Join(t.Context(), t.TempDir(), "passthrough:///server", s.ca.Token().String(), s.dial)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, err := session.New(session.Config{
-		Server: "passthrough:///server", Identity: id, Hello: &nodeapi.Hello{Name: "host"}, Dial: s.dial, Documents: k,
+		Server: "passthrough:///server", Identity: id, Hello: &nodeapi.Hello{Name: "host"}, Dial: s.dial, Documents: k, Streams: streams,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
