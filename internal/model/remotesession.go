@@ -27,8 +27,9 @@ const (
 // forwarded port. ExecuteCommand and StartSession write it, with everything
 // that decides what may be done; TerminateSession sets Terminate. The data
 // channel, which carries the session, moves Status forward and sets EndedAt and
-// Reason. Its token is only good for the first connection: the one that takes
-// the session from Connecting to Connected.
+// Details. A token is only good for one connection, which counts Serial on: the
+// one that takes the session from Connecting to Connected or, after
+// ResumeSession, which counts it too, from Disconnected.
 type RemoteSession struct {
 	ID          string `json:"sessionId"`
 	ClusterName string `json:"clusterName"`
@@ -52,6 +53,8 @@ type RemoteSession struct {
 	CreatedAt time.Time `json:"createdAt"`
 	// ValidUntil is how long the token opens the data channel.
 	ValidUntil time.Time `json:"validUntil"`
+	// Serial is the number of the token that is good.
+	Serial int `json:"serial,omitempty"`
 
 	Status      string     `json:"status"`
 	ConnectedAt *time.Time `json:"connectedAt,omitempty"`

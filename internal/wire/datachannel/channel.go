@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Frames carries frames to the other end and back, whole and each at most
@@ -167,12 +169,10 @@ func (c *Channel) Flush(ctx context.Context) error {
 }
 
 // SendClosed tells the client that nothing more comes, with a text for its
-// user, after all that was sent is acknowledged.
+// user, and returns when that is written. The client ends at once, so what is
+// not acknowledged (Flush) may be lost on it.
 func (c *Channel) SendClosed(ctx context.Context, closed Closed) error {
-	if err := c.Flush(ctx); err != nil {
-		return err
-	}
-	closed.MessageType, closed.SchemaVersion = TypeClosed, schemaVersion
+	closed.MessageType, closed.MessageID, closed.SchemaVersion = TypeClosed, uuid.NewString(), schemaVersion
 	closed.CreatedDate = time.Now().UTC().Format(time.RFC3339)
 	content, err := json.Marshal(closed)
 	if err != nil {
@@ -182,7 +182,7 @@ func (c *Channel) SendClosed(ctx context.Context, closed Closed) error {
 	c.out.control(TypeClosed, content, time.Now())
 	c.mu.Unlock()
 	signal(c.wake)
-	return c.Flush(ctx)
+	return c.await(ctx, func() bool { return len(c.out.controls) == 0 && !c.out.writing })
 }
 
 // await calls ready, under the lock, until it says true: whenever something
@@ -274,7 +274,7 @@ func (c *Channel) write(ctx context.Context) error {
 		}
 		c.mu.Lock()
 		c.out.written(job, time.Now())
-		if c.out.idle() {
+		if job.data == nil || c.out.idle() {
 			c.progressed()
 		}
 		c.mu.Unlock()

@@ -226,6 +226,9 @@ func TestChannel_Ends(t *testing.T) {
 		if err := b.Send(ctx, datachannel.PayloadOutput, []byte("last words")); err != nil {
 			t.Fatal(err)
 		}
+		if err := b.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
 		if err := b.SendClosed(ctx, datachannel.Closed{SessionID: "s", Output: "the task has stopped"}); err != nil {
 			t.Fatal(err)
 		}
