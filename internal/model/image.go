@@ -69,6 +69,9 @@ func (i *Image) Key() string { return ImageKey(i.Repository, i.Digest) }
 // ImageKey is the key of an image.
 func ImageKey(repository, digest string) string { return repository + "@" + digest }
 
+// ImagesOf is what the keys of a repository's images begin with.
+func ImagesOf(repository string) string { return repository + "@" }
+
 // ImageTag gives an image a name. Writers: as of Image.
 type ImageTag struct {
 	Repository string    `json:"repositoryName"`
@@ -82,6 +85,9 @@ func (t *ImageTag) Key() string { return ImageTagKey(t.Repository, t.Tag) }
 
 // ImageTagKey is the key of a tag.
 func ImageTagKey(repository, tag string) string { return repository + ":" + tag }
+
+// ImageTagsOf is what the keys of a repository's tags begin with.
+func ImageTagsOf(repository string) string { return repository + ":" }
 
 // PullThroughCacheRule fills repositories below Prefix from another registry
 // when somebody pulls from them.

@@ -3,12 +3,19 @@ package imagestore
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
-	"berth.dev/berth/internal/model"
 )
 
 // What callers tell apart. Errors may wrap these with what they are about.
@@ -20,7 +27,10 @@ var (
 	ErrDigest       = errors.New("the content does not have the digest")
 	ErrRange        = errors.New("the part does not continue the upload")
 	ErrManifest     = errors.New("the manifest is not valid")
-	ErrReferenced   = errors.New("the manifest refers to what the repository does not have")
+	ErrTag          = errors.New("the tag is not valid")
+	// ErrReferenced is of a manifest that names what is not there, and of taking
+	// away what one names.
+	ErrReferenced   = errors.New("an image would refer to what the repository does not have")
 	ErrTagImmutable = errors.New("the tag exists and must not change")
 	ErrSame         = errors.New("the image exists with that digest and tag")
 	ErrTooLarge     = errors.New("too large")
@@ -40,96 +50,108 @@ type Config struct {
 
 // Store keeps the content of repositories. Its methods may be called
 // concurrently. Repositories themselves are records that the caller makes.
-type Store struct{ cfg Config }
+type Store struct {
+	db    *store.Store
+	log   *slog.Logger
+	grace time.Duration
+	now   func() time.Time
 
-// Open returns the store of a directory.
-func Open(cfg Config) (*Store, error) { return &Store{cfg}, nil }
-
-// Run collects garbage until ctx ends.
-func (s *Store) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-
-// Layer is a blob of a repository.
-type Layer struct {
-	Digest string
-	Size   int64
+	at      layout
+	disk    *disk
+	library distribution.Namespace
+	leases  leases
+	turns   turns
+	wake    chan struct{} // holds one value when garbage is known to be there
 }
 
-// Upload is a blob on its way in. One goroutine may use it at a time.
-type Upload struct{}
-
-// Begin starts an upload.
-func (s *Store) Begin(ctx context.Context, repository string) (*Upload, error) {
-	return nil, errors.ErrUnsupported
+// Open returns the store of a directory, which is made when it is not there.
+func Open(cfg Config) (*Store, error) {
+	s := &Store{
+		db: cfg.Store, log: cfg.Log, grace: cfg.Grace, now: time.Now,
+		at: layout{cfg.Dir}, leases: leases{of: make(map[string]*lease)}, turns: turns{of: make(map[string]*turn)},
+		wake: make(chan struct{}, 1),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.grace == 0 {
+		s.grace = 24 * time.Hour
+	}
+	// What is in there was never moved to its place: a process died over it.
+	if err := os.RemoveAll(s.at.temporary()); err != nil {
+		return nil, fmt.Errorf("image store: %w", err)
+	}
+	for _, dir := range []string{cfg.Dir, s.at.temporary()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("image store: %w", err)
+		}
+	}
+	s.disk = newDisk(s.at)
+	var err error
+	if s.library, err = storage.NewRegistry(context.Background(), s.disk); err != nil {
+		return nil, fmt.Errorf("image store: %w", err)
+	}
+	return s, nil
 }
 
-// Resume goes on with an upload that was begun, also by an earlier process.
-func (s *Store) Resume(ctx context.Context, repository, id string) (*Upload, error) {
-	return nil, errors.ErrUnsupported
+// blobs are the library's blobs of a repository, which must exist.
+func (s *Store) blobs(ctx context.Context, repository string) (distribution.BlobStore, error) {
+	if err := s.exists(repository); err != nil {
+		return nil, err
+	}
+	name, err := reference.WithName(repository)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", repository, ErrNoRepository)
+	}
+	r, err := s.library.Repository(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("image store: %w", err)
+	}
+	return r.Blobs(ctx), nil
 }
 
-// ID names the upload for Resume.
-func (u *Upload) ID() string { return "" }
-
-// Size is how many bytes have arrived.
-func (u *Upload) Size() int64 { return 0 }
-
-// Append adds what r has. What arrived before an error stays: Size says how much.
-func (u *Upload) Append(ctx context.Context, r io.Reader) (int64, error) {
-	return 0, errors.ErrUnsupported
-}
-
-// Commit ends the upload: the repository has the layer now. ErrDigest when the
-// content has another digest; the upload is gone then.
-func (u *Upload) Commit(ctx context.Context, digest string) (Layer, error) {
-	return Layer{}, errors.ErrUnsupported
-}
-
-// Close lets go of the upload, which can be resumed.
-func (u *Upload) Close() error { return nil }
-
-// Cancel ends the upload and forgets what has arrived.
-func (u *Upload) Cancel(ctx context.Context) error { return nil }
-
-// Layer says whether the repository has a layer, and promises it for the grace time.
-func (s *Store) Layer(ctx context.Context, repository, digest string) (Layer, error) {
-	return Layer{}, ErrNoLayer
-}
-
-// Open reads a layer. The caller closes it.
-func (s *Store) Open(ctx context.Context, repository, digest string) (io.ReadSeekCloser, Layer, error) {
-	return nil, Layer{}, ErrNoLayer
-}
-
-// Mount gives a repository a layer that another has.
-func (s *Store) Mount(ctx context.Context, from, to, digest string) (Layer, error) {
-	return Layer{}, ErrNoLayer
-}
-
-// Push is an image to put.
-type Push struct {
-	Repository string
-	Tag        string // may be empty
-	Digest     string // when the client says it; checked
-	MediaType  string // when the client says it; the manifest's own counts
-	Manifest   []byte
-}
-
-// Put checks the manifest and all that it refers to, keeps it, and moves the
-// tag, in one transaction. ErrSame when there was nothing to do, with the image.
-func (s *Store) Put(ctx context.Context, now time.Time, push Push) (*model.Image, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Get finds an image by tag or digest, with its manifest.
-func (s *Store) Get(ctx context.Context, repository, reference string) (*model.Image, []byte, error) {
-	return nil, nil, ErrNoImage
-}
-
-// Pulled notes that an image was pulled.
-func (s *Store) Pulled(ctx context.Context, now time.Time, repository, digest string) error {
+// exists also keeps what a stranger calls a repository out of paths: whoever
+// makes one checks its name.
+func (s *Store) exists(repository string) error {
+	if !records.Repositories.Has(s.db.Snapshot(), repository) {
+		return fmt.Errorf("%s: %w", repository, ErrNoRepository)
+	}
 	return nil
 }
 
-// Delete takes away tags, and images with all of their tags, in tx: the content goes with the next collection. A
-// manifest that an index in the repository needs is left, with ErrReferenced.
-func Delete(tx *store.Tx, repository, digest string) error { return errors.ErrUnsupported }
+// parseDigest reads a digest. SHA-256 is the only algorithm of AWS's registry,
+// and of the library's layout one that every tool knows.
+func parseDigest(text string) (digest.Digest, error) {
+	d, err := digest.Parse(text)
+	if err != nil || d.Algorithm() != digest.SHA256 {
+		return "", fmt.Errorf("%.80q: %w", text, ErrDigest)
+	}
+	return d, nil
+}
+
+// layout is where things are below a directory: distribution/distribution's own
+// layout (the comment of its registry/storage/paths.go), and a directory for
+// files on their way in.
+type layout struct{ dir string }
+
+const libraryRoot = "docker/registry/v2"
+
+func (l layout) temporary() string    { return filepath.Join(l.dir, "tmp") }
+func (l layout) repositories() string { return filepath.Join(l.dir, libraryRoot, "repositories") }
+func (l layout) allBlobs() string     { return filepath.Join(l.dir, libraryRoot, "blobs", "sha256") }
+
+// blob is the directory of a blob, whose content is in the file "data" there.
+func (l layout) blob(d digest.Digest) string {
+	return filepath.Join(l.allBlobs(), d.Encoded()[:2], d.Encoded())
+}
+
+func (l layout) data(d digest.Digest) string { return filepath.Join(l.blob(d), "data") }
+
+// link is the directory whose file "link" gives a repository a layer.
+func (l layout) link(repository string, d digest.Digest) string {
+	return filepath.Join(l.repositories(), repository, "_layers", "sha256", d.Encoded())
+}
+
+func (l layout) upload(repository, id string) string {
+	return filepath.Join(l.repositories(), repository, "_uploads", id)
+}

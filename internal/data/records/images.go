@@ -9,10 +9,27 @@ import (
 var (
 	Repositories = store.NewTable("repositories", (*model.Repository).Key)
 	// Images has those of a repository next to each other: Prefix(name + "@").
-	Images = store.NewTable("images", (*model.Image).Key, ImagesByBlob)
+	Images = store.NewTable("images", (*model.Image).Key, ImagesByBlob, ImagesByManifest, ImagesBySubject)
 	// ImagesByBlob finds the images that need a blob: their manifest,
 	// configuration and layers.
 	ImagesByBlob = store.NewIndex("blob", func(i *model.Image) []string { return append([]string{i.Digest}, i.Blobs...) })
+	// ImagesByManifest finds the indexes that need an image, by its
+	// model.ImageKey.
+	ImagesByManifest = store.NewIndex("manifest", func(i *model.Image) []string {
+		keys := make([]string, len(i.Manifests))
+		for n, digest := range i.Manifests {
+			keys[n] = model.ImageKey(i.Repository, digest)
+		}
+		return keys
+	})
+	// ImagesBySubject finds what says something about an image, by its
+	// model.ImageKey.
+	ImagesBySubject = store.NewIndex("subject", func(i *model.Image) []string {
+		if i.Subject == "" {
+			return nil
+		}
+		return []string{model.ImageKey(i.Repository, i.Subject)}
+	})
 	// ImageTags has those of a repository next to each other: Prefix(name + ":").
 	ImageTags = store.NewTable("imagetags", (*model.ImageTag).Key, ImageTagsByImage)
 	// ImageTagsByImage finds the tags of an image by model.ImageKey.
