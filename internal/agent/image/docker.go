@@ -75,22 +75,23 @@ func (e *dockerEngine) imageID(ctx context.Context, name string) (string, bool) 
 }
 
 // copyFromDocker streams the image out of Docker into containerd.
-func (s *Store) copyFromDocker(ctx context.Context, name, id string) (runtime.Image, error) {
+func (s *Store) copyFromDocker(ctx context.Context, w *want, id string) (runtime.Image, error) {
 	client := s.docker.connect()
 	if client == nil {
-		return runtime.Image{}, fmt.Errorf("image %s: the docker engine has gone", name)
+		return runtime.Image{}, fmt.Errorf("image %s: the docker engine has gone", w.ref)
 	}
+	name := w.tagged()
 	archive, err := client.ImageSave(ctx, []string{name})
 	if err != nil {
 		return runtime.Image{}, fmt.Errorf("save image %s from docker: %w", name, err)
 	}
 	defer archive.Close()
-	if _, err := s.importAll(ctx, archive, name, map[string]string{labelDocker: id}); err != nil {
+	if _, err := s.importAll(ctx, archive, name, map[string]string{labelDocker: id, labelOrigin: runtime.SourceDocker}); err != nil {
 		return runtime.Image{}, err
 	}
 	record, err := s.lookup(ctx, name)
 	if err != nil {
 		return runtime.Image{}, fmt.Errorf("image %s after its copy from docker: %w", name, err)
 	}
-	return s.describe(ctx, record, runtime.SourceDocker)
+	return s.describe(ctx, w.name, record.Target, runtime.SourceDocker)
 }

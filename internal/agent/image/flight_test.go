@@ -18,7 +18,7 @@ func TestFlightsShareWork(t *testing.T) {
 		results := make(chan runtime.Image, 10)
 		for range 10 {
 			go func() {
-				img, err := f.do(t.Context(), "a", func(context.Context) (runtime.Image, error) {
+				img, err := f.do(t.Context(), "a", &asker{}, func(context.Context, *flight) (runtime.Image, error) {
 					runs.Add(1)
 					<-gate
 					return runtime.Image{Name: "done"}, nil
@@ -46,7 +46,7 @@ func TestFlightsGiveUpWithTheLastCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights
 		given := make(chan struct{})
-		work := func(ctx context.Context) (runtime.Image, error) {
+		work := func(ctx context.Context, _ *flight) (runtime.Image, error) {
 			<-ctx.Done()
 			close(given)
 			return runtime.Image{}, ctx.Err()
@@ -56,7 +56,7 @@ func TestFlightsGiveUpWithTheLastCaller(t *testing.T) {
 		done := make(chan error, 2)
 		for _, ctx := range []context.Context{first, second} {
 			go func() {
-				_, err := f.do(ctx, "a", work)
+				_, err := f.do(ctx, "a", &asker{}, work)
 				done <- err
 			}()
 		}
@@ -75,7 +75,7 @@ func TestFlightsGiveUpWithTheLastCaller(t *testing.T) {
 		<-done
 		<-given
 		// The next caller does not get the result of what was given up.
-		img, err := f.do(t.Context(), "a", func(context.Context) (runtime.Image, error) { return runtime.Image{Name: "new"}, nil })
+		img, err := f.do(t.Context(), "a", &asker{}, func(context.Context, *flight) (runtime.Image, error) { return runtime.Image{Name: "new"}, nil })
 		if err != nil || img.Name != "new" {
 			t.Errorf("afterwards: %+v, %v", img, err)
 		}

@@ -15,15 +15,3 @@ func Normalize(ref string) (string, error) {
 	}
 	return named.String(), nil
 }
-
-// split returns the registry's host as it stands in a normalised name, and the digest when the name has one.
-func split(name string) (domain, digest string) {
-	named, err := reference.ParseDockerRef(name)
-	if err != nil {
-		return "", ""
-	}
-	if d, ok := named.(reference.Digested); ok {
-		digest = d.Digest().String()
-	}
-	return reference.Domain(named), digest
-}

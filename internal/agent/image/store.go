@@ -4,23 +4,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
-	"github.com/opencontainers/image-spec/identity"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/rules/imageref"
 )
 
 // Config says where a Store works. Contexts given to its methods carry the containerd namespace.
@@ -30,7 +22,19 @@ type Config struct {
 	// DockerHost is the local Docker engine ("unix:///var/run/docker.sock"); empty is DOCKER_HOST or Docker's default
 	// socket, and "none" is no Docker.
 	DockerHost string
-	// PullAttempts is how often a pull whose failure may pass is tried; zero is 3.
+	// Policy is what requests mean that have none; empty is runtime.PullDefault.
+	Policy runtime.PullPolicy
+	// Registry is the control plane's own; nil: names of ECR are pulled as any others.
+	Registry Registry
+	// RegistryConfig is a directory with a hosts.toml for each registry, as containerd reads it; empty is none.
+	RegistryConfig string
+	// MaxSize is how many bytes an image may have, unpacked; zero is no limit.
+	MaxSize int64
+	// Disk looks at the disk with containerd's content; nil: it is never full.
+	Disk func() (Disk, error)
+	// Collection is when unused images are removed.
+	Collection Collection
+	// PullAttempts is how often a pull whose failure may pass is tried while it gets nowhere; zero is 5.
 	PullAttempts int
 	// PullDelay is the time before the second attempt, doubled for each further one; zero is half a second.
 	PullDelay time.Duration
@@ -44,43 +48,57 @@ type Store struct {
 	flights flights
 
 	mu      sync.Mutex
-	details map[string]Details // by digest of the target
-}
+	details map[string]Details   // by digest of the target
+	away    map[string]time.Time // registries that did not answer, and when
+	inUse   func() []string      // what tasks hold; nil: not known yet
+	// taken is when a digest was last returned by Ensure.
+	taken map[string]time.Time
 
-// Details is what a container is made from.
-type Details struct {
-	Digest  string // of what the name points to
-	ChainID string // name of the unpacked file system in the snapshotter
-	Config  ocispec.ImageConfig
-	Size    int64 // bytes of compressed content
+	// collecting is held by who removes an image, and shared by who finds one: what was found is taken before it can go.
+	collecting sync.RWMutex
 }
-
-// labelDocker on an image says which image ID of the local Docker engine it was copied from.
-const labelDocker = "berth.dev/docker-id"
 
 // New makes a Store; it talks to nobody yet.
 func New(cfg Config) *Store {
 	if cfg.PullAttempts == 0 {
-		cfg.PullAttempts = 3
+		cfg.PullAttempts = 5
 	}
 	if cfg.PullDelay == 0 {
 		cfg.PullDelay = 500 * time.Millisecond
 	}
-	return &Store{cfg: cfg, docker: newDockerEngine(cfg.DockerHost), details: map[string]Details{}}
+	if cfg.Policy == "" {
+		cfg.Policy = runtime.PullDefault
+	}
+	cfg.Collection = cfg.Collection.withDefaults()
+	return &Store{
+		cfg: cfg, docker: newDockerEngine(cfg.DockerHost),
+		details: map[string]Details{}, away: map[string]time.Time{}, taken: map[string]time.Time{},
+	}
 }
 
 // Ensure makes the image available and describes it. Errors are *runtime.PullError, or the context's.
 func (s *Store) Ensure(ctx context.Context, req runtime.ImageRequest) (runtime.Image, error) {
-	name, err := Normalize(req.Ref)
+	name, err := imageref.Parse(req.Ref)
 	if err != nil {
 		return runtime.Image{}, &runtime.PullError{
 			Ref: req.Ref, Class: runtime.PullInvalid, Err: err,
 			Message: fmt.Sprintf("failed to resolve ref %s: invalid reference format", req.Ref),
 		}
 	}
-	// Credentials are part of the key: whoever has none must not wait for the pull of one who has, and then be given it.
-	img, err := s.flights.do(ctx, flightKey(name, req), func(ctx context.Context) (runtime.Image, error) {
-		return s.find(ctx, name, req)
+	if req.Digest != "" {
+		name.Digest = req.Digest
+	}
+	w := want{name: name, auth: req.Auth, policy: req.Policy}
+	if w.ref = w.tagged(); name.Digest != "" {
+		w.ref = name.Pinned(name.Digest)
+	}
+	if w.policy == "" {
+		w.policy = s.cfg.Policy
+	}
+	who := &asker{taskID: req.TaskID, container: req.Container, progress: req.Progress}
+	img, err := s.flights.do(ctx, w.key(), who, func(ctx context.Context, fl *flight) (runtime.Image, error) {
+		w.flight = fl
+		return s.find(ctx, &w)
 	})
 	if err != nil {
 		return runtime.Image{}, err
@@ -89,164 +107,30 @@ func (s *Store) Ensure(ctx context.Context, req runtime.ImageRequest) (runtime.I
 	return img, nil
 }
 
-func flightKey(name string, req runtime.ImageRequest) string {
-	key := name + " " + string(req.Policy)
-	if req.Auth == nil {
+// tagged is the name by which another engine knows the image: with its tag, when it has one.
+func (w *want) tagged() string {
+	if w.name.Tag == "" {
+		return w.ref
+	}
+	return w.name.Host + "/" + w.name.Repository + ":" + w.name.Tag
+}
+
+// key is the same for requests that may share a pull. Credentials are part of it: whoever has none must not wait for the
+// pull of one who has, and then be given it. The control plane's registry knows none; there each task was allowed to
+// pull before it asks here.
+func (w *want) key() string {
+	key := w.ref + " " + string(w.policy)
+	if w.auth == nil {
 		return key
 	}
-	sum := sha256.Sum256([]byte(req.Auth.Username + "\x00" + req.Auth.Password))
+	sum := sha256.Sum256([]byte(w.auth.Username + "\x00" + w.auth.Password))
 	return key + " " + hex.EncodeToString(sum[:])
 }
 
-// find goes through the places in the order that the policy asks for.
-func (s *Store) find(ctx context.Context, name string, req runtime.ImageRequest) (runtime.Image, error) {
-	if req.Policy == runtime.PullPreferCached {
-		if img, ok := s.local(ctx, name); ok {
-			return img, nil
-		}
-		return s.pull(ctx, name, req.Auth)
+// disk looks at the disk, when there is anything to look at.
+func (s *Store) disk() (Disk, error) {
+	if s.cfg.Disk == nil {
+		return Disk{}, nil
 	}
-	img, err := s.pull(ctx, name, req.Auth)
-	if err == nil || req.Policy == runtime.PullAlways {
-		return img, err
-	}
-	if cached, ok := s.local(ctx, name); ok {
-		s.cfg.Logger.WarnContext(ctx, "image pull failed, the image on this host is used", "image", name, "error", err)
-		return cached, nil
-	}
-	return runtime.Image{}, err
-}
-
-// local looks on this host: in containerd, then in Docker.
-func (s *Store) local(ctx context.Context, name string) (runtime.Image, bool) {
-	record, err := s.lookup(ctx, name)
-	found := err == nil
-	if err != nil && !errdefs.IsNotFound(err) {
-		s.cfg.Logger.WarnContext(ctx, "image lookup in containerd failed", "image", name, "error", err)
-	}
-	if found && record.Labels[labelDocker] == "" {
-		if img, err := s.describe(ctx, record, runtime.SourceContainerd); err == nil {
-			return img, true
-		}
-		// Its content is gone or made for another platform: look further.
-	}
-	id, ok := s.docker.imageID(ctx, name)
-	switch {
-	case ok && found && record.Labels[labelDocker] == id, !ok && found:
-		if img, err := s.describe(ctx, record, runtime.SourceContainerd); err == nil {
-			return img, true
-		}
-	}
-	if !ok {
-		return runtime.Image{}, false
-	}
-	img, err := s.copyFromDocker(ctx, name, id)
-	if err != nil {
-		s.cfg.Logger.WarnContext(ctx, "image could not be copied from the local docker engine", "image", name, "error", err)
-		return runtime.Image{}, false
-	}
-	return img, true
-}
-
-// lookup finds a record by name, and a reference by digest under any name that has it: a service pins the digest of
-// its image, and an image that was imported is known by its tag only.
-func (s *Store) lookup(ctx context.Context, name string) (images.Image, error) {
-	service := s.cfg.Client.ImageService()
-	record, err := service.Get(ctx, name)
-	if err == nil || !errdefs.IsNotFound(err) {
-		return record, err
-	}
-	_, digest := split(name)
-	if digest == "" {
-		return images.Image{}, err
-	}
-	same, listErr := service.List(ctx, "target.digest=="+digest)
-	if listErr != nil || len(same) == 0 {
-		return images.Image{}, err
-	}
-	_, createErr := service.Create(ctx, images.Image{Name: name, Target: same[0].Target})
-	if createErr != nil && !errdefs.IsAlreadyExists(createErr) {
-		return images.Image{}, createErr
-	}
-	return service.Get(ctx, name)
-}
-
-// describe unpacks the image where that is still to be done and describes it.
-func (s *Store) describe(ctx context.Context, record images.Image, source string) (runtime.Image, error) {
-	d, err := s.read(ctx, record.Target)
-	if err != nil {
-		return runtime.Image{}, err
-	}
-	if err := s.unpack(ctx, record, d); err != nil {
-		return runtime.Image{}, err
-	}
-	return runtime.Image{
-		Name: record.Name, Digest: d.Digest, Source: source, Size: d.Size,
-		Entrypoint: d.Config.Entrypoint, Cmd: d.Config.Cmd, Env: d.Config.Env, WorkingDir: d.Config.WorkingDir,
-		User: d.Config.User, StopSignal: d.Config.StopSignal, Volumes: slices.Sorted(maps.Keys(d.Config.Volumes)),
-	}, nil
-}
-
-// Details returns what is needed to make a container from an image that Ensure has returned. The error is
-// errdefs.ErrNotFound when the image is not in containerd.
-func (s *Store) Details(ctx context.Context, name string) (Details, error) {
-	record, err := s.cfg.Client.ImageService().Get(ctx, name)
-	if err != nil {
-		return Details{}, fmt.Errorf("image %q: %w", name, err)
-	}
-	return s.read(ctx, record.Target)
-}
-
-// read reads the image's configuration for this platform; what a digest names never changes, so it is read once.
-func (s *Store) read(ctx context.Context, target ocispec.Descriptor) (Details, error) {
-	key := target.Digest.String()
-	s.mu.Lock()
-	d, ok := s.details[key]
-	s.mu.Unlock()
-	if ok {
-		return d, nil
-	}
-	store := s.cfg.Client.ContentStore()
-	manifest, err := images.Manifest(ctx, store, target, platforms.Default())
-	if err != nil {
-		return Details{}, fmt.Errorf("read manifest of %s: %w", target.Digest, err)
-	}
-	blob, err := content.ReadBlob(ctx, store, manifest.Config)
-	if err != nil {
-		return Details{}, fmt.Errorf("read image configuration %s: %w", manifest.Config.Digest, err)
-	}
-	var config ocispec.Image
-	if err := json.Unmarshal(blob, &config); err != nil {
-		return Details{}, fmt.Errorf("read image configuration %s: %w", manifest.Config.Digest, err)
-	}
-	// An index is searched for this platform above; a manifest alone is taken as it is, so look at what it says.
-	if p := config.Platform; p.Architecture != "" && !platforms.Default().Match(platforms.Normalize(p)) {
-		return Details{}, fmt.Errorf("no match for platform in manifest %s, which is for %s: %w",
-			target.Digest, platforms.Format(p), errdefs.ErrNotFound)
-	}
-	d = Details{
-		Digest: key, ChainID: identity.ChainID(config.RootFS.DiffIDs).String(), Config: config.Config,
-		Size: manifest.Config.Size,
-	}
-	for _, layer := range manifest.Layers {
-		d.Size += layer.Size
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.details[key] = d
-	return d, nil
-}
-
-func (s *Store) unpack(ctx context.Context, record images.Image, d Details) error {
-	_, err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Stat(ctx, d.ChainID)
-	if err == nil {
-		return nil
-	}
-	if !errdefs.IsNotFound(err) {
-		return fmt.Errorf("look for the unpacked image %s: %w", record.Name, err)
-	}
-	if err := containerd.NewImage(s.cfg.Client, record).Unpack(ctx, s.cfg.Snapshotter); err != nil {
-		return fmt.Errorf("unpack image %s: %w", record.Name, err)
-	}
-	return nil
+	return s.cfg.Disk()
 }

@@ -25,6 +25,9 @@ const (
 	PullUnreachable  PullClass = "Unreachable"  // no answer: name, route, refusal, TLS, time-out
 	PullPlatform     PullClass = "Platform"     // not made for this host's architecture
 	PullInvalid      PullClass = "Invalid"      // the reference itself cannot be read
+	PullCorrupt      PullClass = "Corrupt"      // what came is not what its digest says, or cannot be unpacked
+	PullTooLarge     PullClass = "TooLarge"     // it unpacks to more than this host allows
+	PullNoSpace      PullClass = "NoSpace"      // the disk is full
 	PullOther        PullClass = "Other"
 )
 

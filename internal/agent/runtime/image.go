@@ -1,16 +1,31 @@
 package runtime
 
+import (
+	"fmt"
+
+	"berth.dev/berth/internal/model"
+)
+
 // PullPolicy decides between what this host has and what the registry has; the names are those of the ECS agent's
-// ECS_IMAGE_PULL_BEHAVIOR.
+// ECS_IMAGE_PULL_BEHAVIOR. What each means here is in package image.
 type PullPolicy string
 
-// The policies. The zero value is PullPreferCached: an image that this host has under that name is used without asking
-// anybody, so imported and locally built images run as they are.
+// The policies. The zero value leaves it to the node.
 const (
-	PullPreferCached PullPolicy = ""        // registry only when the host does not have it
-	PullDefault      PullPolicy = "default" // registry first; what the host has when that fails
-	PullAlways       PullPolicy = "always"  // registry, or fail
+	PullDefault      PullPolicy = "default"       // registry first; what the host has when that fails
+	PullAlways       PullPolicy = "always"        // registry, or fail
+	PullOnce         PullPolicy = "once"          // registry only when the host does not have it
+	PullPreferCached PullPolicy = "prefer-cached" // as once, and images are never removed to make room
 )
+
+// ParsePullPolicy reads a policy's name.
+func ParsePullPolicy(name string) (PullPolicy, error) {
+	switch p := PullPolicy(name); p {
+	case PullDefault, PullAlways, PullOnce, PullPreferCached:
+		return p, nil
+	}
+	return "", fmt.Errorf("the image pull behavior %q is none of default, always, once and prefer-cached", name)
+}
 
 // Where an image came from.
 const (
@@ -22,9 +37,17 @@ const (
 // ImageRequest asks for an image.
 type ImageRequest struct {
 	// Ref is the reference as the task definition says it: "nginx", "sample:latest", "host:5000/a/b@sha256:…".
-	Ref    string
+	Ref string
+	// Digest pins what the tag in Ref means ("sha256:…"); empty: the tag decides.
+	Digest string
 	Auth   *Auth // nil is anonymous
 	Policy PullPolicy
+	// TaskID and Container say for whom it is: the control plane's own registry is asked in a task's name. The task must
+	// have been allowed to pull the image.
+	TaskID, Container string
+	// Progress is told how far the image has come while it is being pulled, at most once a second. It may be nil, and must
+	// not block.
+	Progress func(model.PullProgress)
 }
 
 // Auth is a registry login. Its String hides the password.
@@ -43,7 +66,7 @@ func (a Auth) GoString() string { return a.String() }
 // definition.
 type Image struct {
 	Ref    string // as asked for
-	Name   string // normalised: docker.io/library/nginx:latest; use it in Spec.Image
+	Name   string // docker.io/library/nginx@sha256:…, which never means another image; use it in Spec.Image
 	Digest string // sha256:… of what the name points to (the index where there is one): the container's imageDigest
 	Source string // where it came from this time
 

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth.dev/berth/internal/agent/helper"
+	"berth.dev/berth/internal/agent/image"
 	"berth.dev/berth/internal/agent/journal"
 	"berth.dev/berth/internal/agent/logdriver"
 	"berth.dev/berth/internal/agent/metadata"
@@ -84,7 +85,7 @@ func Dir(i instance.Instance) string { return i.Path("agent") }
 func Runtime(i instance.Instance, address, dockerHost string, log *slog.Logger) containerd.Config {
 	return containerd.Config{
 		Instance: i.ID, DataDir: i.Path("agent", "containerd"), StateDir: i.RunDir(),
-		Address: address, DockerHost: dockerHost, Logger: room(log, "agent/runtime"),
+		Address: address, Images: image.Config{DockerHost: dockerHost}, Logger: room(log, "agent/runtime"),
 	}
 }
 

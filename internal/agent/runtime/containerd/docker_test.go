@@ -60,7 +60,7 @@ func TestDockerImages(t *testing.T) {
 	t.Cleanup(func() { server.Close() })
 
 	cfg := h.cfg
-	cfg.DockerHost = "unix://" + socket
+	cfg.Images.DockerHost = "unix://" + socket
 	r, err := New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

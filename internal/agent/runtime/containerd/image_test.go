@@ -79,7 +79,7 @@ func TestPull(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if got.Ref != img.Name || got.Name != img.Name || !strings.HasPrefix(got.Digest, "sha256:") || got.Size == 0 ||
+			if got.Ref != img.Name || got.Name != strings.TrimSuffix(img.Name, ":v1")+"@"+got.Digest || !strings.HasPrefix(got.Digest, "sha256:") || got.Size == 0 ||
 				!slices.Equal(got.Entrypoint, []string{"/e"}) || !slices.Equal(got.Cmd, []string{"c"}) || got.User != "7" ||
 				got.WorkingDir != "/w" || got.StopSignal != "SIGQUIT" || !slices.Equal(got.Env, []string{"A=b"}) ||
 				!slices.Equal(got.Volumes, []string{"/v1", "/v2"}) {
@@ -95,13 +95,25 @@ func TestPull(t *testing.T) {
 	if err != nil || again.Source != runtime.SourceContainerd {
 		t.Errorf("second time: %+v, %v", again, err)
 	}
-	// The tag moves: prefer-cached keeps what it has, always asks.
+	// The tag moves: by default the registry is asked, and what is here is not fetched again.
 	moved := tiny(t, img.Name)
 	push(t, moved)
-	kept, err := r.EnsureImage(t.Context(), runtime.ImageRequest{Ref: img.Name})
-	if err != nil || kept.Digest != again.Digest {
-		t.Errorf("prefer-cached: %+v, %v", kept, err)
+	for _, policy := range []runtime.PullPolicy{runtime.PullOnce, runtime.PullPreferCached} {
+		kept, err := r.EnsureImage(t.Context(), runtime.ImageRequest{Ref: img.Name, Policy: policy})
+		if err != nil || kept.Digest != again.Digest {
+			t.Errorf("%s: %+v, %v", policy, kept, err)
+		}
 	}
+	asked, err := r.EnsureImage(t.Context(), runtime.ImageRequest{Ref: img.Name})
+	if err != nil || asked.Digest == again.Digest || asked.Source != runtime.SourceRegistry {
+		t.Errorf("default: %+v, %v", asked, err)
+	}
+	// What a service pinned before runs on, though its tag means another image now.
+	old, err := r.EnsureImage(t.Context(), runtime.ImageRequest{Ref: img.Name, Digest: again.Digest})
+	if err != nil || old.Digest != again.Digest || old.Source != runtime.SourceContainerd {
+		t.Errorf("the image that was pinned: %+v, %v", old, err)
+	}
+	push(t, tiny(t, img.Name))
 	fresh, err := r.EnsureImage(t.Context(), runtime.ImageRequest{Ref: img.Name, Policy: runtime.PullAlways})
 	if err != nil || fresh.Digest == again.Digest || fresh.Source != runtime.SourceRegistry {
 		t.Errorf("always: %+v, %v", fresh, err)

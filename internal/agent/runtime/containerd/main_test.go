@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"berth.dev/berth/internal/agent/image"
 	"berth.dev/berth/test/images"
 )
 
@@ -52,7 +53,7 @@ func newHost() (*host, error) {
 	h := &host{dir: dir, probe: filepath.Join(dir, "probe")}
 	h.cfg = Config{
 		Instance: "t" + strings.ToLower(rand.Text()[:10]), DataDir: filepath.Join(dir, "data"),
-		Address: AddressPrivate, DockerHost: "none", PullAttempts: 1,
+		Address: AddressPrivate, Images: image.Config{DockerHost: "none", PullAttempts: 1},
 	}
 	ctx := context.Background()
 	if err := images.Compile(ctx, images.ProbePackage, h.probe); err != nil {

@@ -40,14 +40,13 @@ type Config struct {
 	// InitPath is a static program on the host for Spec.Init; it is called as `PROGRAM init -- command…`, which is how
 	// berth-helper has it.
 	InitPath string
-	// DockerHost is the local Docker engine for images; see image.Config.
-	DockerHost string
 	// Snapshotter and OCIRuntime are chosen when they are empty. OCIRuntime is "crun", "runc" or a path to one of them.
 	Snapshotter string
 	OCIRuntime  string
-	// PullAttempts is image.Config's.
-	PullAttempts int
-	Logger       *slog.Logger
+	// Images says how images are found; Client, Snapshotter, Disk and Logger are filled in. Images.DockerHost is the local
+	// Docker engine.
+	Images image.Config
+	Logger *slog.Logger
 }
 
 // AddressPrivate as Config.Address asks for a private containerd even when the host has one.
@@ -91,6 +90,12 @@ type Runtime struct {
 	// forgotten says that containerd lost a process, or the making of one, to an agent that was killed: a shim may be left.
 	forgotten atomic.Bool
 
+	fifo struct {
+		mu   sync.Mutex
+		dir  string // empty before the first program
+		lock *os.File
+	}
+
 	quota sync.Mutex // held while a task's quota is looked at and changed
 
 	mu      sync.Mutex
@@ -115,7 +120,7 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.sweep(r.scoped(ctx)); err != nil {
+	if err := errors.Join(r.sweep(r.scoped(ctx)), r.images.Sweep(r.scoped(ctx))); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -153,10 +158,14 @@ func open(ctx context.Context, cfg Config) (*Runtime, error) {
 	if err := r.choose(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	r.images = image.New(image.Config{
-		Client: r.client, Snapshotter: r.snapshotter, DockerHost: cfg.DockerHost, PullAttempts: cfg.PullAttempts,
-		Logger: cfg.Logger,
-	})
+	root, err := contentRoot(r.scoped(ctx), r.client)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	images := cfg.Images
+	images.Client, images.Snapshotter, images.Logger = r.client, r.snapshotter, cfg.Logger
+	images.Disk = func() (image.Disk, error) { return diskOf(root) }
+	r.images = image.New(images)
 	return r, nil
 }
 
@@ -194,7 +203,7 @@ func chooseSnapshotter(ctx context.Context, c *client.Client) (string, error) {
 }
 
 // Close ends the connection to containerd. Containers go on.
-func (r *Runtime) Close() error { return r.client.Close() }
+func (r *Runtime) Close() error { return errors.Join(r.endFIFOs(), r.client.Close()) }
 
 // Run watches containerd's events until ctx ends, and starts a private containerd again when it has died.
 func (r *Runtime) Run(ctx context.Context) error {
@@ -230,6 +239,11 @@ func (r *Runtime) scoped(ctx context.Context) context.Context {
 // EnsureImage implements runtime.Runtime.
 func (r *Runtime) EnsureImage(ctx context.Context, req runtime.ImageRequest) (runtime.Image, error) {
 	return r.images.Ensure(r.scoped(ctx), req)
+}
+
+// CollectImages removes unused images while the disk is under pressure, until ctx ends; see image.Store.Run.
+func (r *Runtime) CollectImages(ctx context.Context, inUse func() []string) error {
+	return r.images.Run(r.scoped(ctx), inUse)
 }
 
 // Import reads an image archive; see image.Store.Import.
@@ -304,6 +318,9 @@ func (r *Runtime) sweep(ctx context.Context) error {
 	known, knownTasks := map[string]bool{}, map[string]bool{}
 	for _, c := range records {
 		known[c.ID], knownTasks[c.Labels[labelTask]] = true, true
+	}
+	if err := r.sweepExecs(ctx); err != nil {
+		return err
 	}
 	if err := r.sweepShims(ctx, known, knownTasks); err != nil {
 		return err

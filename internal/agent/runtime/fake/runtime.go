@@ -42,7 +42,7 @@ func (r *Runtime) EnsureImage(ctx context.Context, req runtime.ImageRequest) (ru
 	w := r.world
 	source := runtime.SourceContainerd
 	w.mu.Lock()
-	cached := w.local[req.Ref] && req.Policy == runtime.PullPreferCached
+	cached := w.local[req.Ref] && req.Policy != runtime.PullAlways && req.Policy != runtime.PullDefault
 	p := w.pulls[req.Ref]
 	leader := !cached && p == nil
 	if leader {
