@@ -11,6 +11,10 @@
 // the purpose under which the keyring sealed it, so another key's token does
 // not open at all.
 //
+// The password that opens the image registry is made in the same way. It is no
+// session of its own but stands for the credentials that asked for it: it names
+// their access key, and is worth nothing any more when they are not.
+//
 // Revoking is as on AWS: by a policy with aws:TokenIssueTime, or by deleting
 // the role, whose id in the session then matches no role.
 // (behaviour/iam-credentials-metadata.md §3, §9)

@@ -113,6 +113,11 @@ func encode(c content) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return pack(text)
+}
+
+// pack is a token's plaintext: its form and its text.
+func pack(text []byte) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte(formDeflated)
 	w, err := flate.NewWriter(&b, flate.BestCompression)
@@ -138,19 +143,9 @@ const worthwhile = 512
 
 func decode(plain []byte) (content, error) {
 	var c content
-	if len(plain) == 0 {
-		return c, errors.New("the token is empty")
-	}
-	text := plain[1:]
-	switch plain[0] {
-	case formJSON:
-	case formDeflated:
-		var err error
-		if text, err = io.ReadAll(flate.NewReader(bytes.NewReader(text))); err != nil {
-			return c, err
-		}
-	default:
-		return c, fmt.Errorf("the token has form %d", plain[0])
+	text, err := unpack(plain)
+	if err != nil {
+		return c, err
 	}
 	if err := json.Unmarshal(text, &c); err != nil {
 		return c, err
@@ -159,4 +154,17 @@ func decode(plain []byte) (content, error) {
 		return c, errors.New("the token has no session")
 	}
 	return c, nil
+}
+
+func unpack(plain []byte) ([]byte, error) {
+	if len(plain) == 0 {
+		return nil, errors.New("the token is empty")
+	}
+	switch plain[0] {
+	case formJSON:
+		return plain[1:], nil
+	case formDeflated:
+		return io.ReadAll(flate.NewReader(bytes.NewReader(plain[1:])))
+	}
+	return nil, fmt.Errorf("the token has form %d", plain[0])
 }
