@@ -7,7 +7,7 @@ import (
 
 // Runtime runs the containers of one Berth instance on this host. All methods may be called concurrently.
 //
-// Two calls about one container are serialised by the runtime, except Wait, Stats, Status and Exec, which never delay
+// Two calls about one container are serialised by the runtime, except Wait, Stats, Status, Exec and Attach, which never delay
 // Kill. A context that ends makes a call return early; what the call had begun may be done or not, and repeating the
 // call is always right.
 type Runtime interface {
@@ -61,6 +61,11 @@ type Runtime interface {
 	// ends first, the program and everything it started are killed and the error is ctx's. A program that cannot be
 	// started is an error. A container that does not run is ErrNotRunning.
 	Exec(ctx context.Context, id string, exec ExecSpec) (ExecResult, error)
+
+	// Attach runs a program inside a running container and returns when it runs. ctx is for the start alone; the caller
+	// must Close what is returned. A program that cannot be run is ErrProgram, a container that does not run is
+	// ErrNotRunning. What a process that dies has attached is killed by the next one that comes.
+	Attach(ctx context.Context, id string, spec AttachSpec) (Process, error)
 
 	// Stats reads the resource use of a running container, or fails with ErrNotRunning.
 	Stats(ctx context.Context, id string) (Stats, error)

@@ -26,6 +26,7 @@
 //	count PERIOD           say a numbered line each period until SIGTERM, then how many they were
 //	mark DIR               add a line to the file of DIR that is named after this container, and end at SIGTERM
 //	farewell NEED LEAVE    at SIGTERM end with 9 if the file NEED is not there, else make the file LEAVE; "-" is none
+//	copy, flood, …         what a program with somebody at its other end does (attached.go)
 //	logto FILE             be a container's log program: write "o LINE" and "e LINE" into FILE
 package main
 
@@ -136,7 +137,9 @@ func main() {
 	case "logto":
 		logTo(arg())
 	default:
-		fail(fmt.Errorf("unknown: %s", os.Args[1]))
+		if !attached(os.Args[1], args) {
+			fail(fmt.Errorf("unknown: %s", os.Args[1]))
+		}
 	}
 }
 

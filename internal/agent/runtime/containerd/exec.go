@@ -61,8 +61,8 @@ func (r *Runtime) Exec(ctx context.Context, id string, spec runtime.ExecSpec) (r
 		return fail(err)
 	}
 	var output capture
-	fifos := filepath.Join(r.cfg.StateDir, fifoDir)
-	if err := os.MkdirAll(fifos, 0o700); err != nil {
+	fifos, err := r.fifoSpace()
+	if err != nil {
 		return fail(err)
 	}
 	process, err := task.Exec(ctx, execID, program, cio.NewCreator(cio.WithStreams(nil, &output, &output), cio.WithFIFODir(fifos)))

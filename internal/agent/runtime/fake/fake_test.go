@@ -1,7 +1,11 @@
 package fake_test
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"berth.dev/berth/internal/agent/runtime"
@@ -18,6 +22,9 @@ func TestContract(t *testing.T) {
 		Image:        "probe",
 		MissingImage: "missing",
 	})
+	if n := world.Attached(); n != 0 {
+		t.Errorf("%d programs run", n)
+	}
 	if left := world.Inventory(); !left.Empty() {
 		t.Errorf("left behind: %+v", left)
 	}
@@ -28,7 +35,7 @@ func probe(spec runtime.Spec) fake.Process {
 	if spec.Args[0] != "/probe" {
 		return fake.Process{StartErr: missing(spec.Args[0])}
 	}
-	p := fake.Process{Exec: exec}
+	p := fake.Process{Exec: exec, Attach: attach}
 	switch spec.Args[1] {
 	case "exit":
 		p.Runs, p.Code = 1, number(spec.Args[2])
@@ -67,4 +74,51 @@ func number(s string) uint32 {
 		panic(err)
 	}
 	return uint32(n)
+}
+
+// attach behaves as test/images/probe does.
+func attach(spec runtime.AttachSpec) (func(fake.Session) (uint32, error), error) {
+	if spec.Args[0] != "/probe" {
+		return nil, errors.New(`exec: "` + spec.Args[0] + `": executable file not found in $PATH`)
+	}
+	return func(s fake.Session) (code uint32, err error) {
+		switch spec.Args[1] {
+		case "exit":
+			return number(spec.Args[2]), nil
+		case "echo":
+			_, err = fmt.Fprintln(s.Stdout, spec.Args[2])
+		case "stderr":
+			_, err = fmt.Fprintln(s.Stderr, spec.Args[2])
+		case "copy":
+			var n int64
+			if n, err = io.Copy(s.Stdout, s.Stdin); err == nil {
+				_, err = fmt.Fprintln(s.Stderr, n)
+			}
+		case "sleep":
+			<-s.Killed
+		case "size":
+			for size := [2]uint16{spec.Rows, spec.Columns}; err == nil; {
+				if _, err = fmt.Fprintf(s.Stdout, "%dx%d\r\n", size[0], size[1]); err == nil {
+					select {
+					case size = <-s.Sizes:
+					case <-s.Killed:
+						return 0, nil
+					}
+				}
+			}
+		case "signals":
+			_, err = fmt.Fprintln(s.Stdout, "ready")
+			for err == nil {
+				select {
+				case sig := <-s.Signals:
+					if _, err = fmt.Fprintln(s.Stdout, sig); sig == syscall.SIGQUIT {
+						return 3, nil
+					}
+				case <-s.Killed:
+					return 0, nil
+				}
+			}
+		}
+		return 0, err
+	}, nil
 }

@@ -23,6 +23,7 @@ const (
 	Remove      Verb = "Remove"
 	RemoveTask  Verb = "RemoveTask"
 	Exec        Verb = "Exec"
+	Attach      Verb = "Attach"
 	Stats       Verb = "Stats"
 	Info        Verb = "Info"
 	Purge       Verb = "Purge"
@@ -30,7 +31,7 @@ const (
 
 // Verbs are all verbs, for tests that strike at each.
 var Verbs = [...]Verb{
-	EnsureImage, PrepareTask, Create, Start, Restart, Status, List, Wait, Kill, Remove, RemoveTask, Exec, Stats, Info, Purge,
+	EnsureImage, PrepareTask, Create, Start, Restart, Status, List, Wait, Kill, Remove, RemoveTask, Exec, Attach, Stats, Info, Purge,
 }
 
 // Mode is what a fault does.

@@ -29,6 +29,9 @@ type Process struct {
 	StartErr error
 	// Exec answers Exec after Takes. Nil answers exit code 0 and no output.
 	Exec func(runtime.ExecSpec) Answer
+	// Attach says what a program does that Attach runs, until it returns its exit code, or why it cannot be run. Nil is
+	// a program that ends at once.
+	Attach func(runtime.AttachSpec) (func(Session) (uint32, error), error)
 }
 
 // Answer is what a program run by Exec does.
@@ -63,6 +66,7 @@ type World struct {
 	history    []Call
 	lives      int
 	nextPID    int
+	attached   int // programs that run
 }
 
 type pull struct{ done chan struct{} }

@@ -125,6 +125,13 @@ func TestEveryVerbCanFail(t *testing.T) {
 			_, err := r.Exec(ctx, "c", runtime.ExecSpec{Args: []string{"x"}})
 			return err
 		},
+		fake.Attach: func(r *fake.Runtime) error {
+			p, err := r.Attach(ctx, "c", runtime.AttachSpec{ExecSpec: runtime.ExecSpec{Args: []string{"x"}}})
+			if err == nil {
+				err = p.Close()
+			}
+			return err
+		},
 		fake.Stats: func(r *fake.Runtime) error { _, err := r.Stats(ctx, "c"); return err },
 		fake.Info:  func(r *fake.Runtime) error { _, err := r.Info(ctx); return err },
 		fake.Purge: func(r *fake.Runtime) error { return r.Purge(ctx) },
