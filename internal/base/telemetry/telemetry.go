@@ -11,6 +11,7 @@ const (
 	InstanceARN  = "instance_arn"
 	InstanceID   = "instance_id"
 	Container    = "container"
+	Session      = "session_id"
 	ENI          = "eni_id"
 	VPC          = "vpc_id"
 	LogGroup     = "log_group"

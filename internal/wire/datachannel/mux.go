@@ -214,6 +214,12 @@ func (c *Conn) finish(mark, data []byte) error {
 	return c.piece(mark, data)
 }
 
+// AwaitClose waits, after Read has returned io.EOF, until the other end has
+// closed the whole connection, or this end has.
+func (c *Conn) AwaitClose() {
+	io.Copy(io.Discard, c.reader) //nolint:errcheck,gosec // any end is one
+}
+
 // Close ends both halves. An other end that still reads finds the connection
 // cut, unless CloseWrite was before.
 func (c *Conn) Close() error { return c.stream.Close() }
