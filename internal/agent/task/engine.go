@@ -84,6 +84,9 @@ type Config struct {
 	// Roles does what tasks' roles are for; without it tasks that have one fail
 	// to start.
 	Roles Roles
+	// Volumes makes Docker, EFS and EBS volumes; without it tasks that have one
+	// fail to start.
+	Volumes Volumes
 	// SecretsDir is where Roles keeps what it fetched (secrets.ContainerDir).
 	SecretsDir string
 	// TaskEndpoint says that Endpoints also answers for the AWS API, so that
@@ -122,12 +125,15 @@ func New(cfg Config) *Engine {
 	if cfg.Bridge == nil {
 		cfg.Bridge = noBridge{}
 	}
+	if cfg.Volumes == nil {
+		cfg.Volumes = noVolumes{}
+	}
 	e := &Engine{
 		cfg: cfg,
 		layout: layout{
 			dir: cfg.Dir, nofile: cfg.MaxOpenFiles, netns: cfg.Network.NetNSPath,
 			hostNetNS: cfg.Bridge.HostNetNSPath(), hostMetadata: cfg.HostMetadata,
-			secrets: cfg.SecretsDir, endpoint: cfg.TaskEndpoint,
+			secrets: cfg.SecretsDir, endpoint: cfg.TaskEndpoint, volumes: cfg.Volumes,
 		},
 		tasks:  map[string]*runner{},
 		spawn:  make(chan *runner, 1024),
@@ -213,6 +219,9 @@ func (e *Engine) sweep(ctx context.Context, records []Record) error {
 	}
 	if err := e.cfg.Roles.Sweep(tasks); err != nil {
 		e.swept(ctx, "secrets", e.cfg.SecretsDir, err)
+	}
+	if err := e.cfg.Volumes.Sweep(ctx, tasks); err != nil {
+		e.swept(ctx, "volumes", e.cfg.Dir, err)
 	}
 	if err := e.layout.sweep(tasks); err != nil {
 		e.swept(ctx, "directory", e.cfg.Dir, err)

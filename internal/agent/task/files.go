@@ -18,11 +18,12 @@ import (
 // containers share. Repeating it changes nothing.
 func (l layout) prepare(a *model.Assignment) error {
 	id := a.Task.ID
-	for _, v := range a.TaskDefinition.Volumes {
-		dir := l.volume(id, v.Name)
-		if v.Host != nil && v.Host.SourcePath != "" {
-			dir = v.Host.SourcePath
+	for i := range a.TaskDefinition.Volumes {
+		v := &a.TaskDefinition.Volumes[i]
+		if _, made := l.volumes.Path(a, v); made {
+			continue
 		}
+		dir, _ := l.volumeDir(a, v)
 		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // containers of any user read volumes
 			return fmt.Errorf("making volume %s: %w", v.Name, err)
 		}

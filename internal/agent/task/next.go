@@ -218,6 +218,7 @@ func (p *planner) planContainerStart(c *ContainerState, def *model.ContainerDefi
 		}
 	case PhaseCreated:
 		switch mode := modeIn(p.a, def); {
+		case !p.s.Prepared: // its volumes are gone with the host's last run
 		case mode == modeAwsvpc && !p.s.Attached:
 		case mode == modeBridge && !c.Connected:
 			p.step(Step{Kind: StepConnect, Container: c.Name})

@@ -42,6 +42,7 @@ type layout struct {
 	hostMetadata string // where metadata answers in network mode host
 	secrets      string // where what was fetched for tasks is
 	endpoint     bool   // the AWS API answers beside metadata
+	volumes      Volumes
 }
 
 // netnsOf is the namespace that a container joins, or nothing.
@@ -372,10 +373,8 @@ func mountsOf(a *model.Assignment, s *State, l layout, name string, seen []strin
 		if err != nil {
 			return nil, err
 		}
-		m := runtime.Mount{Type: runtime.MountBind, Source: l.volume(a.Task.ID, volume.Name), Target: mp.ContainerPath, ReadOnly: isTrue(mp.ReadOnly), CopyUp: true}
-		if volume.Host != nil && volume.Host.SourcePath != "" {
-			m.Source, m.CopyUp = volume.Host.SourcePath, false
-		}
+		m := runtime.Mount{Type: runtime.MountBind, Target: mp.ContainerPath, ReadOnly: isTrue(mp.ReadOnly)}
+		m.Source, m.CopyUp = l.volumeDir(a, &volume)
 		byTarget[m.Target] = m
 	}
 	return slices.SortedFunc(maps.Values(byTarget), func(x, y runtime.Mount) int { return strings.Compare(x.Target, y.Target) }), nil

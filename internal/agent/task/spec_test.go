@@ -38,7 +38,7 @@ func TestBuildSpec(t *testing.T) {
 	}
 	for _, name := range []string{"app", "data"} {
 		t.Run(name, func(t *testing.T) {
-			spec, err := buildSpec(&a, &s, layout{dir: "/var/lib/berth", nofile: 1 << 20, netns: func(string) string { return "/run/netns/eni-1" }}, name, runtime.Log{Binary: "/logger"})
+			spec, err := buildSpec(&a, &s, layout{dir: "/var/lib/berth", nofile: 1 << 20, volumes: noVolumes{}, netns: func(string) string { return "/run/netns/eni-1" }}, name, runtime.Log{Binary: "/logger"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func TestBuildSpec_Refuses(t *testing.T) {
 		a := model.Assignment{TaskDefinition: model.TaskDefinition{ContainerDefinitions: []model.ContainerDefinition{def}}}
 		s := NewState(&a)
 		s.Containers[0].Image = image
-		_, err := buildSpec(&a, &s, layout{netns: func(string) string { return "" }}, def.Name, runtime.Log{})
+		_, err := buildSpec(&a, &s, layout{netns: func(string) string { return "" }, volumes: noVolumes{}}, def.Name, runtime.Log{})
 		return err
 	}
 	missing := model.ContainerDefinition{Name: "app", MountPoints: []model.MountPoint{{SourceVolume: "gone", ContainerPath: "/x"}}}
@@ -122,7 +122,7 @@ func TestBuildSpec_EC2(t *testing.T) {
 	}
 	s := NewState(&a)
 	s.Containers[0].Image = &runtime.Image{Cmd: []string{"c"}}
-	spec, err := buildSpec(&a, &s, layout{netns: func(string) string { return "" }}, "app", runtime.Log{})
+	spec, err := buildSpec(&a, &s, layout{netns: func(string) string { return "" }, volumes: noVolumes{}}, "app", runtime.Log{})
 	if err != nil {
 		t.Fatal(err)
 	}

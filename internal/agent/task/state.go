@@ -128,6 +128,7 @@ func (s *State) Observed(a *model.Assignment) model.TaskObserved {
 		StopCode:           s.StopCode,
 		StoppedReason:      s.StoppedReason,
 		ENIAttached:        s.Attached && !s.Released,
+		VolumesMounted:     s.Prepared && !s.Released && a.Task.Volume != nil,
 		ConnectivityAt:     s.ConnectivityAt,
 		PullStartedAt:      s.PullStartedAt,
 		PullStoppedAt:      s.PullStoppedAt,

@@ -38,12 +38,16 @@ func (r *runner) begin(ctx context.Context, step Step) {
 			r.finish(ctx, subject, job.attach(stepCtx, serveCtx))
 		})
 		return
-	case StepFetch:
-		fetchCtx, cancel := context.WithCancel(ctx)
+	case StepFetch, StepPrepare:
+		stepCtx, cancel := context.WithCancel(ctx)
 		r.awaits[subject] = cancel
 		r.wg.Go(func() {
 			defer cancel()
-			r.finish(ctx, subject, job.fetch(fetchCtx))
+			if step.Kind == StepPrepare {
+				r.finish(ctx, subject, job.prepare(stepCtx))
+				return
+			}
+			r.finish(ctx, subject, job.fetch(stepCtx))
 		})
 		return
 	case StepPull:
@@ -100,8 +104,6 @@ func (j *job) failed(format string, args ...any) *Event {
 
 func (j *job) do(ctx context.Context) *Event {
 	switch j.step.Kind {
-	case StepPrepare:
-		return j.prepare(ctx)
 	case StepCreate:
 		return j.create(ctx)
 	case StepStart, StepRestart:
@@ -205,11 +207,20 @@ func (j *job) connect(ctx, serveCtx context.Context) *Event {
 
 func (j *job) prepare(ctx context.Context) *Event {
 	cgroup, err := j.r.e.cfg.Runtime.PrepareTask(ctx, taskLimits(&j.a))
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil // the task stops, or the agent
+	case err != nil:
 		return j.failed("ResourceInitializationError: the task's control group could not be made: %v", err)
 	}
 	if err := j.r.e.layout.prepare(&j.a); err != nil {
 		return j.failed("CannotCreateVolumeError: %v", err)
+	}
+	switch err := j.r.e.cfg.Volumes.Prepare(ctx, &j.a); {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return j.failed("%v", err)
 	}
 	if modeOf(&j.a) == modeHost {
 		if err := j.r.e.cfg.Bridge.NameHost(); err != nil {
@@ -384,6 +395,9 @@ func (j *job) release(ctx context.Context) *Event {
 			}
 		}
 		if err := j.r.e.cfg.Runtime.RemoveTask(ctx, j.a.Task.ID); err != nil {
+			return err
+		}
+		if err := j.r.e.cfg.Volumes.Release(ctx, j.a.Task.ID); err != nil {
 			return err
 		}
 		if err := j.r.e.cfg.Roles.Forget(j.a.Task.ID); err != nil {

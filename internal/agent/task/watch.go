@@ -23,6 +23,7 @@ type watchedRun struct {
 func (r *runner) adopt(ctx context.Context) {
 	defer r.adoptNetwork(ctx)
 	r.adoptRoles()
+	r.adoptVolumes()
 	for i := range r.s.Containers {
 		c := r.s.Containers[i]
 		// What the journal says has ended may have been restarted just before

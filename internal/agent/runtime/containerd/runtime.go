@@ -96,7 +96,8 @@ type Runtime struct {
 		lock *os.File
 	}
 
-	quota sync.Mutex // held while a task's quota is looked at and changed
+	quota   sync.Mutex // held while a task's quota is looked at and changed
+	copying sync.Mutex // held while volumes are filled, which tasks may share
 
 	mu      sync.Mutex
 	entries map[string]*entry
