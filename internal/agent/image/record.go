@@ -44,7 +44,9 @@ func originOf(record images.Image) string {
 }
 
 // isUnpacking reports whether a snapshot is one that a layer is being unpacked into.
-func isUnpacking(snapshot string) bool { return strings.HasPrefix(snapshot, snapshots.UnpackKeyPrefix+"-") }
+func isUnpacking(snapshot string) bool {
+	return strings.HasPrefix(snapshot, snapshots.UnpackKeyPrefix+"-")
+}
 
 // Details is what a container is made from.
 type Details struct {

@@ -13,7 +13,11 @@ import (
 )
 
 // Refused is an answer that trying again does not change. Its text is AWS's.
-type Refused struct{ Text string }
+type Refused struct {
+	Text string
+	// NotFound says that there is no such thing, rather than that it may not be had.
+	NotFound bool
+}
 
 // Error returns the text.
 func (r *Refused) Error() string { return r.Text }

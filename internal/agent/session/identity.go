@@ -154,7 +154,7 @@ type Dialer = func(ctx context.Context, address string) (net.Conn, error)
 
 // dial prepares a connection; it is made when it is needed and made again
 // when it is lost. server is host:port or unix:path.
-func dial(server string, config *tls.Config, through Dialer) (*grpc.ClientConn, error) {
+func dial(server string, config *tls.Config, through Dialer, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithAuthority(nodeapi.ServerName),
@@ -169,7 +169,7 @@ func dial(server string, config *tls.Config, through Dialer) (*grpc.ClientConn, 
 	if through != nil {
 		options = append(options, grpc.WithContextDialer(through))
 	}
-	return grpc.NewClient(server, options...)
+	return grpc.NewClient(server, append(options, more...)...)
 }
 
 func (id *Identity) tls() *tls.Config {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -51,8 +52,12 @@ type Client struct {
 	cfg  Config
 	conn *grpc.ClientConn
 	node nodeapi.NodeClient
+	// bulk is a connection of its own for images: a session must not wait behind
+	// a layer. It is made when it is needed.
+	bulk *grpc.ClientConn
 
 	mu      sync.Mutex
+	hosts   []string                      // of image names that mean the control plane's registry
 	pending map[string]model.TaskObserved // the newest report of each task that is not sent yet
 	// observed is the newest of each thing besides tasks, unsent those of it
 	// that the session has not sent.
@@ -72,8 +77,12 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dialling the control plane at %s: %w", cfg.Server, err)
 	}
+	bulk, err := dial(cfg.Server, cfg.Identity.tls(), cfg.Dial, bulkOptions()...)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("dialling the control plane at %s: %w", cfg.Server, err), conn.Close())
+	}
 	return &Client{
-		cfg: cfg, conn: conn, node: nodeapi.NewNodeClient(conn),
+		cfg: cfg, conn: conn, bulk: bulk, node: nodeapi.NewNodeClient(conn),
 		pending:  map[string]model.TaskObserved{},
 		observed: map[thing][]byte{}, unsent: map[thing]bool{},
 		arrived: make(chan struct{}, 1),
@@ -108,7 +117,8 @@ func signal(c chan<- struct{}) {
 // is there again. It never blocks.
 func (c *Client) Report(taskID string, observed model.TaskObserved) {
 	c.mu.Lock()
-	if old, ok := c.pending[taskID]; !ok || old.Seq < observed.Seq {
+	// One of the same number may say more of an image's progress.
+	if old, ok := c.pending[taskID]; !ok || old.Seq <= observed.Seq {
 		c.pending[taskID] = observed
 	}
 	c.mu.Unlock()
@@ -118,6 +128,7 @@ func (c *Client) Report(taskID string, observed model.TaskObserved) {
 // Run holds a session with the control plane until ctx ends.
 func (c *Client) Run(ctx context.Context, tasks Tasks) error {
 	defer c.conn.Close() //nolint:errcheck // the agent is ending
+	defer c.bulk.Close() //nolint:errcheck // as above
 	defer c.streams.Wait()
 	select {
 	case <-tasks.Loaded():
@@ -227,6 +238,7 @@ func (c *Client) receive(ctx context.Context, stream grpc.BidiStreamingClient[no
 		}
 		switch {
 		case m.GetWelcome() != nil:
+			c.welcome(m.GetWelcome())
 			c.cfg.Log.InfoContext(ctx, "connected to the control plane", telemetry.InstanceARN, m.GetWelcome().GetInstanceArn())
 		case m.GetAck() != nil:
 			tasks.Acknowledge(m.GetAck().GetTaskId(), m.GetAck().GetSeq())

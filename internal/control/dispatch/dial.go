@@ -107,21 +107,24 @@ func (d *Dispatcher) origin(t *model.Task) Origin {
 }
 
 // dial counts a connection of a task, if it may have one more.
-func (d *Dispatcher) dial(taskID string) bool {
+func (d *Dispatcher) dial(taskID string) bool { return d.dialUpTo(taskID, maxDialled) }
+
+// dialUpTo counts a connection of a kind, if there may be one more.
+func (d *Dispatcher) dialUpTo(key string, most int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.dialled[taskID] >= maxDialled {
+	if d.dialled[key] >= most {
 		return false
 	}
-	d.dialled[taskID]++
+	d.dialled[key]++
 	return true
 }
 
-func (d *Dispatcher) hangUp(taskID string) {
+func (d *Dispatcher) hangUp(key string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.dialled[taskID]--; d.dialled[taskID] == 0 {
-		delete(d.dialled, taskID)
+	if d.dialled[key]--; d.dialled[key] == 0 {
+		delete(d.dialled, key)
 	}
 }
 

@@ -91,6 +91,15 @@ type Config struct {
 	// at the end, and conn fails when ctx ends; it may return before that. The
 	// connection's remote address is the task's. nil: there is no API for tasks.
 	Serve func(ctx context.Context, conn net.Conn, from Origin)
+
+	// ServeRegistry answers the image registry's protocol on a connection of a
+	// node, for one repository that the node's task may pull from. As for Serve,
+	// it closes conn at the end, and conn fails when ctx ends; it returns soon
+	// after conn is closed. nil: there is no registry.
+	ServeRegistry func(ctx context.Context, conn net.Conn, repository string)
+	// RegistryHosts are hosts of image names that mean the registry, besides
+	// that of ECR for this account and region.
+	RegistryHosts []string
 }
 
 // Dispatcher serves the nodes.
@@ -100,7 +109,7 @@ type Dispatcher struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session // by instance id, the newest
-	dialled  map[string]int      // open API connections, by task
+	dialled  map[string]int      // open connections, by task and kind
 
 	streams openStreams // into tasks
 }

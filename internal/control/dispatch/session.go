@@ -132,6 +132,7 @@ func (d *Dispatcher) send(ctx context.Context, s *session, hello *nodeapi.Hello,
 	welcome := &nodeapi.Welcome{
 		InstanceArn: d.cfg.Scope.ContainerInstance(hello.GetCluster(), s.instanceID),
 		Region:      d.cfg.Scope.Region, AccountId: d.cfg.Scope.AccountID,
+		RegistryHosts: d.cfg.RegistryHosts,
 	}
 	if err := stream.Send(&nodeapi.ServerMessage{Message: &nodeapi.ServerMessage_Welcome{Welcome: welcome}}); err != nil {
 		return err

@@ -62,7 +62,10 @@ type Config struct {
 	Scope    arn.Scope
 	API      API
 	Access   Access
-	Log      *slog.Logger
+	// RegistryHosts are hosts of image names that mean the registry of Scope,
+	// besides ECR's own.
+	RegistryHosts []string
+	Log           *slog.Logger
 	// Now is the clock that sessions begin and end by; nil means time.Now.
 	Now func() time.Time
 }

@@ -149,6 +149,7 @@ func TestAuthorizePull(t *testing.T) {
 		{ecrImage + digest, all},
 		{"123456789012.dkr.ecr-fips.us-east-1.amazonaws.com/team/app:v2", all},
 		{"123456789012.dkr-ecr.us-east-1.on.aws/team/app:v2", all},
+		{"registry.internal:5000/team/app:v2", all},
 		{"nginx", nil},
 		{"docker.io/library/nginx:1", nil},
 		{"localhost:5000/app:v2", nil},

@@ -72,6 +72,7 @@ func in(t *testing.T, f func(t *testing.T, w *world)) {
 		w := &world{t: t, store: s, sessions: sessions.New(ring), secrets: map[string]execution.SecretValue{}, parameters: map[string]string{}, forbidden: map[string]bool{}}
 		w.Execution, err = execution.New(execution.Config{
 			Store: s, Sessions: w.sessions, Scope: scope, API: w, Access: w, Log: slog.New(slog.DiscardHandler),
+			RegistryHosts: []string{"registry.internal:5000"},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -3,24 +3,27 @@ package execution
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"strings"
+	"slices"
 
 	"berth.dev/berth/internal/base/arn"
 	"berth.dev/berth/internal/base/fault"
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/rules/imageref"
 )
-
-// registry matches the host of an account's registry.
-var registry = regexp.MustCompile(`^([0-9]{12})\.dkr[.-]ecr(?:-fips)?[.-]([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)$`)
 
 // repositoryActions are what a pull needs on the repository, in the order in
 // which it needs them.
 var repositoryActions = []string{"ecr:BatchGetImage", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer"}
 
 // AuthorizePull says whether a container's image may be pulled. Only images of
-// ECR ask for permissions; a refusal is the whole stoppedReason. A container
-// that the task does not have is fault.Denied.
+// ECR, and of this registry under another name, ask for permissions; a refusal
+// is the whole stoppedReason. A container that the task does not have is
+// fault.Denied.
+//
+// A task without an execution role may pull: on EC2 AWS asks the instance's
+// role then, whose managed policy allows every repository of the account; here
+// a node is one by the operator's decision, and may as much. Fargate's tasks
+// cannot be registered without one.
 func (e *Execution) AuthorizePull(ctx context.Context, t *model.Task, container string) (refusal string, err error) {
 	def, err := e.definition(t)
 	if err != nil {
@@ -30,11 +33,28 @@ func (e *Execution) AuthorizePull(ctx context.Context, t *model.Task, container 
 	if !ok {
 		return "", fault.New(fault.Denied, "task %s has no container %s", t.ID, container)
 	}
-	image, ok := parseECR(c.Image)
+	image, ok := e.parseImage(c.Image)
 	if !ok || def.ExecutionRoleARN == "" {
 		return "", nil
 	}
 	return split(e.authorizePull(ctx, t, def.ExecutionRoleARN, image))
+}
+
+// ecrImage is an image whose pull asks for permissions, and where it is.
+type ecrImage struct {
+	imageref.Name
+	image string // as the definition names it
+}
+
+func (e *Execution) parseImage(image string) (ecrImage, bool) {
+	name, err := imageref.Parse(image)
+	if err != nil {
+		return ecrImage{}, false
+	}
+	if slices.Contains(e.cfg.RegistryHosts, name.Host) {
+		name.Account, name.Region = e.cfg.Scope.AccountID, e.cfg.Scope.Region
+	}
+	return ecrImage{name, image}, name.ECR()
 }
 
 func (e *Execution) authorizePull(ctx context.Context, t *model.Task, role string, image ecrImage) error {
@@ -45,8 +65,8 @@ func (e *Execution) authorizePull(ctx context.Context, t *model.Task, role strin
 	if err := denied(e.cfg.Access.Check(ctx, who, "ecr:GetAuthorizationToken", "*"), noToken(t)); err != nil {
 		return err
 	}
-	registry := arn.Scope{Partition: e.cfg.Scope.Partition, Region: image.region, AccountID: image.account}
-	repository := registry.Regional("ecr", "repository/"+image.repository)
+	registry := arn.Scope{Partition: e.cfg.Scope.Partition, Region: image.Region, AccountID: image.Account}
+	repository := registry.Regional("ecr", "repository/"+image.Repository)
 	for _, action := range repositoryActions {
 		err := e.cfg.Access.Check(ctx, who, action, repository)
 		if err == nil {
@@ -68,38 +88,12 @@ func noToken(t *model.Task) string {
 	return resourceFailed + "unable to retrieve ecr registry auth: service call has been retried 1 time(s): %s"
 }
 
-// ecrImage is an image of ECR, taken apart.
-type ecrImage struct{ name, host, account, region, repository, reference string }
-
-func parseECR(name string) (ecrImage, bool) {
-	host, rest, ok := strings.Cut(name, "/")
-	if !ok {
-		return ecrImage{}, false
-	}
-	m := registry.FindStringSubmatch(host)
-	if m == nil {
-		return ecrImage{}, false
-	}
-	image := ecrImage{name: name, host: host, account: m[1], region: m[2], repository: rest, reference: "latest"}
-	if repository, digest, found := strings.Cut(rest, "@"); found {
-		image.repository, image.reference = repository, digest
-		rest = repository
-	}
-	if at := strings.LastIndexByte(rest, ':'); at > strings.LastIndexByte(rest, '/') {
-		if image.repository == rest && !strings.Contains(name, "@") {
-			image.reference = rest[at+1:]
-		}
-		image.repository = rest[:at]
-	}
-	return image, true
-}
-
 // forbidden words that the registry refuses the role. The registry's own
 // sentence follows, as Docker shows it; Fargate's text ends before it [OBS],
 // which leaves users guessing.
 func (i ecrImage) forbidden(t *model.Task, sentence string) error {
 	if t.LaunchType == model.LaunchEC2 {
-		return refused("CannotPullContainerError: Error response from daemon: pull access denied for %s/%s, repository does not exist or may require 'docker login': denied: %s", i.host, i.repository, sentence)
+		return refused("CannotPullContainerError: Error response from daemon: pull access denied for %s/%s, repository does not exist or may require 'docker login': denied: %s", i.Host, i.Repository, sentence)
 	}
-	return refused("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref %s: pulling from host %s failed with status code [manifests %s]: 403 Forbidden: %s", i.name, i.host, i.reference, sentence)
+	return refused("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref %s: pulling from host %s failed with status code [manifests %s]: 403 Forbidden: %s", i.image, i.Host, i.Reference(), sentence)
 }
