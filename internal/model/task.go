@@ -337,10 +337,14 @@ func (o *TaskObserved) Container(name string) (*ContainerObserved, bool) {
 // changed. It keeps three things true: a report that is not newer than the
 // last one changes nothing, the status never goes back, and a task that has
 // stopped stays as it is. The first decision to stop the task, the user's or
-// the node's, keeps its code and reason.
+// the node's, keeps its code and reason. The last report may come again with
+// how far images have come since.
 func (t *Task) Observe(now time.Time, report TaskObserved) bool {
-	if t.Stopped() || report.Seq <= t.Observed.Seq {
+	if t.Stopped() || report.Seq < t.Observed.Seq {
 		return false
+	}
+	if report.Seq == t.Observed.Seq {
+		return t.observePulls(report)
 	}
 	if TaskStatusRank(report.Status) < TaskStatusRank(t.Observed.Status) {
 		report.Status = t.Observed.Status
@@ -354,6 +358,28 @@ func (t *Task) Observe(now time.Time, report TaskObserved) bool {
 	}
 	t.Version++
 	return true
+}
+
+// observePulls takes over how far images have come. It is progress and no
+// change of the task: the version stays.
+func (t *Task) observePulls(report TaskObserved) bool {
+	containers, news := slices.Clone(t.Observed.Containers), false
+	for i := range containers {
+		c, ok := report.Container(containers[i].Name)
+		if !ok || c.Pull == nil || containers[i].Pull != nil && *containers[i].Pull == *c.Pull {
+			continue
+		}
+		containers[i].Pull, news = new(*c.Pull), true
+	}
+	if news {
+		t.Observed.Containers = containers
+	}
+	return news
+}
+
+// Pulling reports whether the report says how far an image has come.
+func (o *TaskObserved) Pulling() bool {
+	return slices.ContainsFunc(o.Containers, func(c ContainerObserved) bool { return c.Pull != nil })
 }
 
 // DecideStop records that the task is to end and why. Only the first decision

@@ -84,6 +84,9 @@ type Config struct {
 	// Roles does what tasks' roles are for; without it tasks that have one fail
 	// to start.
 	Roles Roles
+	// Owns reports whether image names with that host mean the control plane's
+	// own registry, whose pulls are authorised as ECR's are. It may be nil.
+	Owns func(host string) bool
 	// Volumes makes Docker, EFS and EBS volumes; without it tasks that have one
 	// fail to start.
 	Volumes Volumes
@@ -121,6 +124,9 @@ type Engine struct {
 func New(cfg Config) *Engine {
 	if cfg.Roles == nil {
 		cfg.Roles = noRoles{}
+	}
+	if cfg.Owns == nil {
+		cfg.Owns = func(string) bool { return false }
 	}
 	if cfg.Bridge == nil {
 		cfg.Bridge = noBridge{}
@@ -315,6 +321,22 @@ func (e *Engine) Task(taskID string) (View, bool) {
 		return View{}, false
 	}
 	return *r.view.Load(), true
+}
+
+// Images names the images that tasks use or are about to use, as
+// runtime.Image.Name.
+func (e *Engine) Images() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var names []string
+	for _, r := range e.tasks {
+		for _, c := range r.view.Load().State.Containers {
+			if c.Image != nil && c.Phase < PhaseRemoved {
+				names = append(names, c.Image.Name)
+			}
+		}
+	}
+	return names
 }
 
 // HostTask returns the task in network mode host of which a container, or the

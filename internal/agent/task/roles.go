@@ -3,11 +3,11 @@ package task
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"berth.dev/berth/internal/agent/runtime"
 	"berth.dev/berth/internal/agent/secrets"
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/rules/imageref"
 )
 
 // Roles does what a task's roles are for: the execution role fetches what its containers start with and allows the pull of
@@ -80,9 +80,9 @@ func (r *runner) adoptRoles() {
 	r.commit(s)
 }
 
-// isECR reports whether an image is of a private ECR registry, whose owner decides who may pull.
-func isECR(image string) bool {
-	host, _, found := strings.Cut(image, "/")
-	account, rest, ecr := strings.Cut(host, ".dkr.ecr.")
-	return found && ecr && len(account) == 12 && strings.Contains(rest, ".amazonaws.com")
+// authorized reports whether an image is of a private ECR registry, or of the control plane's under another name, whose
+// owner decides who may pull.
+func (j *job) authorized(image string) bool {
+	name, err := imageref.Parse(image)
+	return err == nil && (name.ECR() || j.r.e.cfg.Owns(name.Host))
 }

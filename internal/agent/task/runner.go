@@ -21,6 +21,8 @@ type message struct {
 	mayMake bool
 	forget  bool // the control plane does not know the task
 	acked   uint64
+	// progress of an image that is being pulled
+	progress *progress
 }
 
 // runner owns one task: it alone reads and writes the fields below, in run.
@@ -43,6 +45,7 @@ type runner struct {
 	mayMake bool
 	orphan  bool
 	acked   uint64
+	pulls   map[string]model.PullProgress // of images that are being pulled, by container
 
 	wg sync.WaitGroup
 }
@@ -55,6 +58,7 @@ func newRunner(e *Engine, a model.Assignment, s State) *runner {
 		busy:    map[string]bool{},
 		awaits:  map[string]context.CancelFunc{},
 		serving: map[string]context.CancelFunc{},
+		pulls:   map[string]model.PullProgress{},
 		runs:    map[string]*watchedRun{},
 		mayMake: e.mayMake,
 	}
@@ -160,7 +164,11 @@ func (r *runner) consider(m message) {
 		delete(r.busy, m.done)
 		delete(r.awaits, m.done)
 	}
+	if m.progress != nil {
+		r.pulling(*m.progress)
+	}
 	if m.event != nil {
+		delete(r.pulls, m.event.Container)
 		r.commit(Apply(&r.a, r.s, *m.event))
 	}
 	if m.desired != nil {

@@ -244,8 +244,11 @@ func taskLimits(a *model.Assignment) runtime.Task {
 
 func (j *job) pull(ctx context.Context) *Event {
 	def := j.def()
-	request := runtime.ImageRequest{Ref: def.Image}
-	if isECR(def.Image) {
+	request := runtime.ImageRequest{
+		Ref: def.Image, Digest: imageDigest(&j.a, def.Name), TaskID: j.a.Task.ID, Container: def.Name,
+		Progress: func(p model.PullProgress) { j.r.send(message{progress: &progress{def.Name, p}}) },
+	}
+	if j.authorized(def.Image) {
 		err := j.r.e.cfg.Roles.AuthorizePull(ctx, &j.a, def.Name)
 		switch {
 		case err != nil && errors.Is(ctx.Err(), context.Canceled):
@@ -270,6 +273,16 @@ func (j *job) pull(ctx context.Context) *Event {
 	e := j.event(EventPulled)
 	e.Image = &image
 	return e
+}
+
+// imageDigest is what the task's revision says that a container's tag means.
+func imageDigest(a *model.Assignment, name string) string {
+	for _, c := range a.Task.Containers {
+		if c.Name == name {
+			return c.ImageDigest
+		}
+	}
+	return ""
 }
 
 func (j *job) create(ctx context.Context) *Event {

@@ -88,7 +88,8 @@ func observe(tx *store.Tx, instanceID, taskID string, o model.TaskObserved) erro
 		return nil
 	}
 	confirmed := t.Lost && o.Status == model.TaskStopped
-	if t.Stopped() && !confirmed || !t.Stopped() && o.Seq <= t.Observed.Seq {
+	known := o.Seq < t.Observed.Seq || o.Seq == t.Observed.Seq && !o.Pulling()
+	if t.Stopped() && !confirmed || !t.Stopped() && known {
 		return nil
 	}
 	err := records.Tasks.Edit(tx, taskID, func(t *model.Task) error {

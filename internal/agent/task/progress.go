@@ -1,0 +1,33 @@
+package task
+
+import (
+	"berth.dev/berth/internal/model"
+)
+
+// progress is how far the image of a container has come.
+type progress struct {
+	container string
+	pull      model.PullProgress
+}
+
+// pulling reports how far an image has come. It is not part of the state: it
+// goes under the number of the state's report, which is durable already, and is
+// gone from the next one. So a pull writes nothing to the journal.
+func (r *runner) pulling(p progress) {
+	if c := r.s.container(p.container); c == nil || c.Phase != PhaseNone || c.Image != nil {
+		return // it came before its outcome and is considered after it
+	}
+	r.pulls[p.container] = p.pull
+	select {
+	case <-r.saved:
+	default:
+		return // the next one says it
+	}
+	observed := r.s.Observed(&r.a)
+	for i := range observed.Containers {
+		if pull, ok := r.pulls[observed.Containers[i].Name]; ok {
+			observed.Containers[i].Pull = &pull
+		}
+	}
+	r.e.cfg.Report(r.id, observed)
+}
