@@ -91,6 +91,7 @@ func (f *serverFlags) public() (netip.Prefix, error) {
 type agentFlags struct {
 	server, token, region, name, cluster, zone, containerd, dockerHost, logLevel, taskEndpoint string
 	cpu, memory                                                                                int64
+	images                                                                                     imageFlags
 }
 
 func (f *agentFlags) register(flags *pflag.FlagSet) {
@@ -100,6 +101,7 @@ func (f *agentFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.containerd, "containerd", env("BERTH_CONTAINERD", ""), `containerd's socket, or "private" for one of its own (default: the host's when there is one, else its own) (BERTH_CONTAINERD)`)
 	flags.StringVar(&f.dockerHost, "docker-host", env("DOCKER_HOST", ""), "local Docker engine to find images in (DOCKER_HOST)")
 	flags.StringVar(&f.taskEndpoint, "task-endpoint", env("BERTH_TASK_ENDPOINT", "http"), "how containers reach the AWS API: http, inside their own namespace, or none (BERTH_TASK_ENDPOINT)")
+	f.images.register(flags)
 	flags.Int64Var(&f.cpu, "cpu-units", 0, "CPU units that this node offers, 1024 a core (default: all)")
 	flags.Int64Var(&f.memory, "memory-mib", 0, "memory that this node offers in MiB (default: all)")
 }
@@ -107,6 +109,9 @@ func (f *agentFlags) register(flags *pflag.FlagSet) {
 func (f *agentFlags) check() error {
 	if err := node.CheckTaskEndpoint(f.taskEndpoint); err != nil {
 		return &failure{exitMisuse, fmt.Errorf("--task-endpoint: %w", err)}
+	}
+	if _, err := f.images.config(); err != nil {
+		return &failure{exitMisuse, err}
 	}
 	return nil
 }
@@ -174,7 +179,12 @@ func newAgent(e *environment) *cobra.Command {
 			if f.server == "" {
 				f.server = "unix:" + inst.NodeSocket()
 			}
+			images, err := f.images.config()
+			if err != nil {
+				return err
+			}
 			return node.Run(cmd.Context(), node.Config{
+				Images:   images,
 				Instance: inst, Server: f.server, JoinToken: f.token,
 				Region: f.region, Name: f.name, Cluster: f.cluster, Zone: f.zone,
 				Containerd: f.containerd, DockerHost: f.dockerHost,
@@ -216,11 +226,11 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 					"--tls=" + fmt.Sprint(s.tls), "--tls-name", strings.Join(s.tlsNames, ","), "--tls-cert", s.tlsCert, "--tls-key", s.tlsKey,
 					"--master-key-command", s.masterKeyCommand, "--rate-limit", fmt.Sprint(s.rateLimit),
 				},
-				Agent: []string{
+				Agent: append(a.images.args(),
 					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,
 					"--containerd", a.containerd, "--docker-host", a.dockerHost,
 					"--cpu-units", fmt.Sprint(a.cpu), "--memory-mib", fmt.Sprint(a.memory), "--task-endpoint", a.taskEndpoint,
-				},
+				),
 				Say: p.say,
 				Ready: func(took time.Duration) {
 					p.done("Ready in %s: the AWS API answers at %s", took.Round(time.Millisecond), s.url())

@@ -48,6 +48,9 @@ type Config struct {
 	Containerd string
 	// DockerHost is the local Docker engine to look for images in.
 	DockerHost string
+	// Images says how images are pulled, kept and removed: Policy,
+	// RegistryConfig, MaxSize and Collection of it count.
+	Images image.Config
 	// TaskEndpoint says how tasks reach the AWS API: TaskEndpointHTTP, or
 	// TaskEndpointNone when their SDKs shall call AWS itself.
 	TaskEndpoint string
@@ -116,6 +119,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	runtimeConfig := Runtime(cfg.Instance, cfg.Containerd, cfg.DockerHost, cfg.Log)
 	runtimeConfig.InitPath = helperPath
+	own := &registry{}
+	runtimeConfig.Images = cfg.Images
+	runtimeConfig.Images.DockerHost, runtimeConfig.Images.Registry = cfg.DockerHost, own
 	containers, err := containerd.New(ctx, runtimeConfig)
 	if err != nil {
 		return fmt.Errorf("opening the container runtime: %w", err)
@@ -160,6 +166,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	plane.connect(client)
 	roles.connect(client)
+	own.client = client
 	driver := logdriver.New(logdriver.Config{Dir: dir + "/logs", Helper: helperPath, Sink: sink{client}, Key: key, Log: room(cfg.Log, "agent/logdriver")})
 	output := logs{driver, roles.secrets.LogOptions}
 	if err := output.adopt(ctx, containers, room(cfg.Log, "agent/logdriver")); err != nil {
@@ -170,6 +177,7 @@ func Run(ctx context.Context, cfg Config) error {
 		Runtime: containers, Network: networks{manager, plane.firewall}, Bridge: manager,
 		HostMetadata: netip.AddrPortFrom(metadata.HostAddress(cfg.Instance.ID), metadata.HostPort).String(),
 		Logs:         output, Endpoints: endpoints,
+		Owns:  own.Owns,
 		Roles: roles, SecretsDir: tasksDir(cfg.Instance), TaskEndpoint: cfg.TaskEndpoint == TaskEndpointHTTP,
 		Journal: taskJournal, Report: client.Report,
 		Dir: dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
@@ -201,7 +209,16 @@ func Run(ctx context.Context, cfg Config) error {
 		"resolver":    plane.serveHost,
 		"logdriver":   driver.Run,
 		"tasks":       engine.Run,
-		"session":     func(ctx context.Context) error { return client.Run(ctx, engine) },
+		"images": func(ctx context.Context) error {
+			// What tasks use is known when the journal was read.
+			select {
+			case <-engine.Loaded():
+				return containers.CollectImages(ctx, engine.Images)
+			case <-ctx.Done():
+				return nil
+			}
+		},
+		"session": func(ctx context.Context) error { return client.Run(ctx, engine) },
 	} {
 		g.Go(func() error {
 			err := run(ctx)
