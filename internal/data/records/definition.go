@@ -1,6 +1,9 @@
 package records
 
 import (
+	"strconv"
+	"strings"
+
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
 )
@@ -26,4 +29,15 @@ func UsableDefinition(r store.Reader, family string, revision int) (*model.TaskD
 		}
 	}
 	return nil, false
+}
+
+// DefinitionByARN finds a task definition by its ARN, which ends in
+// family:revision.
+func DefinitionByARN(r store.Reader, arn string) (*model.TaskDefinition, bool) {
+	family, number, _ := strings.Cut(arn[strings.LastIndexByte(arn, '/')+1:], ":")
+	revision, err := strconv.Atoi(number)
+	if err != nil {
+		return nil, false
+	}
+	return TaskDefinitions.Get(r, model.TaskDefinitionKey(family, revision))
 }

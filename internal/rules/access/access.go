@@ -82,6 +82,9 @@ func Checks(q Query, look Lookup) ([]Check, error) {
 		return nil, fmt.Errorf("no row for %s:%s", q.Service, q.Operation)
 	}
 	v := &view{Query: q, look: look}
+	if r.born {
+		v.born = v.tags(r.tags)
+	}
 	var checks []Check
 	keys := v.keys(r.keys, r.tags, r.tagKeys)
 	if !r.free {
@@ -117,6 +120,8 @@ func (v *view) check(action, resource string, keys []Key) Check {
 	c := Check{Action: action, Resource: resource, Keys: keys}
 	if resource != "*" && !strings.HasSuffix(resource, "/*") {
 		c.Tags = v.look.Tags(resource)
+	} else if resource != "*" {
+		c.Tags = v.born
 	}
 	if strings.HasPrefix(action, "iam:") && action != "iam:PassRole" {
 		if boundary := v.look.Boundary(resource); boundary != "" && !has(keys, keyBoundary) {

@@ -91,6 +91,19 @@ var ecs = join(
 		"DescribeServiceRevisions":   {on: []target{{path: "serviceRevisionArns", arn: literal}}, keys: deployedKeys("serviceRevisionArns")},
 		"StopServiceDeployment":      {on: []target{{path: "serviceDeploymentArn", arn: literal}}, keys: deployedKeys("serviceDeploymentArn")},
 
+		"CreateExpressGatewayService": {
+			on: []target{newExpress}, tags: "tags", keys: []key{ofCluster},
+			also: []need{
+				tagged("ecs", "CreateExpressGatewayService", "tags", newExpress),
+				pass("ecs-tasks", expressRoles...), pass("ecs", target{path: "infrastructureRoleArn", arn: role}),
+			},
+		},
+		"UpdateExpressGatewayService": {
+			on: []target{theExpress}, keys: []key{ofExpressCluster}, also: []need{pass("ecs-tasks", expressRoles...)},
+		},
+		"DescribeExpressGatewayService": {on: []target{theExpress}, keys: []key{ofExpressCluster}},
+		"DeleteExpressGatewayService":   {on: []target{theExpress}, keys: []key{ofExpressCluster}},
+
 		"DescribeContainerInstances":    {on: []target{{path: "containerInstances", arn: containerInstance}}, keys: []key{ofCluster}},
 		"UpdateContainerInstancesState": {on: []target{{path: "containerInstances", arn: containerInstance}}, keys: []key{ofCluster}},
 
@@ -126,6 +139,12 @@ var (
 		{path: "serviceConnectConfiguration.services.tls.roleArn", arn: role},
 		{path: "vpcLatticeConfigurations.roleArn", arn: role},
 	}
+
+	// An express service that is to be made may have no name yet.
+	newExpress       = target{path: "serviceName", arn: service, absent: "*"}
+	theExpress       = target{path: "serviceArn", arn: service}
+	ofExpressCluster = deployedKeys("serviceArn")[0]
+	expressRoles     = []target{{path: "executionRoleArn", arn: role}, {path: "taskRoleArn", arn: role}}
 
 	// launchKeys are of requests that make tasks.
 	launchKeys = []key{

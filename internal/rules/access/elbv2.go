@@ -8,7 +8,7 @@ var elbv2 = join(
 		"DescribeListenerCertificates", "DescribeRules", "DescribeTags", "DescribeAccountLimits", "DescribeSSLPolicies"),
 	table{
 		"CreateLoadBalancer": {
-			on: []target{{path: "Name", arn: newBalancer}}, tags: "Tags",
+			on: []target{{path: "Name", arn: newBalancer}}, tags: "Tags", born: true,
 			keys: []key{
 				{name: "elasticloadbalancing:scheme", path: "Scheme", absent: "internet-facing"},
 				{name: "elasticloadbalancing:subnet", path: "Subnets|SubnetMappings.SubnetId"},
@@ -17,7 +17,7 @@ var elbv2 = join(
 			also: []need{addTags("CreateLoadBalancer", target{path: "Name", arn: newBalancer})},
 		},
 		"CreateTargetGroup": {
-			on: []target{{path: "Name", arn: newTargetGroup}}, tags: "Tags",
+			on: []target{{path: "Name", arn: newTargetGroup}}, tags: "Tags", born: true,
 			also: []need{addTags("CreateTargetGroup", target{path: "Name", arn: newTargetGroup})},
 		},
 		"CreateListener": {

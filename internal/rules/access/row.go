@@ -15,6 +15,9 @@ type row struct {
 	// tags is the member with the tags that the request sets, tagKeys the one
 	// with the names of tags that it removes.
 	tags, tagKeys string
+	// born: what the operation makes counts as tagged with the tags that the
+	// request sets, as AWS's managed policies for ECS's roles presuppose.
+	born bool
 	// also are further permissions. Those of the same service have the row's
 	// condition keys besides their own.
 	also []need

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"berth.dev/berth/internal/base/arn"
+	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/smithy"
 )
 
@@ -12,6 +13,8 @@ import (
 type view struct {
 	Query
 	look Lookup
+	// born are the tags of what the request makes.
+	born []model.Tag
 }
 
 // values returns what the input has at a path.
@@ -127,6 +130,17 @@ func (v *view) requestTags(path string) []Key {
 		all = append(all, Key{keyTagKeys, names})
 	}
 	return all
+}
+
+// tags are those that the request sets.
+func (v *view) tags(path string) []model.Tag {
+	var tags []model.Tag
+	for _, tag := range shapes(v.Input, path) {
+		if name := first(tag, "key", "Key", "TagKey"); name != "" {
+			tags = append(tags, model.Tag{Key: name, Value: first(tag, "value", "Value", "TagValue")})
+		}
+	}
+	return tags
 }
 
 func first(in smithy.Shape, members ...string) string {

@@ -59,8 +59,8 @@ func Plan(now time.Time, in Input) Decision {
 	case in.Service.Status == model.ServiceDraining:
 		p.takeNotice()
 		p.drain()
-	case p.primary == nil:
-		p.takeNotice()
+	case p.primary == nil || in.Service.Resources == model.ResourcesProvisioning:
+		p.takeNotice() // what its tasks are made of is not known yet
 	default:
 		p.begin()
 		p.takeNotice()
@@ -265,7 +265,7 @@ func (p *planner) drain() {
 			p.stop(t, ReasonScaling(t.StartedBy))
 		}
 	}
-	if left > 0 {
+	if left > 0 || p.service.Resources != "" { // what ECS made for it must go first
 		return
 	}
 	p.out.Status = model.ServiceInactive

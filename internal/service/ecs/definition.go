@@ -26,30 +26,45 @@ func (p *Provider) RegisterTaskDefinition(ctx context.Context, in *ecsapi.Regist
 	if err := checkTags(def.Tags); err != nil {
 		return nil, err
 	}
+	def, err := p.complete(ctx, def)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.store.Update(ctx, func(tx *store.Tx) error {
+		p.number(tx, &def)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return &ecsapi.RegisterTaskDefinitionOutput{TaskDefinition: definitionOut(&def), Tags: each(def.Tags, tagOut)}, nil
+}
+
+// complete checks what a user says of a definition, and adds what follows from
+// it.
+func (p *Provider) complete(ctx context.Context, def model.TaskDefinition) (model.TaskDefinition, error) {
 	if err := taskspec.Validate(def); err != nil {
-		return nil, specError(err)
+		return def, specError(err)
 	}
 	def = taskspec.Normalize(def)
 	def.Compatibilities = taskspec.Compatibilities(def)
 	def.RequiresAttributes = taskspec.RequiresAttributes(def)
 	def.Status = model.TaskDefinitionActive
 	def.RegisteredBy = p.principal(ctx)
-	if _, err := p.store.Update(ctx, func(tx *store.Tx) error {
-		family := model.Family{Name: def.Family}
-		if known, found := records.Families.Get(tx, def.Family); found {
-			family = *known
-		}
-		family.LastRevision++
-		records.Families.Put(tx, &family)
-		def.Revision = family.LastRevision
-		def.ARN = p.scope.TaskDefinition(def.Family, def.Revision)
-		def.RegisteredAt = tx.Now()
-		records.TaskDefinitions.Put(tx, &def)
-		return nil
-	}); err != nil {
-		return nil, err
+	return def, nil
+}
+
+// number stores a definition as the next revision of its family.
+func (p *Provider) number(tx *store.Tx, def *model.TaskDefinition) {
+	family := model.Family{Name: def.Family}
+	if known, found := records.Families.Get(tx, def.Family); found {
+		family = *known
 	}
-	return &ecsapi.RegisterTaskDefinitionOutput{TaskDefinition: definitionOut(&def), Tags: each(def.Tags, tagOut)}, nil
+	family.LastRevision++
+	records.Families.Put(tx, &family)
+	def.Revision = family.LastRevision
+	def.ARN = p.scope.TaskDefinition(def.Family, def.Revision)
+	def.RegisteredAt = tx.Now()
+	records.TaskDefinitions.Put(tx, def)
 }
 
 // reference is what a task definition is named by: a family and a revision,

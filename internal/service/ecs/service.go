@@ -229,7 +229,7 @@ func equalJSON(a, b any) bool {
 
 // deploy makes the service's newest deployment, which brings it to s.Revision.
 // What was its newest becomes ACTIVE, and the loop brings it to its end.
-func (p *Provider) deploy(tx *store.Tx, s *model.Service, def *model.TaskDefinition) {
+func (p *Provider) deploy(tx *store.Tx, s *model.Service, def *model.TaskDefinition) *model.ServiceRevision {
 	revision := &model.ServiceRevision{
 		ID: ident.ServiceRevision(), ServiceID: s.ID, ServiceARN: s.ARN, ClusterName: s.ClusterName, CreatedAt: tx.Now(), Spec: s.Revision,
 	}
@@ -262,6 +262,7 @@ func (p *Provider) deploy(tx *store.Tx, s *model.Service, def *model.TaskDefinit
 		}
 	}
 	records.Deployments.Put(tx, d)
+	return revision
 }
 
 // deploymentsOf are all deployments of a service, oldest first.
@@ -388,7 +389,7 @@ func (p *Provider) ListServices(_ context.Context, in *ecsapi.ListServicesInput)
 		case s.Status != model.ServiceActive:
 		case in.LaunchType != "" && string(in.LaunchType) != s.Revision.LaunchType:
 		case in.SchedulingStrategy != "" && string(in.SchedulingStrategy) != s.SchedulingStrategy:
-		case in.ResourceManagementType != "" && in.ResourceManagementType != managedByCustomer:
+		case in.ResourceManagementType != "" && in.ResourceManagementType != managementOf(snap, s):
 		default:
 			arns = append(arns, s.ARN)
 		}

@@ -10,9 +10,14 @@ import (
 	"berth.dev/berth/internal/wire/api/ecsapi"
 )
 
-// managedByCustomer is the resource management type of every service that
-// CreateService makes.
-const managedByCustomer = "CUSTOMER"
+// managementOf tells who manages what a service needs: the user, or for an
+// express service ECS.
+func managementOf(r store.Reader, s *model.Service) ecsapi.ResourceManagementType {
+	if records.ExpressServices.Has(r, s.ID) {
+		return "ECS"
+	}
+	return "CUSTOMER"
+}
 
 // taskCounts are the tasks of a deployment or a service as they are now.
 type taskCounts struct{ running, pending, wanted int32 }
@@ -65,7 +70,7 @@ func (p *Provider) serviceOut(r store.Reader, s *model.Service, withTags bool) e
 		HealthCheckGracePeriodSeconds: graceOf(s, spec), RoleArn: p.roleOf(s, spec),
 		EnableECSManagedTags: &s.EnableECSManagedTags, EnableExecuteCommand: &s.EnableExecuteCommand,
 		PropagateTags: ecsapi.PropagateTags(s.PropagateTags), AvailabilityZoneRebalancing: ecsapi.AvailabilityZoneRebalancing(s.ZoneRebalancing),
-		ResourceManagementType: managedByCustomer, CreatedAt: new(s.CreatedAt), CreatedBy: optional(s.CreatedBy),
+		ResourceManagementType: managementOf(r, s), CreatedAt: new(s.CreatedAt), CreatedBy: optional(s.CreatedBy),
 		Deployments: []ecsapi.Deployment{}, Events: eventsOut(r, s), Tags: []ecsapi.Tag{},
 	}
 	if withTags {

@@ -32,6 +32,9 @@ func (p *Provider) UpdateService(ctx context.Context, in *ecsapi.UpdateServiceIn
 		case old.Status != model.ServiceActive:
 			return serviceNotActive()
 		}
+		if err := refuseManaged(tx, old, in); err != nil {
+			return err
+		}
 		id = old.ID
 		// A rollback may have made another revision the current one.
 		current := currentSpec(tx, old)

@@ -203,6 +203,7 @@ func (p *Provider) revisionOut(r store.Reader, v *model.ServiceRevision) ecsapi.
 			return ecsapi.ContainerImage{ContainerName: &i.ContainerName, Image: &i.Image, ImageDigest: optional(digestOf(r, v, i))}
 		}),
 	}
+	out.EcsManagedResources = p.managedResources(r, v)
 	if len(spec.LoadBalancers) > 0 {
 		out.ResolvedConfiguration = &ecsapi.ResolvedConfiguration{LoadBalancers: resolvedLoadBalancers(r, spec.LoadBalancers)}
 	}

@@ -934,6 +934,51 @@ func (v *ServiceNotFoundException) Deserialize(d smithy.ShapeDeserializer) error
 	})
 }
 
+// TargetNotConnectedException is an error of ECS. Code TargetNotConnectedException, HTTP 400.
+type TargetNotConnectedException struct {
+	Message *string
+}
+
+// Error implements error.
+func (v *TargetNotConnectedException) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*TargetNotConnectedException) ErrorCode() string { return "TargetNotConnectedException" }
+
+// ErrorMessage implements smithy.APIError.
+func (v *TargetNotConnectedException) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*TargetNotConnectedException) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*TargetNotConnectedException) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*TargetNotConnectedException) Schema() *smithy.Schema { return schemaTargetNotConnectedException }
+
+// Serialize implements smithy.Shape.
+func (v *TargetNotConnectedException) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTargetNotConnectedException.Members
+	smithy.WritePtr(s, m[0], v.Message, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TargetNotConnectedException) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTargetNotConnectedException, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // UnsupportedFeatureException is an error of ECS. Code UnsupportedFeatureException, HTTP 400.
 type UnsupportedFeatureException struct {
 	Message *string

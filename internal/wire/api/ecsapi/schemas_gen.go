@@ -778,6 +778,33 @@ var schemaCreateClusterResponse = &smithy.Schema{
 	},
 }
 
+var schemaCreateExpressGatewayServiceRequest = &smithy.Schema{
+	Name: "CreateExpressGatewayServiceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "executionRoleArn", Target: schemaString, Required: true},
+		{Name: "infrastructureRoleArn", Index: 1, Target: schemaString, Required: true},
+		{Name: "serviceName", Index: 2, Target: schemaString},
+		{Name: "cluster", Index: 3, Target: schemaString},
+		{Name: "healthCheckPath", Index: 4, Target: schemaString},
+		{Name: "primaryContainer", Index: 5, Target: schemaExpressGatewayContainer, Required: true},
+		{Name: "taskRoleArn", Index: 6, Target: schemaString},
+		{Name: "networkConfiguration", Index: 7, Target: schemaExpressGatewayServiceNetworkConfiguration},
+		{Name: "cpu", Index: 8, Target: schemaString},
+		{Name: "memory", Index: 9, Target: schemaString},
+		{Name: "scalingTarget", Index: 10, Target: schemaExpressGatewayScalingTarget},
+		{Name: "tags", Index: 11, Target: schemaTags},
+	},
+}
+
+var schemaCreateExpressGatewayServiceResponse = &smithy.Schema{
+	Name: "CreateExpressGatewayServiceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaECSExpressGatewayService},
+	},
+}
+
 var schemaCreateServiceRequest = &smithy.Schema{
 	Name: "CreateServiceRequest",
 	Kind: smithy.KindStructure,
@@ -858,6 +885,22 @@ var schemaDeleteClusterResponse = &smithy.Schema{
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "cluster", Target: schemaCluster},
+	},
+}
+
+var schemaDeleteExpressGatewayServiceRequest = &smithy.Schema{
+	Name: "DeleteExpressGatewayServiceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceArn", Target: schemaString, Required: true},
+	},
+}
+
+var schemaDeleteExpressGatewayServiceResponse = &smithy.Schema{
+	Name: "DeleteExpressGatewayServiceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaECSExpressGatewayService},
 	},
 }
 
@@ -1175,6 +1218,23 @@ var schemaDescribeContainerInstancesResponse = &smithy.Schema{
 	},
 }
 
+var schemaDescribeExpressGatewayServiceRequest = &smithy.Schema{
+	Name: "DescribeExpressGatewayServiceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceArn", Target: schemaString, Required: true},
+		{Name: "include", Index: 1, Target: schemaExpressGatewayServiceIncludeList},
+	},
+}
+
+var schemaDescribeExpressGatewayServiceResponse = &smithy.Schema{
+	Name: "DescribeExpressGatewayServiceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaECSExpressGatewayService},
+	},
+}
+
 var schemaDescribeServiceDeploymentsRequest = &smithy.Schema{
 	Name: "DescribeServiceDeploymentsRequest",
 	Kind: smithy.KindStructure,
@@ -1366,6 +1426,23 @@ var schemaEBSVolumeType = &smithy.Schema{
 	Kind: smithy.KindString,
 }
 
+var schemaECSExpressGatewayService = &smithy.Schema{
+	Name: "ECSExpressGatewayService",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "serviceName", Index: 1, Target: schemaString},
+		{Name: "serviceArn", Index: 2, Target: schemaString},
+		{Name: "infrastructureRoleArn", Index: 3, Target: schemaString},
+		{Name: "status", Index: 4, Target: schemaExpressGatewayServiceStatus},
+		{Name: "currentDeployment", Index: 5, Target: schemaString},
+		{Name: "activeConfigurations", Index: 6, Target: schemaExpressGatewayServiceConfigurations},
+		{Name: "tags", Index: 7, Target: schemaTags},
+		{Name: "createdAt", Index: 8, Target: schemaTimestamp},
+		{Name: "updatedAt", Index: 9, Target: schemaTimestamp},
+	},
+}
+
 var schemaECSManagedResources = &smithy.Schema{
 	Name: "ECSManagedResources",
 	Kind: smithy.KindStructure,
@@ -1492,6 +1569,139 @@ var schemaExecuteCommandLogging = &smithy.Schema{
 	Name: "ExecuteCommandLogging",
 	Kind: smithy.KindString,
 	Enum: []string{"NONE", "DEFAULT", "OVERRIDE"},
+}
+
+var schemaExecuteCommandRequest = &smithy.Schema{
+	Name: "ExecuteCommandRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "cluster", Target: schemaString},
+		{Name: "container", Index: 1, Target: schemaString},
+		{Name: "command", Index: 2, Target: schemaString, Required: true},
+		{Name: "interactive", Index: 3, Target: schemaBoolean, Required: true},
+		{Name: "task", Index: 4, Target: schemaString, Required: true},
+	},
+}
+
+var schemaExecuteCommandResponse = &smithy.Schema{
+	Name: "ExecuteCommandResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "clusterArn", Target: schemaString},
+		{Name: "containerArn", Index: 1, Target: schemaString},
+		{Name: "containerName", Index: 2, Target: schemaString},
+		{Name: "interactive", Index: 3, Target: schemaBoolean},
+		{Name: "session", Index: 4, Target: schemaSession},
+		{Name: "taskArn", Index: 5, Target: schemaString},
+	},
+}
+
+var schemaExpressGatewayContainer = &smithy.Schema{
+	Name: "ExpressGatewayContainer",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "image", Target: schemaString, Required: true},
+		{Name: "containerPort", Index: 1, Target: schemaBoxedInteger},
+		{Name: "awsLogsConfiguration", Index: 2, Target: schemaExpressGatewayServiceAwsLogsConfiguration},
+		{Name: "repositoryCredentials", Index: 3, Target: schemaExpressGatewayRepositoryCredentials},
+		{Name: "command", Index: 4, Target: schemaStringList},
+		{Name: "environment", Index: 5, Target: schemaEnvironmentVariables},
+		{Name: "secrets", Index: 6, Target: schemaSecretList},
+	},
+}
+
+var schemaExpressGatewayRepositoryCredentials = &smithy.Schema{
+	Name: "ExpressGatewayRepositoryCredentials",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "credentialsParameter", Target: schemaString},
+	},
+}
+
+var schemaExpressGatewayScalingTarget = &smithy.Schema{
+	Name: "ExpressGatewayScalingTarget",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "minTaskCount", Target: schemaBoxedInteger},
+		{Name: "maxTaskCount", Index: 1, Target: schemaBoxedInteger},
+		{Name: "autoScalingMetric", Index: 2, Target: schemaExpressGatewayServiceScalingMetric},
+		{Name: "autoScalingTargetValue", Index: 3, Target: schemaBoxedInteger},
+	},
+}
+
+var schemaExpressGatewayServiceAwsLogsConfiguration = &smithy.Schema{
+	Name: "ExpressGatewayServiceAwsLogsConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "logGroup", Target: schemaString, Required: true},
+		{Name: "logStreamPrefix", Index: 1, Target: schemaString, Required: true},
+	},
+}
+
+var schemaExpressGatewayServiceConfiguration = &smithy.Schema{
+	Name: "ExpressGatewayServiceConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceRevisionArn", Target: schemaString},
+		{Name: "executionRoleArn", Index: 1, Target: schemaString},
+		{Name: "taskRoleArn", Index: 2, Target: schemaString},
+		{Name: "cpu", Index: 3, Target: schemaString},
+		{Name: "memory", Index: 4, Target: schemaString},
+		{Name: "networkConfiguration", Index: 5, Target: schemaExpressGatewayServiceNetworkConfiguration},
+		{Name: "healthCheckPath", Index: 6, Target: schemaString},
+		{Name: "primaryContainer", Index: 7, Target: schemaExpressGatewayContainer},
+		{Name: "scalingTarget", Index: 8, Target: schemaExpressGatewayScalingTarget},
+		{Name: "ingressPaths", Index: 9, Target: schemaIngressPathSummaries},
+		{Name: "createdAt", Index: 10, Target: schemaTimestamp},
+	},
+}
+
+var schemaExpressGatewayServiceConfigurations = &smithy.Schema{
+	Name: "ExpressGatewayServiceConfigurations",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaExpressGatewayServiceConfiguration},
+}
+
+var schemaExpressGatewayServiceInclude = &smithy.Schema{
+	Name: "ExpressGatewayServiceInclude",
+	Kind: smithy.KindString,
+	Enum: []string{"TAGS"},
+}
+
+var schemaExpressGatewayServiceIncludeList = &smithy.Schema{
+	Name: "ExpressGatewayServiceIncludeList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaExpressGatewayServiceInclude},
+}
+
+var schemaExpressGatewayServiceNetworkConfiguration = &smithy.Schema{
+	Name: "ExpressGatewayServiceNetworkConfiguration",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "securityGroups", Target: schemaStringList},
+		{Name: "subnets", Index: 1, Target: schemaStringList},
+	},
+}
+
+var schemaExpressGatewayServiceScalingMetric = &smithy.Schema{
+	Name: "ExpressGatewayServiceScalingMetric",
+	Kind: smithy.KindString,
+	Enum: []string{"AVERAGE_CPU", "AVERAGE_MEMORY", "REQUEST_COUNT_PER_TARGET"},
+}
+
+var schemaExpressGatewayServiceStatus = &smithy.Schema{
+	Name: "ExpressGatewayServiceStatus",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "statusCode", Target: schemaExpressGatewayServiceStatusCode},
+		{Name: "statusReason", Index: 1, Target: schemaString},
+	},
+}
+
+var schemaExpressGatewayServiceStatusCode = &smithy.Schema{
+	Name: "ExpressGatewayServiceStatusCode",
+	Kind: smithy.KindString,
+	Enum: []string{"ACTIVE", "DRAINING", "INACTIVE"},
 }
 
 var schemaFSxWindowsFileServerAuthorizationConfig = &smithy.Schema{
@@ -1661,6 +1871,21 @@ var schemaInfrastructureOptimization = &smithy.Schema{
 	Kind: smithy.KindStructure,
 	Members: []*smithy.Member{
 		{Name: "scaleInAfter", Target: schemaBoxedInteger},
+	},
+}
+
+var schemaIngressPathSummaries = &smithy.Schema{
+	Name: "IngressPathSummaries",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaIngressPathSummary},
+}
+
+var schemaIngressPathSummary = &smithy.Schema{
+	Name: "IngressPathSummary",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "accessType", Target: schemaAccessType, Required: true},
+		{Name: "endpoint", Index: 1, Target: schemaString, Required: true},
 	},
 }
 
@@ -2963,6 +3188,12 @@ var schemaSecretList = &smithy.Schema{
 	Elem: &smithy.Member{Name: "member", Target: schemaSecret},
 }
 
+var schemaSensitiveString = &smithy.Schema{
+	Name:      "SensitiveString",
+	Kind:      smithy.KindString,
+	Sensitive: true,
+}
+
 var schemaServerException = &smithy.Schema{
 	Name:  "ServerException",
 	Kind:  smithy.KindStructure,
@@ -3432,6 +3663,16 @@ var schemaServices = &smithy.Schema{
 	Elem: &smithy.Member{Name: "member", Target: schemaService},
 }
 
+var schemaSession = &smithy.Schema{
+	Name: "Session",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "sessionId", Target: schemaString},
+		{Name: "streamUrl", Index: 1, Target: schemaString},
+		{Name: "tokenValue", Index: 2, Target: schemaSensitiveString},
+	},
+}
+
 var schemaSetting = &smithy.Schema{
 	Name: "Setting",
 	Kind: smithy.KindStructure,
@@ -3601,6 +3842,15 @@ var schemaTags = &smithy.Schema{
 	Kind:   smithy.KindList,
 	Bounds: smithy.Bounds{HasMin: true, Min: 0, HasMax: true, Max: 50},
 	Elem:   &smithy.Member{Name: "member", Target: schemaTag},
+}
+
+var schemaTargetNotConnectedException = &smithy.Schema{
+	Name:  "TargetNotConnectedException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "TargetNotConnectedException", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "message", Target: schemaString},
+	},
 }
 
 var schemaTargetType = &smithy.Schema{
@@ -4021,6 +4271,30 @@ var schemaUpdateContainerInstancesStateResponse = &smithy.Schema{
 	},
 }
 
+var schemaUpdateExpressGatewayServiceRequest = &smithy.Schema{
+	Name: "UpdateExpressGatewayServiceRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceArn", Target: schemaString, Required: true},
+		{Name: "executionRoleArn", Index: 1, Target: schemaString},
+		{Name: "healthCheckPath", Index: 2, Target: schemaString},
+		{Name: "primaryContainer", Index: 3, Target: schemaExpressGatewayContainer},
+		{Name: "taskRoleArn", Index: 4, Target: schemaString},
+		{Name: "networkConfiguration", Index: 5, Target: schemaExpressGatewayServiceNetworkConfiguration},
+		{Name: "cpu", Index: 6, Target: schemaString},
+		{Name: "memory", Index: 7, Target: schemaString},
+		{Name: "scalingTarget", Index: 8, Target: schemaExpressGatewayScalingTarget},
+	},
+}
+
+var schemaUpdateExpressGatewayServiceResponse = &smithy.Schema{
+	Name: "UpdateExpressGatewayServiceResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "service", Target: schemaUpdatedExpressGatewayService},
+	},
+}
+
 var schemaUpdateInProgressException = &smithy.Schema{
 	Name:  "UpdateInProgressException",
 	Kind:  smithy.KindStructure,
@@ -4084,6 +4358,20 @@ var schemaUpdateTaskProtectionResponse = &smithy.Schema{
 	Members: []*smithy.Member{
 		{Name: "protectedTasks", Target: schemaProtectedTasks},
 		{Name: "failures", Index: 1, Target: schemaFailures},
+	},
+}
+
+var schemaUpdatedExpressGatewayService = &smithy.Schema{
+	Name: "UpdatedExpressGatewayService",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "serviceArn", Target: schemaString},
+		{Name: "cluster", Index: 1, Target: schemaString},
+		{Name: "serviceName", Index: 2, Target: schemaString},
+		{Name: "status", Index: 3, Target: schemaExpressGatewayServiceStatus},
+		{Name: "targetConfiguration", Index: 4, Target: schemaExpressGatewayServiceConfiguration},
+		{Name: "createdAt", Index: 5, Target: schemaTimestamp},
+		{Name: "updatedAt", Index: 6, Target: schemaTimestamp},
 	},
 }
 

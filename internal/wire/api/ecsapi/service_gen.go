@@ -13,9 +13,11 @@ import (
 // an internal failure.
 type Service interface {
 	CreateCluster(ctx context.Context, in *CreateClusterInput) (*CreateClusterOutput, error)
+	CreateExpressGatewayService(ctx context.Context, in *CreateExpressGatewayServiceInput) (*CreateExpressGatewayServiceOutput, error)
 	CreateService(ctx context.Context, in *CreateServiceInput) (*CreateServiceOutput, error)
 	DeleteAccountSetting(ctx context.Context, in *DeleteAccountSettingInput) (*DeleteAccountSettingOutput, error)
 	DeleteCluster(ctx context.Context, in *DeleteClusterInput) (*DeleteClusterOutput, error)
+	DeleteExpressGatewayService(ctx context.Context, in *DeleteExpressGatewayServiceInput) (*DeleteExpressGatewayServiceOutput, error)
 	DeleteService(ctx context.Context, in *DeleteServiceInput) (*DeleteServiceOutput, error)
 	DeleteTaskDefinitions(ctx context.Context, in *DeleteTaskDefinitionsInput) (*DeleteTaskDefinitionsOutput, error)
 	DeregisterContainerInstance(ctx context.Context, in *DeregisterContainerInstanceInput) (*DeregisterContainerInstanceOutput, error)
@@ -23,11 +25,13 @@ type Service interface {
 	DescribeCapacityProviders(ctx context.Context, in *DescribeCapacityProvidersInput) (*DescribeCapacityProvidersOutput, error)
 	DescribeClusters(ctx context.Context, in *DescribeClustersInput) (*DescribeClustersOutput, error)
 	DescribeContainerInstances(ctx context.Context, in *DescribeContainerInstancesInput) (*DescribeContainerInstancesOutput, error)
+	DescribeExpressGatewayService(ctx context.Context, in *DescribeExpressGatewayServiceInput) (*DescribeExpressGatewayServiceOutput, error)
 	DescribeServiceDeployments(ctx context.Context, in *DescribeServiceDeploymentsInput) (*DescribeServiceDeploymentsOutput, error)
 	DescribeServiceRevisions(ctx context.Context, in *DescribeServiceRevisionsInput) (*DescribeServiceRevisionsOutput, error)
 	DescribeServices(ctx context.Context, in *DescribeServicesInput) (*DescribeServicesOutput, error)
 	DescribeTaskDefinition(ctx context.Context, in *DescribeTaskDefinitionInput) (*DescribeTaskDefinitionOutput, error)
 	DescribeTasks(ctx context.Context, in *DescribeTasksInput) (*DescribeTasksOutput, error)
+	ExecuteCommand(ctx context.Context, in *ExecuteCommandInput) (*ExecuteCommandOutput, error)
 	GetTaskProtection(ctx context.Context, in *GetTaskProtectionInput) (*GetTaskProtectionOutput, error)
 	ListAccountSettings(ctx context.Context, in *ListAccountSettingsInput) (*ListAccountSettingsOutput, error)
 	ListClusters(ctx context.Context, in *ListClustersInput) (*ListClustersOutput, error)
@@ -51,6 +55,7 @@ type Service interface {
 	UpdateCluster(ctx context.Context, in *UpdateClusterInput) (*UpdateClusterOutput, error)
 	UpdateClusterSettings(ctx context.Context, in *UpdateClusterSettingsInput) (*UpdateClusterSettingsOutput, error)
 	UpdateContainerInstancesState(ctx context.Context, in *UpdateContainerInstancesStateInput) (*UpdateContainerInstancesStateOutput, error)
+	UpdateExpressGatewayService(ctx context.Context, in *UpdateExpressGatewayServiceInput) (*UpdateExpressGatewayServiceOutput, error)
 	UpdateService(ctx context.Context, in *UpdateServiceInput) (*UpdateServiceOutput, error)
 	UpdateTaskProtection(ctx context.Context, in *UpdateTaskProtectionInput) (*UpdateTaskProtectionOutput, error)
 }
@@ -66,6 +71,11 @@ func (Unimplemented) CreateCluster(context.Context, *CreateClusterInput) (*Creat
 	return nil, smithy.NotImplemented("ecs", "CreateCluster")
 }
 
+// CreateExpressGatewayService implements Service.
+func (Unimplemented) CreateExpressGatewayService(context.Context, *CreateExpressGatewayServiceInput) (*CreateExpressGatewayServiceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "CreateExpressGatewayService")
+}
+
 // CreateService implements Service.
 func (Unimplemented) CreateService(context.Context, *CreateServiceInput) (*CreateServiceOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "CreateService")
@@ -79,6 +89,11 @@ func (Unimplemented) DeleteAccountSetting(context.Context, *DeleteAccountSetting
 // DeleteCluster implements Service.
 func (Unimplemented) DeleteCluster(context.Context, *DeleteClusterInput) (*DeleteClusterOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "DeleteCluster")
+}
+
+// DeleteExpressGatewayService implements Service.
+func (Unimplemented) DeleteExpressGatewayService(context.Context, *DeleteExpressGatewayServiceInput) (*DeleteExpressGatewayServiceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "DeleteExpressGatewayService")
 }
 
 // DeleteService implements Service.
@@ -116,6 +131,11 @@ func (Unimplemented) DescribeContainerInstances(context.Context, *DescribeContai
 	return nil, smithy.NotImplemented("ecs", "DescribeContainerInstances")
 }
 
+// DescribeExpressGatewayService implements Service.
+func (Unimplemented) DescribeExpressGatewayService(context.Context, *DescribeExpressGatewayServiceInput) (*DescribeExpressGatewayServiceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "DescribeExpressGatewayService")
+}
+
 // DescribeServiceDeployments implements Service.
 func (Unimplemented) DescribeServiceDeployments(context.Context, *DescribeServiceDeploymentsInput) (*DescribeServiceDeploymentsOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "DescribeServiceDeployments")
@@ -139,6 +159,11 @@ func (Unimplemented) DescribeTaskDefinition(context.Context, *DescribeTaskDefini
 // DescribeTasks implements Service.
 func (Unimplemented) DescribeTasks(context.Context, *DescribeTasksInput) (*DescribeTasksOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "DescribeTasks")
+}
+
+// ExecuteCommand implements Service.
+func (Unimplemented) ExecuteCommand(context.Context, *ExecuteCommandInput) (*ExecuteCommandOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "ExecuteCommand")
 }
 
 // GetTaskProtection implements Service.
@@ -256,6 +281,11 @@ func (Unimplemented) UpdateContainerInstancesState(context.Context, *UpdateConta
 	return nil, smithy.NotImplemented("ecs", "UpdateContainerInstancesState")
 }
 
+// UpdateExpressGatewayService implements Service.
+func (Unimplemented) UpdateExpressGatewayService(context.Context, *UpdateExpressGatewayServiceInput) (*UpdateExpressGatewayServiceOutput, error) {
+	return nil, smithy.NotImplemented("ecs", "UpdateExpressGatewayService")
+}
+
 // UpdateService implements Service.
 func (Unimplemented) UpdateService(context.Context, *UpdateServiceInput) (*UpdateServiceOutput, error) {
 	return nil, smithy.NotImplemented("ecs", "UpdateService")
@@ -289,6 +319,16 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
+			Name:      "CreateExpressGatewayService",
+			Input:     schemaCreateExpressGatewayServiceRequest,
+			Output:    schemaCreateExpressGatewayServiceResponse,
+			NewInput:  func() smithy.Shape { return new(CreateExpressGatewayServiceInput) },
+			NewOutput: func() smithy.Shape { return new(CreateExpressGatewayServiceOutput) },
+			Invoke:    smithy.Bind(Service.CreateExpressGatewayService),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaPlatformTaskDefinitionIncompatibilityException, schemaPlatformUnknownException, schemaServerException, schemaUnsupportedFeatureException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
 			Name:      "CreateService",
 			Input:     schemaCreateServiceRequest,
 			Output:    schemaCreateServiceResponse,
@@ -316,6 +356,16 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(DeleteClusterOutput) },
 			Invoke:    smithy.Bind(Service.DeleteCluster),
 			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterContainsCapacityProviderException, schemaClusterContainsContainerInstancesException, schemaClusterContainsServicesException, schemaClusterContainsTasksException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaUpdateInProgressException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "DeleteExpressGatewayService",
+			Input:     schemaDeleteExpressGatewayServiceRequest,
+			Output:    schemaDeleteExpressGatewayServiceResponse,
+			NewInput:  func() smithy.Shape { return new(DeleteExpressGatewayServiceInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteExpressGatewayServiceOutput) },
+			Invoke:    smithy.Bind(Service.DeleteExpressGatewayService),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaServiceNotActiveException, schemaServiceNotFoundException, schemaUnsupportedFeatureException},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
@@ -392,6 +442,17 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
+			Name:      "DescribeExpressGatewayService",
+			Input:     schemaDescribeExpressGatewayServiceRequest,
+			Output:    schemaDescribeExpressGatewayServiceResponse,
+			NewInput:  func() smithy.Shape { return new(DescribeExpressGatewayServiceInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeExpressGatewayServiceOutput) },
+			Invoke:    smithy.Bind(Service.DescribeExpressGatewayService),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaResourceNotFoundException, schemaServerException, schemaUnsupportedFeatureException},
+			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
 			Name:      "DescribeServiceDeployments",
 			Input:     schemaDescribeServiceDeploymentsRequest,
 			Output:    schemaDescribeServiceDeploymentsResponse,
@@ -444,6 +505,16 @@ var API = &smithy.Service{
 			Invoke:    smithy.Bind(Service.DescribeTasks),
 			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
 			ReadOnly:  true,
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "ExecuteCommand",
+			Input:     schemaExecuteCommandRequest,
+			Output:    schemaExecuteCommandResponse,
+			NewInput:  func() smithy.Shape { return new(ExecuteCommandInput) },
+			NewOutput: func() smithy.Shape { return new(ExecuteCommandOutput) },
+			Invoke:    smithy.Bind(Service.ExecuteCommand),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaTargetNotConnectedException},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{
@@ -685,6 +756,16 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(UpdateContainerInstancesStateOutput) },
 			Invoke:    smithy.Bind(Service.UpdateContainerInstancesState),
 			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "UpdateExpressGatewayService",
+			Input:     schemaUpdateExpressGatewayServiceRequest,
+			Output:    schemaUpdateExpressGatewayServiceResponse,
+			NewInput:  func() smithy.Shape { return new(UpdateExpressGatewayServiceInput) },
+			NewOutput: func() smithy.Shape { return new(UpdateExpressGatewayServiceOutput) },
+			Invoke:    smithy.Bind(Service.UpdateExpressGatewayService),
+			Errors:    []*smithy.Schema{schemaAccessDeniedException, schemaClientException, schemaClusterNotFoundException, schemaInvalidParameterException, schemaServerException, schemaServiceNotActiveException, schemaServiceNotFoundException, schemaUnsupportedFeatureException},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "InvalidParameterException", Missing: "InvalidParameterException", Wording: smithy.WordingCoral},
 		},
 		{

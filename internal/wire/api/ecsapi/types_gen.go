@@ -425,6 +425,34 @@ const (
 	ExecuteCommandLoggingOverride ExecuteCommandLogging = "OVERRIDE"
 )
 
+// ExpressGatewayServiceInclude is an enum.
+type ExpressGatewayServiceInclude string
+
+// Values of ExpressGatewayServiceInclude.
+const (
+	ExpressGatewayServiceIncludeTags ExpressGatewayServiceInclude = "TAGS"
+)
+
+// ExpressGatewayServiceScalingMetric is an enum.
+type ExpressGatewayServiceScalingMetric string
+
+// Values of ExpressGatewayServiceScalingMetric.
+const (
+	ExpressGatewayServiceScalingMetricAverageCpu            ExpressGatewayServiceScalingMetric = "AVERAGE_CPU"
+	ExpressGatewayServiceScalingMetricAverageMemory         ExpressGatewayServiceScalingMetric = "AVERAGE_MEMORY"
+	ExpressGatewayServiceScalingMetricRequestCountPerTarget ExpressGatewayServiceScalingMetric = "REQUEST_COUNT_PER_TARGET"
+)
+
+// ExpressGatewayServiceStatusCode is an enum.
+type ExpressGatewayServiceStatusCode string
+
+// Values of ExpressGatewayServiceStatusCode.
+const (
+	ExpressGatewayServiceStatusCodeActive   ExpressGatewayServiceStatusCode = "ACTIVE"
+	ExpressGatewayServiceStatusCodeDraining ExpressGatewayServiceStatusCode = "DRAINING"
+	ExpressGatewayServiceStatusCodeInactive ExpressGatewayServiceStatusCode = "INACTIVE"
+)
+
 // FirelensConfigurationType is an enum.
 type FirelensConfigurationType string
 
@@ -2224,6 +2252,104 @@ func (v *CreateClusterOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// CreateExpressGatewayServiceInput is the input of CreateExpressGatewayService.
+type CreateExpressGatewayServiceInput struct {
+	ExecutionRoleArn      *string // required
+	InfrastructureRoleArn *string // required
+	ServiceName           *string
+	Cluster               *string
+	HealthCheckPath       *string
+	PrimaryContainer      *ExpressGatewayContainer // required
+	TaskRoleArn           *string
+	NetworkConfiguration  *ExpressGatewayServiceNetworkConfiguration
+	Cpu                   *string
+	Memory                *string
+	ScalingTarget         *ExpressGatewayScalingTarget
+	Tags                  []Tag
+}
+
+// Schema implements smithy.Shape.
+func (*CreateExpressGatewayServiceInput) Schema() *smithy.Schema {
+	return schemaCreateExpressGatewayServiceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *CreateExpressGatewayServiceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateExpressGatewayServiceRequest.Members
+	smithy.WritePtr(s, m[0], v.ExecutionRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.InfrastructureRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ServiceName, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.HealthCheckPath, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.PrimaryContainer, smithy.WriteStruct[ExpressGatewayContainer])
+	smithy.WritePtr(s, m[6], v.TaskRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.NetworkConfiguration, smithy.WriteStruct[ExpressGatewayServiceNetworkConfiguration])
+	smithy.WritePtr(s, m[8], v.Cpu, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.Memory, smithy.WriteString)
+	smithy.WritePtr(s, m[10], v.ScalingTarget, smithy.WriteStruct[ExpressGatewayScalingTarget])
+	smithy.WriteList(s, m[11], v.Tags, smithy.WriteStruct[Tag])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateExpressGatewayServiceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateExpressGatewayServiceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ExecutionRoleArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.InfrastructureRoleArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ServiceName, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.HealthCheckPath, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.PrimaryContainer, smithy.ReadStruct[ExpressGatewayContainer])
+		case 6:
+			return smithy.ReadPtr(d, m, &v.TaskRoleArn, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[ExpressGatewayServiceNetworkConfiguration])
+		case 8:
+			return smithy.ReadPtr(d, m, &v.Cpu, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.Memory, smithy.ReadString)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.ScalingTarget, smithy.ReadStruct[ExpressGatewayScalingTarget])
+		case 11:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		}
+		return nil
+	})
+}
+
+// CreateExpressGatewayServiceOutput is the output of CreateExpressGatewayService.
+type CreateExpressGatewayServiceOutput struct {
+	Service *ECSExpressGatewayService
+}
+
+// Schema implements smithy.Shape.
+func (*CreateExpressGatewayServiceOutput) Schema() *smithy.Schema {
+	return schemaCreateExpressGatewayServiceResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *CreateExpressGatewayServiceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaCreateExpressGatewayServiceResponse.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteStruct[ECSExpressGatewayService])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *CreateExpressGatewayServiceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaCreateExpressGatewayServiceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadStruct[ECSExpressGatewayService])
+		}
+		return nil
+	})
+}
+
 // CreateServiceInput is the input of CreateService.
 type CreateServiceInput struct {
 	Cluster                       *string
@@ -2502,6 +2628,60 @@ func (v *DeleteClusterOutput) Deserialize(d smithy.ShapeDeserializer) error {
 		switch m.Index {
 		case 0:
 			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadStruct[Cluster])
+		}
+		return nil
+	})
+}
+
+// DeleteExpressGatewayServiceInput is the input of DeleteExpressGatewayService.
+type DeleteExpressGatewayServiceInput struct {
+	ServiceArn *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteExpressGatewayServiceInput) Schema() *smithy.Schema {
+	return schemaDeleteExpressGatewayServiceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DeleteExpressGatewayServiceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteExpressGatewayServiceRequest.Members
+	smithy.WritePtr(s, m[0], v.ServiceArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteExpressGatewayServiceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteExpressGatewayServiceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DeleteExpressGatewayServiceOutput is the output of DeleteExpressGatewayService.
+type DeleteExpressGatewayServiceOutput struct {
+	Service *ECSExpressGatewayService
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteExpressGatewayServiceOutput) Schema() *smithy.Schema {
+	return schemaDeleteExpressGatewayServiceResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *DeleteExpressGatewayServiceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteExpressGatewayServiceResponse.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteStruct[ECSExpressGatewayService])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteExpressGatewayServiceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteExpressGatewayServiceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadStruct[ECSExpressGatewayService])
 		}
 		return nil
 	})
@@ -3336,6 +3516,64 @@ func (v *DescribeContainerInstancesOutput) Deserialize(d smithy.ShapeDeserialize
 	})
 }
 
+// DescribeExpressGatewayServiceInput is the input of DescribeExpressGatewayService.
+type DescribeExpressGatewayServiceInput struct {
+	ServiceArn *string // required
+	Include    []ExpressGatewayServiceInclude
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeExpressGatewayServiceInput) Schema() *smithy.Schema {
+	return schemaDescribeExpressGatewayServiceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeExpressGatewayServiceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeExpressGatewayServiceRequest.Members
+	smithy.WritePtr(s, m[0], v.ServiceArn, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Include, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeExpressGatewayServiceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeExpressGatewayServiceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Include, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeExpressGatewayServiceOutput is the output of DescribeExpressGatewayService.
+type DescribeExpressGatewayServiceOutput struct {
+	Service *ECSExpressGatewayService
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeExpressGatewayServiceOutput) Schema() *smithy.Schema {
+	return schemaDescribeExpressGatewayServiceResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *DescribeExpressGatewayServiceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeExpressGatewayServiceResponse.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteStruct[ECSExpressGatewayService])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeExpressGatewayServiceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeExpressGatewayServiceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadStruct[ECSExpressGatewayService])
+		}
+		return nil
+	})
+}
+
 // DescribeServiceDeploymentsInput is the input of DescribeServiceDeployments.
 type DescribeServiceDeploymentsInput struct {
 	ServiceDeploymentArns []string // required
@@ -3745,6 +3983,67 @@ func (v *EBSTagSpecification) Deserialize(d smithy.ShapeDeserializer) error {
 	})
 }
 
+// ECSExpressGatewayService is the model's ECSExpressGatewayService.
+type ECSExpressGatewayService struct {
+	Cluster               *string
+	ServiceName           *string
+	ServiceArn            *string
+	InfrastructureRoleArn *string
+	Status                *ExpressGatewayServiceStatus
+	CurrentDeployment     *string
+	ActiveConfigurations  []ExpressGatewayServiceConfiguration
+	Tags                  []Tag
+	CreatedAt             *time.Time
+	UpdatedAt             *time.Time
+}
+
+// Schema implements smithy.Shape.
+func (*ECSExpressGatewayService) Schema() *smithy.Schema { return schemaECSExpressGatewayService }
+
+// Serialize implements smithy.Shape.
+func (v *ECSExpressGatewayService) Serialize(s smithy.ShapeSerializer) {
+	m := schemaECSExpressGatewayService.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ServiceName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.InfrastructureRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.Status, smithy.WriteStruct[ExpressGatewayServiceStatus])
+	smithy.WritePtr(s, m[5], v.CurrentDeployment, smithy.WriteString)
+	smithy.WriteList(s, m[6], v.ActiveConfigurations, smithy.WriteStruct[ExpressGatewayServiceConfiguration])
+	smithy.WriteList(s, m[7], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WritePtr(s, m[8], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[9], v.UpdatedAt, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ECSExpressGatewayService) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaECSExpressGatewayService, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ServiceName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.InfrastructureRoleArn, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Status, smithy.ReadStruct[ExpressGatewayServiceStatus])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.CurrentDeployment, smithy.ReadString)
+		case 6:
+			return smithy.ReadList(d, m, &v.ActiveConfigurations, smithy.ReadStruct[ExpressGatewayServiceConfiguration])
+		case 7:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 8:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
 // ECSManagedResources is the model's ECSManagedResources.
 type ECSManagedResources struct {
 	IngressPaths          []ManagedIngressPath
@@ -3943,6 +4242,47 @@ func (v *ExecuteCommandConfiguration) Deserialize(d smithy.ShapeDeserializer) er
 	})
 }
 
+// ExecuteCommandInput is the input of ExecuteCommand.
+type ExecuteCommandInput struct {
+	Cluster     *string
+	Container   *string
+	Command     *string // required
+	Interactive *bool   // required
+	Task        *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*ExecuteCommandInput) Schema() *smithy.Schema { return schemaExecuteCommandRequest }
+
+// Serialize implements smithy.Shape.
+func (v *ExecuteCommandInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExecuteCommandRequest.Members
+	smithy.WritePtr(s, m[0], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Container, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.Command, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Interactive, smithy.WriteBool)
+	smithy.WritePtr(s, m[4], v.Task, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExecuteCommandInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExecuteCommandRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Container, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Command, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Interactive, smithy.ReadBool)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Task, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // ExecuteCommandLogConfiguration is the model's ExecuteCommandLogConfiguration.
 type ExecuteCommandLogConfiguration struct {
 	CloudWatchLogGroupName      *string
@@ -3981,6 +4321,322 @@ func (v *ExecuteCommandLogConfiguration) Deserialize(d smithy.ShapeDeserializer)
 			return smithy.ReadPtr(d, m, &v.S3EncryptionEnabled, smithy.ReadBool)
 		case 4:
 			return smithy.ReadPtr(d, m, &v.S3KeyPrefix, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ExecuteCommandOutput is the output of ExecuteCommand.
+type ExecuteCommandOutput struct {
+	ClusterArn    *string
+	ContainerArn  *string
+	ContainerName *string
+	Interactive   *bool
+	Session       *Session
+	TaskArn       *string
+}
+
+// Schema implements smithy.Shape.
+func (*ExecuteCommandOutput) Schema() *smithy.Schema { return schemaExecuteCommandResponse }
+
+// Serialize implements smithy.Shape.
+func (v *ExecuteCommandOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExecuteCommandResponse.Members
+	smithy.WritePtr(s, m[0], v.ClusterArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ContainerArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ContainerName, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Interactive, smithy.WriteBool)
+	smithy.WritePtr(s, m[4], v.Session, smithy.WriteStruct[Session])
+	smithy.WritePtr(s, m[5], v.TaskArn, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExecuteCommandOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExecuteCommandResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ClusterArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ContainerArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ContainerName, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Interactive, smithy.ReadBool)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Session, smithy.ReadStruct[Session])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.TaskArn, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ExpressGatewayContainer is the model's ExpressGatewayContainer.
+type ExpressGatewayContainer struct {
+	Image                 *string // required
+	ContainerPort         *int32
+	AwsLogsConfiguration  *ExpressGatewayServiceAwsLogsConfiguration
+	RepositoryCredentials *ExpressGatewayRepositoryCredentials
+	Command               []string
+	Environment           []KeyValuePair
+	Secrets               []Secret
+}
+
+// Schema implements smithy.Shape.
+func (*ExpressGatewayContainer) Schema() *smithy.Schema { return schemaExpressGatewayContainer }
+
+// Serialize implements smithy.Shape.
+func (v *ExpressGatewayContainer) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExpressGatewayContainer.Members
+	smithy.WritePtr(s, m[0], v.Image, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ContainerPort, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.AwsLogsConfiguration, smithy.WriteStruct[ExpressGatewayServiceAwsLogsConfiguration])
+	smithy.WritePtr(s, m[3], v.RepositoryCredentials, smithy.WriteStruct[ExpressGatewayRepositoryCredentials])
+	smithy.WriteList(s, m[4], v.Command, smithy.WriteString)
+	smithy.WriteList(s, m[5], v.Environment, smithy.WriteStruct[KeyValuePair])
+	smithy.WriteList(s, m[6], v.Secrets, smithy.WriteStruct[Secret])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExpressGatewayContainer) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExpressGatewayContainer, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Image, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ContainerPort, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.AwsLogsConfiguration, smithy.ReadStruct[ExpressGatewayServiceAwsLogsConfiguration])
+		case 3:
+			return smithy.ReadPtr(d, m, &v.RepositoryCredentials, smithy.ReadStruct[ExpressGatewayRepositoryCredentials])
+		case 4:
+			return smithy.ReadList(d, m, &v.Command, smithy.ReadString)
+		case 5:
+			return smithy.ReadList(d, m, &v.Environment, smithy.ReadStruct[KeyValuePair])
+		case 6:
+			return smithy.ReadList(d, m, &v.Secrets, smithy.ReadStruct[Secret])
+		}
+		return nil
+	})
+}
+
+// ExpressGatewayRepositoryCredentials is the model's ExpressGatewayRepositoryCredentials.
+type ExpressGatewayRepositoryCredentials struct {
+	CredentialsParameter *string
+}
+
+// Schema implements smithy.Shape.
+func (*ExpressGatewayRepositoryCredentials) Schema() *smithy.Schema {
+	return schemaExpressGatewayRepositoryCredentials
+}
+
+// Serialize implements smithy.Shape.
+func (v *ExpressGatewayRepositoryCredentials) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExpressGatewayRepositoryCredentials.Members
+	smithy.WritePtr(s, m[0], v.CredentialsParameter, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExpressGatewayRepositoryCredentials) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExpressGatewayRepositoryCredentials, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.CredentialsParameter, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ExpressGatewayScalingTarget is the model's ExpressGatewayScalingTarget.
+type ExpressGatewayScalingTarget struct {
+	MinTaskCount           *int32
+	MaxTaskCount           *int32
+	AutoScalingMetric      ExpressGatewayServiceScalingMetric
+	AutoScalingTargetValue *int32
+}
+
+// Schema implements smithy.Shape.
+func (*ExpressGatewayScalingTarget) Schema() *smithy.Schema { return schemaExpressGatewayScalingTarget }
+
+// Serialize implements smithy.Shape.
+func (v *ExpressGatewayScalingTarget) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExpressGatewayScalingTarget.Members
+	smithy.WritePtr(s, m[0], v.MinTaskCount, smithy.WriteInt32)
+	smithy.WritePtr(s, m[1], v.MaxTaskCount, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[2], v.AutoScalingMetric)
+	smithy.WritePtr(s, m[3], v.AutoScalingTargetValue, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExpressGatewayScalingTarget) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExpressGatewayScalingTarget, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.MinTaskCount, smithy.ReadInt32)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.MaxTaskCount, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadString(d, m, &v.AutoScalingMetric)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.AutoScalingTargetValue, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// ExpressGatewayServiceAwsLogsConfiguration is the model's ExpressGatewayServiceAwsLogsConfiguration.
+type ExpressGatewayServiceAwsLogsConfiguration struct {
+	LogGroup        *string // required
+	LogStreamPrefix *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*ExpressGatewayServiceAwsLogsConfiguration) Schema() *smithy.Schema {
+	return schemaExpressGatewayServiceAwsLogsConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *ExpressGatewayServiceAwsLogsConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExpressGatewayServiceAwsLogsConfiguration.Members
+	smithy.WritePtr(s, m[0], v.LogGroup, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.LogStreamPrefix, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExpressGatewayServiceAwsLogsConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExpressGatewayServiceAwsLogsConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.LogGroup, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.LogStreamPrefix, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ExpressGatewayServiceConfiguration is the model's ExpressGatewayServiceConfiguration.
+type ExpressGatewayServiceConfiguration struct {
+	ServiceRevisionArn   *string
+	ExecutionRoleArn     *string
+	TaskRoleArn          *string
+	Cpu                  *string
+	Memory               *string
+	NetworkConfiguration *ExpressGatewayServiceNetworkConfiguration
+	HealthCheckPath      *string
+	PrimaryContainer     *ExpressGatewayContainer
+	ScalingTarget        *ExpressGatewayScalingTarget
+	IngressPaths         []IngressPathSummary
+	CreatedAt            *time.Time
+}
+
+// Schema implements smithy.Shape.
+func (*ExpressGatewayServiceConfiguration) Schema() *smithy.Schema {
+	return schemaExpressGatewayServiceConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *ExpressGatewayServiceConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExpressGatewayServiceConfiguration.Members
+	smithy.WritePtr(s, m[0], v.ServiceRevisionArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ExecutionRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TaskRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Cpu, smithy.WriteString)
+	smithy.WritePtr(s, m[4], v.Memory, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.NetworkConfiguration, smithy.WriteStruct[ExpressGatewayServiceNetworkConfiguration])
+	smithy.WritePtr(s, m[6], v.HealthCheckPath, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.PrimaryContainer, smithy.WriteStruct[ExpressGatewayContainer])
+	smithy.WritePtr(s, m[8], v.ScalingTarget, smithy.WriteStruct[ExpressGatewayScalingTarget])
+	smithy.WriteList(s, m[9], v.IngressPaths, smithy.WriteStruct[IngressPathSummary])
+	smithy.WritePtr(s, m[10], v.CreatedAt, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExpressGatewayServiceConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExpressGatewayServiceConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceRevisionArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ExecutionRoleArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TaskRoleArn, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Cpu, smithy.ReadString)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.Memory, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[ExpressGatewayServiceNetworkConfiguration])
+		case 6:
+			return smithy.ReadPtr(d, m, &v.HealthCheckPath, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.PrimaryContainer, smithy.ReadStruct[ExpressGatewayContainer])
+		case 8:
+			return smithy.ReadPtr(d, m, &v.ScalingTarget, smithy.ReadStruct[ExpressGatewayScalingTarget])
+		case 9:
+			return smithy.ReadList(d, m, &v.IngressPaths, smithy.ReadStruct[IngressPathSummary])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		}
+		return nil
+	})
+}
+
+// ExpressGatewayServiceNetworkConfiguration is the model's ExpressGatewayServiceNetworkConfiguration.
+type ExpressGatewayServiceNetworkConfiguration struct {
+	SecurityGroups []string
+	Subnets        []string
+}
+
+// Schema implements smithy.Shape.
+func (*ExpressGatewayServiceNetworkConfiguration) Schema() *smithy.Schema {
+	return schemaExpressGatewayServiceNetworkConfiguration
+}
+
+// Serialize implements smithy.Shape.
+func (v *ExpressGatewayServiceNetworkConfiguration) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExpressGatewayServiceNetworkConfiguration.Members
+	smithy.WriteList(s, m[0], v.SecurityGroups, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Subnets, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExpressGatewayServiceNetworkConfiguration) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExpressGatewayServiceNetworkConfiguration, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.SecurityGroups, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Subnets, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ExpressGatewayServiceStatus is the model's ExpressGatewayServiceStatus.
+type ExpressGatewayServiceStatus struct {
+	StatusCode   ExpressGatewayServiceStatusCode
+	StatusReason *string
+}
+
+// Schema implements smithy.Shape.
+func (*ExpressGatewayServiceStatus) Schema() *smithy.Schema { return schemaExpressGatewayServiceStatus }
+
+// Serialize implements smithy.Shape.
+func (v *ExpressGatewayServiceStatus) Serialize(s smithy.ShapeSerializer) {
+	m := schemaExpressGatewayServiceStatus.Members
+	smithy.WriteEnum(s, m[0], v.StatusCode)
+	smithy.WritePtr(s, m[1], v.StatusReason, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ExpressGatewayServiceStatus) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaExpressGatewayServiceStatus, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.StatusCode)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.StatusReason, smithy.ReadString)
 		}
 		return nil
 	})
@@ -4362,6 +5018,35 @@ func (v *InfrastructureOptimization) Deserialize(d smithy.ShapeDeserializer) err
 		switch m.Index {
 		case 0:
 			return smithy.ReadPtr(d, m, &v.ScaleInAfter, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// IngressPathSummary is the model's IngressPathSummary.
+type IngressPathSummary struct {
+	AccessType AccessType // required
+	Endpoint   *string    // required
+}
+
+// Schema implements smithy.Shape.
+func (*IngressPathSummary) Schema() *smithy.Schema { return schemaIngressPathSummary }
+
+// Serialize implements smithy.Shape.
+func (v *IngressPathSummary) Serialize(s smithy.ShapeSerializer) {
+	m := schemaIngressPathSummary.Members
+	smithy.WriteEnum(s, m[0], v.AccessType)
+	smithy.WritePtr(s, m[1], v.Endpoint, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *IngressPathSummary) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaIngressPathSummary, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.AccessType)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Endpoint, smithy.ReadString)
 		}
 		return nil
 	})
@@ -8460,6 +9145,39 @@ func (v *ServiceVolumeConfiguration) Deserialize(d smithy.ShapeDeserializer) err
 	})
 }
 
+// Session is the model's Session.
+type Session struct {
+	SessionId  *string
+	StreamUrl  *string
+	TokenValue *string
+}
+
+// Schema implements smithy.Shape.
+func (*Session) Schema() *smithy.Schema { return schemaSession }
+
+// Serialize implements smithy.Shape.
+func (v *Session) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSession.Members
+	smithy.WritePtr(s, m[0], v.SessionId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.StreamUrl, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.TokenValue, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Session) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSession, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SessionId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.StreamUrl, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.TokenValue, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // Setting is the model's Setting.
 type Setting struct {
 	Name         SettingName
@@ -9716,6 +10434,92 @@ func (v *UpdateContainerInstancesStateOutput) Deserialize(d smithy.ShapeDeserial
 	})
 }
 
+// UpdateExpressGatewayServiceInput is the input of UpdateExpressGatewayService.
+type UpdateExpressGatewayServiceInput struct {
+	ServiceArn           *string // required
+	ExecutionRoleArn     *string
+	HealthCheckPath      *string
+	PrimaryContainer     *ExpressGatewayContainer
+	TaskRoleArn          *string
+	NetworkConfiguration *ExpressGatewayServiceNetworkConfiguration
+	Cpu                  *string
+	Memory               *string
+	ScalingTarget        *ExpressGatewayScalingTarget
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateExpressGatewayServiceInput) Schema() *smithy.Schema {
+	return schemaUpdateExpressGatewayServiceRequest
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateExpressGatewayServiceInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateExpressGatewayServiceRequest.Members
+	smithy.WritePtr(s, m[0], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.ExecutionRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.HealthCheckPath, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.PrimaryContainer, smithy.WriteStruct[ExpressGatewayContainer])
+	smithy.WritePtr(s, m[4], v.TaskRoleArn, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.NetworkConfiguration, smithy.WriteStruct[ExpressGatewayServiceNetworkConfiguration])
+	smithy.WritePtr(s, m[6], v.Cpu, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.Memory, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.ScalingTarget, smithy.WriteStruct[ExpressGatewayScalingTarget])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateExpressGatewayServiceInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateExpressGatewayServiceRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.ExecutionRoleArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.HealthCheckPath, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.PrimaryContainer, smithy.ReadStruct[ExpressGatewayContainer])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.TaskRoleArn, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.NetworkConfiguration, smithy.ReadStruct[ExpressGatewayServiceNetworkConfiguration])
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Cpu, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.Memory, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.ScalingTarget, smithy.ReadStruct[ExpressGatewayScalingTarget])
+		}
+		return nil
+	})
+}
+
+// UpdateExpressGatewayServiceOutput is the output of UpdateExpressGatewayService.
+type UpdateExpressGatewayServiceOutput struct {
+	Service *UpdatedExpressGatewayService
+}
+
+// Schema implements smithy.Shape.
+func (*UpdateExpressGatewayServiceOutput) Schema() *smithy.Schema {
+	return schemaUpdateExpressGatewayServiceResponse
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdateExpressGatewayServiceOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdateExpressGatewayServiceResponse.Members
+	smithy.WritePtr(s, m[0], v.Service, smithy.WriteStruct[UpdatedExpressGatewayService])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdateExpressGatewayServiceOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdateExpressGatewayServiceResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Service, smithy.ReadStruct[UpdatedExpressGatewayService])
+		}
+		return nil
+	})
+}
+
 // UpdateServiceInput is the input of UpdateService.
 type UpdateServiceInput struct {
 	Cluster                       *string
@@ -9911,6 +10715,57 @@ func (v *UpdateTaskProtectionOutput) Deserialize(d smithy.ShapeDeserializer) err
 			return smithy.ReadList(d, m, &v.ProtectedTasks, smithy.ReadStruct[ProtectedTask])
 		case 1:
 			return smithy.ReadList(d, m, &v.Failures, smithy.ReadStruct[Failure])
+		}
+		return nil
+	})
+}
+
+// UpdatedExpressGatewayService is the model's UpdatedExpressGatewayService.
+type UpdatedExpressGatewayService struct {
+	ServiceArn          *string
+	Cluster             *string
+	ServiceName         *string
+	Status              *ExpressGatewayServiceStatus
+	TargetConfiguration *ExpressGatewayServiceConfiguration
+	CreatedAt           *time.Time
+	UpdatedAt           *time.Time
+}
+
+// Schema implements smithy.Shape.
+func (*UpdatedExpressGatewayService) Schema() *smithy.Schema {
+	return schemaUpdatedExpressGatewayService
+}
+
+// Serialize implements smithy.Shape.
+func (v *UpdatedExpressGatewayService) Serialize(s smithy.ShapeSerializer) {
+	m := schemaUpdatedExpressGatewayService.Members
+	smithy.WritePtr(s, m[0], v.ServiceArn, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Cluster, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.ServiceName, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Status, smithy.WriteStruct[ExpressGatewayServiceStatus])
+	smithy.WritePtr(s, m[4], v.TargetConfiguration, smithy.WriteStruct[ExpressGatewayServiceConfiguration])
+	smithy.WritePtr(s, m[5], v.CreatedAt, smithy.WriteTime)
+	smithy.WritePtr(s, m[6], v.UpdatedAt, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *UpdatedExpressGatewayService) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaUpdatedExpressGatewayService, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.ServiceArn, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Cluster, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.ServiceName, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Status, smithy.ReadStruct[ExpressGatewayServiceStatus])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.TargetConfiguration, smithy.ReadStruct[ExpressGatewayServiceConfiguration])
+		case 5:
+			return smithy.ReadPtr(d, m, &v.CreatedAt, smithy.ReadTime)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.UpdatedAt, smithy.ReadTime)
 		}
 		return nil
 	})
