@@ -13,7 +13,9 @@
 //   - each load balancer in its VPC: its private addresses, also when it is
 //     internet-facing, since the address it has on a host means nothing inside;
 //   - each internet-facing load balancer outside: its public address. One on the
-//     loopback range is told to the host that serves it and to no VPC.
+//     loopback range is told to the host that serves it and to no VPC;
+//   - the endpoint of each express service, likewise, which has its load
+//     balancer's addresses.
 //
 // A service's name has the addresses of its healthy instances, or of all if
 // none is healthy (Route 53 considers all healthy then). Services of type HTTP
@@ -23,7 +25,7 @@
 //
 // The package writes nothing and has no loop: the dispatcher asks it for
 // documents and which of them a change concerns. It is derived from the
-// namespaces, services and instances of Cloud Map, load balancers, VPCs, and,
+// namespaces, services and instances of Cloud Map, load balancers, express services, VPCs, and,
 // for where VPCs are, network interfaces.
 //
 // Sources of behaviour: behaviour/networking-lb-discovery.md §5 and Cloud Map's

@@ -16,6 +16,10 @@ import (
 const (
 	insidePrefix  = "inside:"  // as its VPC sees it
 	outsidePrefix = "outside:" // as all others see it
+
+	// Those of the endpoint of an express service, with its id, likewise.
+	expressInsidePrefix  = "express-inside:"
+	expressOutsidePrefix = "express-outside:"
 )
 
 // Source derives zones. It has no state and may be used by many at once.
@@ -32,6 +36,7 @@ func (*Source) Tables() []store.AnyTable {
 	return []store.AnyTable{
 		records.Namespaces, records.DiscoveryServices, records.DiscoveryInstances,
 		records.LoadBalancers, records.NetworkInterfaces, records.VPCs,
+		records.ExpressServices, records.ExpressGateways,
 	}
 }
 
@@ -51,24 +56,36 @@ func (s *Source) Keys(r store.Reader, instanceID string) []string {
 			keys = append(keys, outsidePrefix+lb.ID)
 		}
 	}
+	for e := range records.ExpressServices.All(r) {
+		lb, found := balancerOf(r, e)
+		if found && inVPC(r, lb.VPCID, instanceID) && hasResolver(r, lb.VPCID) {
+			keys = append(keys, expressInsidePrefix+e.ServiceID)
+		}
+		if found && reaches(lb, instanceID) {
+			keys = append(keys, expressOutsidePrefix+e.ServiceID)
+		}
+	}
 	return keys
 }
 
 // Document is the zone of the key as the node has it.
 func (*Source) Document(r store.Reader, instanceID, key string) (any, bool) {
+	if zone, is, found := expressZone(r, instanceID, key); is {
+		return zone, found
+	}
 	if id, ok := strings.CutPrefix(key, insidePrefix); ok {
 		lb, found := records.LoadBalancers.Get(r, id)
 		if !found || !inVPC(r, lb.VPCID, instanceID) || !hasResolver(r, lb.VPCID) {
 			return nil, false
 		}
-		return insideZone(r, lb), true
+		return insideZone(r, lb.DNSName, lb), true
 	}
 	if id, ok := strings.CutPrefix(key, outsidePrefix); ok {
 		lb, found := records.LoadBalancers.Get(r, id)
 		if !found || !reaches(lb, instanceID) {
 			return nil, false
 		}
-		return outsideZone(r, lb), true
+		return outsideZone(r, lb.DNSName, lb), true
 	}
 	ns, found := records.Namespaces.Get(r, key)
 	if !found || !resolves(r, ns, instanceID) {
@@ -94,6 +111,10 @@ func (s *Source) Affected(before, after store.Reader, change store.Change) map[s
 		a.networkInterface(change.Key)
 	case records.VPCs.Name():
 		a.vpcRecord(change.Key)
+	case records.ExpressServices.Name():
+		a.expressService(change.Key)
+	case records.ExpressGateways.Name():
+		a.gateway(change.Key)
 	}
 	return a.keys
 }
@@ -140,12 +161,21 @@ func (a *affected) loadBalancer(id string) {
 		if !ok {
 			continue
 		}
-		a.vpc(lb.VPCID, insidePrefix+id)
-		if _, ok := hostOf(lb); ok {
-			a.add(lb.InstanceID, outsidePrefix+id)
-		} else if lb.PublicAddress != "" {
-			a.everyNode(outsidePrefix + id)
+		a.namesOf(lb, insidePrefix+id, outsidePrefix+id)
+		for e := range endpointsOf(r, lb) {
+			a.namesOf(lb, expressInsidePrefix+e.ServiceID, expressOutsidePrefix+e.ServiceID)
 		}
+	}
+}
+
+// namesOf adds the keys of a name that leads to the load balancer, for the
+// nodes that have it inside and outside of its VPC.
+func (a *affected) namesOf(lb *model.LoadBalancer, inside, outside string) {
+	a.vpc(lb.VPCID, inside)
+	if _, ok := hostOf(lb); ok {
+		a.add(lb.InstanceID, outside)
+	} else if lb.PublicAddress != "" {
+		a.everyNode(outside)
 	}
 }
 
@@ -179,6 +209,9 @@ func (a *affected) zonesOf(vpcID string, yield func(key string)) {
 		for lb := range records.LoadBalancers.All(r) {
 			if lb.VPCID == vpcID {
 				yield(insidePrefix + lb.ID)
+				for e := range endpointsOf(r, lb) {
+					yield(expressInsidePrefix + e.ServiceID)
+				}
 			}
 		}
 	}
@@ -248,20 +281,20 @@ func reaches(lb *model.LoadBalancer, instanceID string) bool {
 	return !only || host == instanceID
 }
 
-func insideZone(r store.Reader, lb *model.LoadBalancer) model.NodeZone {
+func insideZone(r store.Reader, name string, lb *model.LoadBalancer) model.NodeZone {
 	addresses := map[string]bool{}
 	for _, zone := range lb.Zones {
 		if valid(model.RecordA, zone.Address) {
 			addresses[zone.Address] = true
 		}
 	}
-	zone := balancerZone(r, lb, slices.Sorted(maps.Keys(addresses)))
+	zone := balancerZone(r, name, lb, slices.Sorted(maps.Keys(addresses)))
 	zone.VPCIDs = []string{lb.VPCID}
 	return zone
 }
 
-func outsideZone(r store.Reader, lb *model.LoadBalancer) model.NodeZone {
-	zone := balancerZone(r, lb, []string{lb.PublicAddress})
+func outsideZone(r store.Reader, name string, lb *model.LoadBalancer) model.NodeZone {
+	zone := balancerZone(r, name, lb, []string{lb.PublicAddress})
 	_, only := hostOf(lb)
 	zone.Public, zone.EveryVPC = true, !only
 	return zone
@@ -270,8 +303,8 @@ func outsideZone(r store.Reader, lb *model.LoadBalancer) model.NodeZone {
 // balancerTTL is that of the names of AWS's load balancers.
 const balancerTTL = 60
 
-func balancerZone(r store.Reader, lb *model.LoadBalancer, addresses []string) model.NodeZone {
-	zone := model.NodeZone{Name: lb.DNSName, SOATTL: balancerTTL, Serial: uint32(records.LoadBalancers.Rev(r, lb.ID))}
+func balancerZone(r store.Reader, name string, lb *model.LoadBalancer, addresses []string) model.NodeZone {
+	zone := model.NodeZone{Name: name, SOATTL: balancerTTL, Serial: uint32(records.LoadBalancers.Rev(r, lb.ID))}
 	if len(addresses) > 0 {
 		zone.Names = []model.NodeRecord{{Type: model.RecordA, TTL: balancerTTL, Values: addresses}}
 	}

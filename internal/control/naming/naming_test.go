@@ -207,7 +207,10 @@ func TestWhereZonesAre(t *testing.T) {
 			{ID: "app/fleet/2", DNSName: "fleet.elb", PublicAddress: "192.0.2.7"},
 			{ID: "app/internal/3", DNSName: "internal.elb"},
 		} {
-			lb.VPCID, lb.InstanceID = "vpc-1", "n1"
+			lb.VPCID, lb.InstanceID, lb.Name = "vpc-1", "n1", "ecs-express-gateway-alb-"+lb.DNSName
+			gateway := &model.ExpressGateway{ID: lb.DNSName, VPCID: "vpc-1"}
+			records.ExpressGateways.Put(tx, gateway)
+			records.ExpressServices.Put(tx, &model.ExpressService{ServiceID: "of-" + lb.DNSName, Endpoint: lb.DNSName + ".on.aws", GatewayID: gateway.ID})
 			lb.Zones = []model.BalancerZone{{Address: "10.0.0.20"}, {Address: "10.0.1.20"}}
 			records.LoadBalancers.Put(tx, &lb)
 		}
@@ -231,6 +234,13 @@ func TestWhereZonesAre(t *testing.T) {
 		{"n2", "outside:app/fleet/2", &model.NodeZone{Name: "fleet.elb", EveryVPC: true, Public: true, SOATTL: 60}, " A 60  192.0.2.7\n"},
 		{"n1", "inside:app/internal/3", &model.NodeZone{Name: "internal.elb", VPCIDs: []string{"vpc-1"}, SOATTL: 60}, inside},
 		{"n1", "outside:app/internal/3", nil, ""},
+		{"n1", "express-inside:of-laptop.elb", &model.NodeZone{Name: "laptop.elb.on.aws", VPCIDs: []string{"vpc-1"}, SOATTL: 60}, inside},
+		{"n2", "express-inside:of-laptop.elb", nil, ""},
+		{"n1", "express-outside:of-laptop.elb", &model.NodeZone{Name: "laptop.elb.on.aws", Public: true, SOATTL: 60}, " A 60  127.64.1.2\n"},
+		{"n2", "express-outside:of-laptop.elb", nil, ""},
+		{"n2", "express-outside:of-fleet.elb", &model.NodeZone{Name: "fleet.elb.on.aws", EveryVPC: true, Public: true, SOATTL: 60}, " A 60  192.0.2.7\n"},
+		{"n1", "express-outside:of-internal.elb", nil, ""},
+		{"n1", "express-outside:nobody", nil, ""},
 		{"n1", "ns-unknown", nil, ""},
 		{"n2", "ns-vpc-2", nil, ""},
 		{"n2", "inside:app/vpc-2", &model.NodeZone{Name: "x.elb", VPCIDs: []string{"vpc-2"}, SOATTL: 60}, inside},
@@ -334,7 +344,7 @@ func change(t *rapid.T, tx *store.Tx, nodes, vpcs []string) {
 	pick := func(label string, of ...string) string { return rapid.SampledFrom(of).Draw(t, label) }
 	namespace := pick("namespace", "ns-1", "ns-2", "ns-3")
 	service := pick("service", "srv-1", "srv-2")
-	switch what := pick("what", "interface", "namespace", "service", "instance", "balancer", "vpc"); what {
+	switch what := pick("what", "interface", "namespace", "service", "instance", "balancer", "vpc", "express service", "gateway"); what {
 	case "vpc":
 		id := pick("vpc", vpcs...)
 		if rapid.Bool().Draw(t, "delete") {
@@ -389,9 +399,22 @@ func change(t *rapid.T, tx *store.Tx, nodes, vpcs []string) {
 			return
 		}
 		records.LoadBalancers.Put(tx, &model.LoadBalancer{
-			ID: id, DNSName: "x.elb", VPCID: pick("vpc", vpcs...),
+			ID: id, Name: map[string]string{"app/x/1": "ecs-express-gateway-alb-g1"}[id], DNSName: "x.elb", VPCID: pick("vpc", vpcs...),
 			InstanceID: pick("node", nodes...), PublicAddress: pick("address", "", "127.64.0.9", "192.0.2.1"),
 			Zones: []model.BalancerZone{{Address: "10.0.0.20"}},
 		})
+	case "express service":
+		id := pick("express service", "e1", "e2")
+		if rapid.Bool().Draw(t, "delete") {
+			records.ExpressServices.Delete(tx, id)
+			return
+		}
+		records.ExpressServices.Put(tx, &model.ExpressService{ServiceID: id, Endpoint: id + ".on.aws", GatewayID: pick("gateway", "", "g1")})
+	case "gateway":
+		if rapid.Bool().Draw(t, "delete") {
+			records.ExpressGateways.Delete(tx, "g1")
+			return
+		}
+		records.ExpressGateways.Put(tx, &model.ExpressGateway{ID: "g1", VPCID: pick("vpc", vpcs...)})
 	}
 }
