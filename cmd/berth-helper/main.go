@@ -21,6 +21,10 @@ func main() {
 		os.Exit(initproc.Run(args[1:], os.Environ()))
 	case "env":
 		os.Exit(envproc.Run(args[1:]))
+	case "pause":
+		ended := make(chan os.Signal, 1)
+		signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)
+		<-ended
 	default:
 		os.Exit(runCapture(args))
 	}

@@ -158,6 +158,9 @@ func (s *State) Observed(a *model.Assignment) model.TaskObserved {
 			co.HealthStatus = c.Health.status()
 			co.HealthOutput = c.Health.Output
 		}
+		if a.Task.EnableExecuteCommand {
+			co.ExecAgent = c.execAgent()
+		}
 		o.Containers = append(o.Containers, co)
 	}
 	return o

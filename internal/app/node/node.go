@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"berth.dev/berth/internal/agent/exec"
 	"berth.dev/berth/internal/agent/helper"
 	"berth.dev/berth/internal/agent/image"
 	"berth.dev/berth/internal/agent/journal"
@@ -158,8 +159,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	streams := exec.New(exec.Config{
+		Runtime: containers, Task: func(id string) (task.View, bool) { return roles.tasks.Task(id) },
+		Dir: dir + "/debug", Log: room(cfg.Log, "agent/exec"),
+	})
+	if err := streams.Purge(ctx); err != nil {
+		cfg.Log.WarnContext(ctx, "not all of an earlier agent's debug containers were removed", telemetry.Error, err)
+	}
 	client, err := session.New(session.Config{
-		Server: cfg.Server, Identity: identity, Hello: hello, Documents: plane.documents, Log: room(cfg.Log, "agent/session"),
+		Server: cfg.Server, Identity: identity, Hello: hello, Documents: plane.documents, Streams: streams, Log: room(cfg.Log, "agent/session"),
 	})
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 //	flood BYTES    so many bytes that Flood knows
 //	size           the terminal's size, and again whenever it changes
 //	signals        say "ready", then each signal's name, until SIGQUIT
+//	pause          until a signal ends it, as the helper does
 //	linger FILE    leave a child that holds standard output, and end
 //	escape FILE    leave a child behind as a daemon does, with an empty environment, that holds FILE; then sleep
 //
@@ -47,6 +48,8 @@ func attached(what string, args []string) bool {
 				os.Exit(3)
 			}
 		}
+	case "pause":
+		sleep()
 	case "linger":
 		child := exec.Command("/probe", "hold", args[0])
 		child.Stdout = os.Stdout
