@@ -78,6 +78,9 @@ type ImageTag struct {
 	Tag        string    `json:"tag"`
 	Digest     string    `json:"imageDigest"`
 	TaggedAt   time.Time `json:"taggedAt"`
+	// CheckedAt is when the upstream of a pull through cache last said that this
+	// is still the image; nil since TaggedAt.
+	CheckedAt *time.Time `json:"checkedAt,omitempty"`
 }
 
 // Key identifies the tag in the store.

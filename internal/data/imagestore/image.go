@@ -27,6 +27,9 @@ type Push struct {
 	Digest     string // when the client says it; checked
 	MediaType  string // when the client says it; the manifest's own counts
 	Manifest   []byte
+	// Partial is set for an index of which only parts are wanted, from a pull
+	// through cache: what it refers to need not be here.
+	Partial bool
 }
 
 // Put checks the manifest and all that it refers to, keeps it, and moves the
@@ -60,7 +63,7 @@ func (s *Store) Put(ctx context.Context, now time.Time, push Push) (*model.Image
 	if err := s.keepManifest(ctx, d, push.Manifest); err != nil {
 		return nil, err
 	}
-	p := put{image, m, push.Tag, now}
+	p := put{image, m, push.Tag, push.Partial, now}
 	var result *model.Image
 	_, err = s.db.Update(ctx, func(tx *store.Tx) (err error) {
 		result, err = p.apply(tx)
@@ -140,10 +143,11 @@ func (s *Store) keepManifest(ctx context.Context, d digest.Digest, content []byt
 
 // put is the transaction of Put.
 type put struct {
-	image *model.Image
-	m     *manifest
-	tag   string
-	now   time.Time
+	image   *model.Image
+	m       *manifest
+	tag     string
+	partial bool
+	now     time.Time
 }
 
 // apply returns the image as it is stored, also with ErrSame.
@@ -185,6 +189,9 @@ func (p *put) children(tx *store.Tx, image *model.Image) error {
 	for _, of := range p.m.manifests {
 		key := model.ImageKey(image.Repository, of.Digest)
 		child, ok := records.Images.Get(tx, key)
+		if !ok && p.partial {
+			continue
+		}
 		if !ok {
 			return fmt.Errorf("%w: manifest %s", ErrReferenced, of.Digest)
 		}
@@ -292,6 +299,17 @@ func (s *Store) Pulled(ctx context.Context, now time.Time, repository, d string)
 		}
 		return records.Images.Edit(tx, key, func(i *model.Image) error {
 			i.LastPulledAt = &now
+			return nil
+		})
+	})
+	return err
+}
+
+// Checked notes that upstream says of a tag that it is still of the image.
+func (s *Store) Checked(ctx context.Context, now time.Time, repository, tag string) error {
+	_, err := s.db.Update(ctx, func(tx *store.Tx) error {
+		return records.ImageTags.Edit(tx, model.ImageTagKey(repository, tag), func(t *model.ImageTag) error {
+			t.CheckedAt = &now
 			return nil
 		})
 	})
