@@ -1,6 +1,9 @@
 package model
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Documents that a session may run. The first is what ExecuteCommand starts;
 // those of Berth are its own.
@@ -62,6 +65,51 @@ type RemoteSession struct {
 	// Details says why it has ended.
 	Details   string `json:"details,omitempty"`
 	Terminate bool   `json:"terminate,omitempty"`
+}
+
+// SessionTarget is a container as Session Manager names it.
+func SessionTarget(cluster, taskID, runtimeID string) string {
+	return "ecs:" + cluster + "_" + taskID + "_" + runtimeID
+}
+
+// ParseSessionTarget takes the name of a container apart. A cluster's name may
+// have what separates; ids have not.
+func ParseSessionTarget(target string) (cluster, taskID, runtimeID string, ok bool) {
+	rest, ok := strings.CutPrefix(target, "ecs:")
+	last := strings.LastIndex(rest, "_")
+	if !ok || last < 0 {
+		return "", "", "", false
+	}
+	rest, runtimeID = rest[:last], rest[last+1:]
+	if last = strings.LastIndex(rest, "_"); last < 0 {
+		return "", "", "", false
+	}
+	cluster, taskID = rest[:last], rest[last+1:]
+	return cluster, taskID, runtimeID, cluster != "" && taskID != "" && runtimeID != ""
+}
+
+// How long sessions take: the token's life, and the idle time after which one
+// ends, which ECS fixes.
+const (
+	SessionTokenLife   = 5 * time.Minute
+	SessionIdleSeconds = 20 * 60
+)
+
+// Executable says whether commands can be run in a container now.
+func (t *Task) Executable(container string) bool {
+	c, ok := t.Observed.Container(container)
+	return ok && t.EnableExecuteCommand && t.DesiredStatus == TaskRunning &&
+		c.Status == ContainerRunning && c.ExecAgent != nil && c.ExecAgent.Status == AgentRunning
+}
+
+// StreamURL is where the data channel of a session is, at the address that its
+// caller knows.
+func StreamURL(secure bool, host, sessionID string) string {
+	scheme := "ws"
+	if secure {
+		scheme = "wss"
+	}
+	return scheme + "://" + host + "/v1/data-channel/" + sessionID + "?role=publish_subscribe"
 }
 
 // Key identifies the session in the store.

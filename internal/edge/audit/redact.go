@@ -21,6 +21,7 @@ var secrets = map[string]bool{
 	"SecretString": true, "SecretBinary": true, "SourceResult": true, "RandomPassword": true, "RotationToken": true,
 	"Plaintext": true, "PrivateKeyPlaintext": true, "PrivateKey": true, "Passphrase": true, "GrantToken": true,
 	"Password": true, "NewPassword": true, "OldPassword": true, "ClientSecret": true, "TokenCode": true,
+	"TokenValue": true, "tokenValue": true, // of a data channel
 	"WebIdentityToken": true, "SAMLAssertion": true, "UserData": true,
 	"logEvents": true, // what a program logs is not the audit's to keep
 }

@@ -19,6 +19,9 @@ import (
 // starts. All clients send it first; one without a terminal sends none.
 const sizeTime = time.Second
 
+// documentShell is what StartSession runs without a document.
+const documentShell = "SSM-SessionManagerRunShell"
+
 // killed is the exit code of a program that was killed, as one whose container
 // has stopped is.
 const killed = 128 + 9
@@ -65,7 +68,7 @@ func (c *session) streamRequest() (model.StreamRequest, error) {
 		ID: ident.UUID(), TaskID: c.record.TaskID, Container: c.record.Container, Kind: model.StreamExec, Command: c.record.Command, TTY: c.tty,
 	}
 	switch c.record.Document {
-	case model.DocumentExec:
+	case model.DocumentExec, documentShell:
 		return request, nil
 	case model.DocumentDebug:
 		request.Kind, request.Image = model.StreamDebug, c.parameter("image")

@@ -243,7 +243,7 @@ func applyConfiguration(c *model.Cluster, given *ecsapi.ClusterConfiguration) er
 	}
 	if e := configuration.ExecuteCommand; e != nil {
 		if e.KMSKeyID != "" {
-			return parameterError("executeCommandConfiguration.kmsKeyId is not supported: Berth does not have KMS keys yet.")
+			return parameterError("executeCommandConfiguration.kmsKeyId is not supported: Berth's data channels are encrypted by TLS only.")
 		}
 		switch e.Logging {
 		case "":

@@ -21,6 +21,8 @@ type Config struct {
 	// PublicAddresses are those that assignPublicIp gives to tasks; with the
 	// zero Prefix there are none and it is refused.
 	PublicAddresses netip.Prefix
+	// Tokens opens the data channels of ExecuteCommand, which fails without.
+	Tokens Tokens
 	// Seed breaks ties of placement and says where the search for a free
 	// address begins. Nil is random.
 	Seed func() uint64
@@ -34,6 +36,7 @@ type Provider struct {
 	scope arn.Scope
 	log   *slog.Logger
 
+	tokens   Tokens
 	launcher *launch.Launcher
 
 	// placing lets one RunTask decide at a time (see turn). The store would
@@ -47,7 +50,7 @@ var _ ecsapi.Service = (*Provider)(nil)
 
 // New returns a provider. It holds no state of its own.
 func New(cfg Config) *Provider {
-	p := &Provider{store: cfg.Store, scope: cfg.Scope, log: cfg.Logger, placing: make(chan struct{}, 1)}
+	p := &Provider{store: cfg.Store, scope: cfg.Scope, log: cfg.Logger, tokens: cfg.Tokens, placing: make(chan struct{}, 1)}
 	p.launcher = launch.New(launch.Config{Scope: cfg.Scope, PublicAddresses: cfg.PublicAddresses, Seed: cfg.Seed})
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

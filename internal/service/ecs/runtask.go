@@ -154,7 +154,10 @@ func (p *Provider) accept(tx *store.Tx, cluster *model.Cluster, r *runRequest) (
 	request := launch.Request{
 		Cluster: cluster, Definition: def, Overrides: r.Overrides, Network: r.Network, Volumes: r.Volumes, Count: r.Count,
 		Group: r.Group, StartedBy: r.StartedBy, Tags: tagsOfTask(cluster, r, def),
-		Constraints: r.Constraints, Strategy: r.PlacementStrategy,
+		Constraints: r.Constraints, Strategy: r.PlacementStrategy, EnableExecuteCommand: r.EnableExecuteCommand,
+	}
+	if err := needsTaskRole(r.EnableExecuteCommand, cmp.Or(r.Overrides.TaskRoleARN, def.TaskRoleARN), "task couldn't be started"); err != nil {
+		return nil, nil, err
 	}
 	if request.LaunchType, request.Providers, err = chooseKind(cluster, r); err != nil {
 		return nil, nil, err

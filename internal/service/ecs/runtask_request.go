@@ -46,6 +46,8 @@ type runRequest struct {
 	ReferenceID       string
 	Volumes           []model.VolumeConfiguration `json:",omitempty"`
 
+	EnableExecuteCommand bool `json:",omitempty"`
+
 	token     string
 	principal string
 }
@@ -72,6 +74,7 @@ func (p *Provider) runRequest(in *ecsapi.RunTaskInput) (*runRequest, error) {
 		Tags: each(in.Tags, tagIn), ManagedTags: value(in.EnableECSManagedTags), PropagateTags: string(in.PropagateTags),
 		ReferenceID: value(in.ReferenceId), token: value(in.ClientToken),
 		Constraints: each(in.PlacementConstraints, constraintIn), PlacementStrategy: each(in.PlacementStrategy, placementIn),
+		EnableExecuteCommand: value(in.EnableExecuteCommand),
 	}
 	if in.Count != nil {
 		r.Count = int(*in.Count)
@@ -105,8 +108,6 @@ func checkRun(in *ecsapi.RunTaskInput, r *runRequest) error {
 		return parameterError("clientToken must have 1 to 64 ASCII characters in the range of 33 to 126.")
 	case r.PropagateTags != "" && r.PropagateTags != "TASK_DEFINITION" && r.PropagateTags != "NONE":
 		return parameterError("Invalid value for propagateTags: '%s'. Valid values for RunTask: TASK_DEFINITION, NONE.", r.PropagateTags)
-	case value(in.EnableExecuteCommand):
-		return parameterError("enableExecuteCommand is not supported: Berth does not have ECS Exec yet.")
 	case in.Overrides != nil && len(in.Overrides.InferenceAcceleratorOverrides) > 0:
 		return parameterError("inferenceAcceleratorOverrides is not supported: Berth does not have Elastic Inference, which AWS has retired.")
 	}

@@ -383,7 +383,6 @@ func TestRunTask_Refusals(t *testing.T) {
 		{"client token", "web", func(in *ecsapi.RunTaskInput) { in.ClientToken = new("a b") }},
 		{"propagate tags", "web", func(in *ecsapi.RunTaskInput) { in.PropagateTags = "SERVICE" }},
 		{"reserved tag", "web", func(in *ecsapi.RunTaskInput) { in.Tags = []ecsapi.Tag{{Key: new("AWS:x"), Value: new("y")}} }},
-		{"exec", "web", func(in *ecsapi.RunTaskInput) { in.EnableExecuteCommand = new(true) }},
 		{"volume", "web", func(in *ecsapi.RunTaskInput) {
 			in.VolumeConfigurations = []ecsapi.TaskVolumeConfiguration{{Name: new("v"), ManagedEBSVolume: &ecsapi.TaskManagedEBSVolumeConfiguration{RoleArn: new("r"), SnapshotId: new("snap-1")}}}
 		}},

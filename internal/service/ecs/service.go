@@ -48,6 +48,9 @@ func (p *Provider) CreateService(ctx context.Context, in *ecsapi.CreateServiceIn
 			id = old.ID
 			return repeatedCreation(old, &s)
 		}
+		if err := needsTaskRole(s.EnableExecuteCommand, def.TaskRoleARN, "service couldn't be created"); err != nil {
+			return err
+		}
 		if err := p.checkService(tx, cluster, &s, def); err != nil {
 			return err
 		}
@@ -87,7 +90,8 @@ func (p *Provider) serviceIn(in *ecsapi.CreateServiceInput) (*model.Service, err
 		PlacementConstraints: each(in.PlacementConstraints, constraintIn), PlacementStrategy: each(in.PlacementStrategy, placementIn),
 		HealthCheckGraceSeconds: in.HealthCheckGracePeriodSeconds, RoleARN: p.roleARN(value(in.Role)),
 		PropagateTags: cmp.Or(string(in.PropagateTags), "NONE"), EnableECSManagedTags: value(in.EnableECSManagedTags),
-		ZoneRebalancing: string(in.AvailabilityZoneRebalancing), Tags: each(in.Tags, tagIn),
+		EnableExecuteCommand: value(in.EnableExecuteCommand),
+		ZoneRebalancing:      string(in.AvailabilityZoneRebalancing), Tags: each(in.Tags, tagIn),
 		PlatformVersion: value(in.PlatformVersion), ClientToken: value(in.ClientToken),
 		Revision: model.RevisionSpec{LaunchType: string(in.LaunchType), CapacityProviderStrategy: each(in.CapacityProviderStrategy, strategyIn)},
 	}
@@ -149,7 +153,7 @@ func checkCreation(in *ecsapi.CreateServiceInput, s *model.Service) error {
 	if s.Revision.LaunchType == launchExternal {
 		return parameterError("Launch type EXTERNAL is not supported for services: Berth does not have external instances yet.")
 	}
-	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, in.EnableExecuteCommand, len(in.VpcLatticeConfigurations)); err != nil {
+	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, len(in.VpcLatticeConfigurations)); err != nil {
 		return err
 	}
 	return checkTags(s.Tags)

@@ -94,7 +94,6 @@ func TestCreateService_Refusals(t *testing.T) {
 		{"service connect", func(in create) {
 			in.ServiceConnectConfiguration = &ecsapi.ServiceConnectConfiguration{Enabled: new(true)}
 		}},
-		{"exec", func(in create) { in.EnableExecuteCommand = new(true) }},
 		{"volumes", func(in create) { in.VolumeConfigurations = []ecsapi.ServiceVolumeConfiguration{{Name: new("v")}} }},
 		{"lattice", func(in create) { in.VpcLatticeConfigurations = []ecsapi.VpcLatticeConfiguration{{}} }},
 		{"propagation", func(in create) { in.PropagateTags = "ALWAYS" }},

@@ -18,14 +18,12 @@ const (
 
 // refuseService is about parameters of CreateService and UpdateService that
 // need what Berth does not have yet.
-func refuseService(controller *ecsapi.DeploymentController, connect *ecsapi.ServiceConnectConfiguration, exec *bool, lattice int) error {
+func refuseService(controller *ecsapi.DeploymentController, connect *ecsapi.ServiceConnectConfiguration, lattice int) error {
 	switch {
 	case controller != nil && controller.Type != "" && controller.Type != model.ControllerECS:
 		return parameterError("Deployment controller %s is not supported: Berth has the controller ECS only.", controller.Type)
 	case connect != nil && value(connect.Enabled):
 		return parameterError("serviceConnectConfiguration is not supported: Berth does not have Service Connect yet. Use service discovery.")
-	case value(exec):
-		return parameterError("enableExecuteCommand is not supported: Berth does not have ECS Exec yet.")
 	case lattice > 0:
 		return parameterError("vpcLatticeConfigurations is not supported: Berth does not have VPC Lattice.")
 	}

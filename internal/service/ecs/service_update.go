@@ -15,7 +15,7 @@ import (
 // starts a deployment, and so does forceNewDeployment; a change of the service
 // as a whole does not.
 func (p *Provider) UpdateService(ctx context.Context, in *ecsapi.UpdateServiceInput) (*ecsapi.UpdateServiceOutput, error) {
-	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, in.EnableExecuteCommand, len(in.VpcLatticeConfigurations)); err != nil {
+	if err := refuseService(in.DeploymentController, in.ServiceConnectConfiguration, len(in.VpcLatticeConfigurations)); err != nil {
 		return nil, err
 	}
 	var id string
@@ -45,6 +45,9 @@ func (p *Provider) UpdateService(ctx context.Context, in *ecsapi.UpdateServiceIn
 		}
 		def, err := p.updatedDefinition(tx, &s, in.TaskDefinition)
 		if err != nil {
+			return err
+		}
+		if err := needsTaskRole(s.EnableExecuteCommand, def.TaskRoleARN, "service couldn't be updated"); err != nil {
 			return err
 		}
 		if err := updatePlatform(cluster, &s, in); err != nil {

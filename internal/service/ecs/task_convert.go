@@ -85,6 +85,7 @@ func (p *Provider) taskContainerOut(t *model.Task, c *model.TaskContainer) ecsap
 		out.NetworkInterfaces = append(out.NetworkInterfaces, ecsapi.NetworkInterface{AttachmentId: &n.AttachmentID, PrivateIpv4Address: &n.Address})
 	}
 	o, found := t.Observed.Container(c.Name)
+	out.ManagedAgents = managedAgents(t, o)
 	if !found {
 		return out
 	}

@@ -28,6 +28,8 @@ type Keys interface {
 type Config struct {
 	Store *store.Store
 	Keys  Keys
+	// Tokens opens the data channels of sessions, which fail without.
+	Tokens Tokens
 	// Scope is the account and region that everything belongs to.
 	Scope arn.Scope
 }
@@ -36,16 +38,17 @@ type Config struct {
 type Provider struct {
 	ssmapi.Unimplemented
 
-	store *store.Store
-	keys  Keys
-	scope arn.Scope
+	store  *store.Store
+	keys   Keys
+	tokens Tokens
+	scope  arn.Scope
 }
 
 var _ ssmapi.Service = (*Provider)(nil)
 
 // New returns a provider.
 func New(cfg Config) *Provider {
-	return &Provider{store: cfg.Store, keys: cfg.Keys, scope: cfg.Scope}
+	return &Provider{store: cfg.Store, keys: cfg.Keys, tokens: cfg.Tokens, scope: cfg.Scope}
 }
 
 // service is how data/keys knows who asks, for kms:ViaService.

@@ -96,7 +96,7 @@ func newWorld(t *testing.T) *world {
 	k := keys.New(keys.Config{Store: s, Ring: ring, Scope: scope})
 	w := &world{t: t, store: s, keys: k, guard: &guard{}}
 	g, err := gateway.New(gateway.Config{
-		Services:    []gateway.Service{{API: ssmapi.API, Provider: ssm.New(ssm.Config{Store: s, Keys: k, Scope: scope})}},
+		Services:    []gateway.Service{{API: ssmapi.API, Provider: ssm.New(ssm.Config{Store: s, Keys: k, Tokens: tokens{}, Scope: scope})}},
 		Credentials: root{}, Authorizer: w.guard, Region: region, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -6,6 +6,51 @@ import (
 	"berth.dev/berth/internal/wire/smithy"
 )
 
+// DoesNotExistException is an error of SSM. Code DoesNotExistException, HTTP 400.
+type DoesNotExistException struct {
+	Message *string
+}
+
+// Error implements error.
+func (v *DoesNotExistException) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*DoesNotExistException) ErrorCode() string { return "DoesNotExistException" }
+
+// ErrorMessage implements smithy.APIError.
+func (v *DoesNotExistException) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*DoesNotExistException) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*DoesNotExistException) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*DoesNotExistException) Schema() *smithy.Schema { return schemaDoesNotExistException }
+
+// Serialize implements smithy.Shape.
+func (v *DoesNotExistException) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDoesNotExistException.Members
+	smithy.WritePtr(s, m[0], v.Message, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DoesNotExistException) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDoesNotExistException, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // HierarchyLevelLimitExceededException is an error of SSM. Code HierarchyLevelLimitExceededException, HTTP 400.
 type HierarchyLevelLimitExceededException struct {
 	Message *string
@@ -231,6 +276,51 @@ func (v *InvalidAllowedPatternException) Serialize(s smithy.ShapeSerializer) {
 // Deserialize implements smithy.Shape.
 func (v *InvalidAllowedPatternException) Deserialize(d smithy.ShapeDeserializer) error {
 	return d.ReadStruct(schemaInvalidAllowedPatternException, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// InvalidDocument is an error of SSM. Code InvalidDocument, HTTP 400.
+type InvalidDocument struct {
+	Message *string
+}
+
+// Error implements error.
+func (v *InvalidDocument) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*InvalidDocument) ErrorCode() string { return "InvalidDocument" }
+
+// ErrorMessage implements smithy.APIError.
+func (v *InvalidDocument) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*InvalidDocument) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*InvalidDocument) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*InvalidDocument) Schema() *smithy.Schema { return schemaInvalidDocument }
+
+// Serialize implements smithy.Shape.
+func (v *InvalidDocument) Serialize(s smithy.ShapeSerializer) {
+	m := schemaInvalidDocument.Members
+	smithy.WritePtr(s, m[0], v.Message, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *InvalidDocument) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaInvalidDocument, func(m *smithy.Member) error {
 		switch m.Index {
 		case 0:
 			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
@@ -985,6 +1075,51 @@ func (v *PoliciesLimitExceededException) Serialize(s smithy.ShapeSerializer) {
 // Deserialize implements smithy.Shape.
 func (v *PoliciesLimitExceededException) Deserialize(d smithy.ShapeDeserializer) error {
 	return d.ReadStruct(schemaPoliciesLimitExceededException, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// TargetNotConnected is an error of SSM. Code TargetNotConnected, HTTP 400.
+type TargetNotConnected struct {
+	Message *string
+}
+
+// Error implements error.
+func (v *TargetNotConnected) Error() string { return smithy.ErrorText(v) }
+
+// ErrorCode implements smithy.APIError.
+func (*TargetNotConnected) ErrorCode() string { return "TargetNotConnected" }
+
+// ErrorMessage implements smithy.APIError.
+func (v *TargetNotConnected) ErrorMessage() string {
+	if v.Message == nil {
+		return ""
+	}
+	return *v.Message
+}
+
+// HTTPStatus implements smithy.APIError.
+func (*TargetNotConnected) HTTPStatus() int { return 400 }
+
+// Fault implements smithy.APIError.
+func (*TargetNotConnected) Fault() smithy.Fault { return smithy.FaultClient }
+
+// Schema implements smithy.Shape.
+func (*TargetNotConnected) Schema() *smithy.Schema { return schemaTargetNotConnected }
+
+// Serialize implements smithy.Shape.
+func (v *TargetNotConnected) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTargetNotConnected.Members
+	smithy.WritePtr(s, m[0], v.Message, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TargetNotConnected) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTargetNotConnected, func(m *smithy.Member) error {
 		switch m.Index {
 		case 0:
 			return smithy.ReadPtr(d, m, &v.Message, smithy.ReadString)

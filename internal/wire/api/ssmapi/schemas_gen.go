@@ -4,6 +4,12 @@ package ssmapi
 
 import "berth.dev/berth/internal/wire/smithy"
 
+var schemaAccessType = &smithy.Schema{
+	Name: "AccessType",
+	Kind: smithy.KindString,
+	Enum: []string{"Standard", "JustInTime"},
+}
+
 var schemaAddTagsToResourceRequest = &smithy.Schema{
 	Name: "AddTagsToResourceRequest",
 	Kind: smithy.KindStructure,
@@ -28,6 +34,12 @@ var schemaAllowedPattern = &smithy.Schema{
 var schemaBoolean = &smithy.Schema{
 	Name: "Boolean",
 	Kind: smithy.KindBoolean,
+}
+
+var schemaConnectionStatus = &smithy.Schema{
+	Name: "ConnectionStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"connected", "notconnected"},
 }
 
 var schemaDateTime = &smithy.Schema{
@@ -83,6 +95,64 @@ var schemaDescribeParametersResult = &smithy.Schema{
 	Members: []*smithy.Member{
 		{Name: "Parameters", Target: schemaParameterMetadataList},
 		{Name: "NextToken", Index: 1, Target: schemaNextToken},
+	},
+}
+
+var schemaDescribeSessionsRequest = &smithy.Schema{
+	Name: "DescribeSessionsRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "State", Target: schemaSessionState, Required: true},
+		{Name: "MaxResults", Index: 1, Target: schemaSessionMaxResults},
+		{Name: "NextToken", Index: 2, Target: schemaNextToken},
+		{Name: "Filters", Index: 3, Target: schemaSessionFilterList},
+	},
+}
+
+var schemaDescribeSessionsResponse = &smithy.Schema{
+	Name: "DescribeSessionsResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Sessions", Target: schemaSessionList},
+		{Name: "NextToken", Index: 1, Target: schemaNextToken},
+	},
+}
+
+var schemaDocumentARN = &smithy.Schema{
+	Name:    "DocumentARN",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `^[a-zA-Z0-9_\-.:/]{3,128}$`},
+}
+
+var schemaDocumentName = &smithy.Schema{
+	Name:    "DocumentName",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `^[a-zA-Z0-9_\-.]{3,128}$`},
+}
+
+var schemaDoesNotExistException = &smithy.Schema{
+	Name:  "DoesNotExistException",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "DoesNotExistException", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "Message", Target: schemaString},
+	},
+}
+
+var schemaGetConnectionStatusRequest = &smithy.Schema{
+	Name: "GetConnectionStatusRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Target", Target: schemaSessionTarget, Required: true},
+	},
+}
+
+var schemaGetConnectionStatusResponse = &smithy.Schema{
+	Name: "GetConnectionStatusResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Target", Target: schemaSessionTarget},
+		{Name: "Status", Index: 1, Target: schemaConnectionStatus},
 	},
 }
 
@@ -214,6 +284,15 @@ var schemaInvalidAllowedPatternException = &smithy.Schema{
 	},
 }
 
+var schemaInvalidDocument = &smithy.Schema{
+	Name:  "InvalidDocument",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "InvalidDocument", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "Message", Target: schemaString},
+	},
+}
+
 var schemaInvalidFilterKey = &smithy.Schema{
 	Name:  "InvalidFilterKey",
 	Kind:  smithy.KindStructure,
@@ -332,6 +411,13 @@ var schemaMaxResults = &smithy.Schema{
 	Name:   "MaxResults",
 	Kind:   smithy.KindInteger,
 	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 50},
+}
+
+var schemaMaxSessionDuration = &smithy.Schema{
+	Name:    "MaxSessionDuration",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `^([1-9]|[1-9][0-9]|[1-9][0-9][0-9]|1[0-4][0-3][0-9]|1440)$`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 4},
 }
 
 var schemaNextToken = &smithy.Schema{
@@ -709,6 +795,198 @@ var schemaResourceTypeForTagging = &smithy.Schema{
 	Enum: []string{"Document", "ManagedInstance", "MaintenanceWindow", "Parameter", "PatchBaseline", "OpsItem", "OpsMetadata", "Automation", "Association"},
 }
 
+var schemaResumeSessionRequest = &smithy.Schema{
+	Name: "ResumeSessionRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SessionId", Target: schemaSessionId, Required: true},
+	},
+}
+
+var schemaResumeSessionResponse = &smithy.Schema{
+	Name: "ResumeSessionResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SessionId", Target: schemaSessionId},
+		{Name: "TokenValue", Index: 1, Target: schemaTokenValue},
+		{Name: "StreamUrl", Index: 2, Target: schemaStreamUrl},
+	},
+}
+
+var schemaSession = &smithy.Schema{
+	Name: "Session",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SessionId", Target: schemaSessionId},
+		{Name: "Target", Index: 1, Target: schemaSessionTarget},
+		{Name: "Status", Index: 2, Target: schemaSessionStatus},
+		{Name: "StartDate", Index: 3, Target: schemaDateTime},
+		{Name: "EndDate", Index: 4, Target: schemaDateTime},
+		{Name: "DocumentName", Index: 5, Target: schemaDocumentName},
+		{Name: "Owner", Index: 6, Target: schemaSessionOwner},
+		{Name: "Reason", Index: 7, Target: schemaSessionReason},
+		{Name: "Details", Index: 8, Target: schemaSessionDetails},
+		{Name: "OutputUrl", Index: 9, Target: schemaSessionManagerOutputUrl},
+		{Name: "MaxSessionDuration", Index: 10, Target: schemaMaxSessionDuration},
+		{Name: "AccessType", Index: 11, Target: schemaAccessType},
+	},
+}
+
+var schemaSessionDetails = &smithy.Schema{
+	Name:   "SessionDetails",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 1024},
+}
+
+var schemaSessionFilter = &smithy.Schema{
+	Name: "SessionFilter",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "key", Target: schemaSessionFilterKey, Required: true},
+		{Name: "value", Index: 1, Target: schemaSessionFilterValue, Required: true},
+	},
+}
+
+var schemaSessionFilterKey = &smithy.Schema{
+	Name: "SessionFilterKey",
+	Kind: smithy.KindString,
+	Enum: []string{"InvokedAfter", "InvokedBefore", "Target", "Owner", "Status", "SessionId", "AccessType"},
+}
+
+var schemaSessionFilterList = &smithy.Schema{
+	Name:   "SessionFilterList",
+	Kind:   smithy.KindList,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 6},
+	Elem:   &smithy.Member{Name: "member", Target: schemaSessionFilter},
+}
+
+var schemaSessionFilterValue = &smithy.Schema{
+	Name:   "SessionFilterValue",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 400},
+}
+
+var schemaSessionId = &smithy.Schema{
+	Name:   "SessionId",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 96},
+}
+
+var schemaSessionList = &smithy.Schema{
+	Name: "SessionList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaSession},
+}
+
+var schemaSessionManagerCloudWatchOutputUrl = &smithy.Schema{
+	Name:   "SessionManagerCloudWatchOutputUrl",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 2083},
+}
+
+var schemaSessionManagerOutputUrl = &smithy.Schema{
+	Name: "SessionManagerOutputUrl",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "S3OutputUrl", Target: schemaSessionManagerS3OutputUrl},
+		{Name: "CloudWatchOutputUrl", Index: 1, Target: schemaSessionManagerCloudWatchOutputUrl},
+	},
+}
+
+var schemaSessionManagerParameterName = &smithy.Schema{
+	Name:   "SessionManagerParameterName",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 255},
+}
+
+var schemaSessionManagerParameterValue = &smithy.Schema{
+	Name:   "SessionManagerParameterValue",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 65535},
+}
+
+var schemaSessionManagerParameterValueList = &smithy.Schema{
+	Name: "SessionManagerParameterValueList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaSessionManagerParameterValue},
+}
+
+var schemaSessionManagerParameters = &smithy.Schema{
+	Name:  "SessionManagerParameters",
+	Kind:  smithy.KindMap,
+	Key:   &smithy.Member{Name: "key", Target: schemaSessionManagerParameterName},
+	Value: &smithy.Member{Name: "value", Target: schemaSessionManagerParameterValueList},
+}
+
+var schemaSessionManagerS3OutputUrl = &smithy.Schema{
+	Name:   "SessionManagerS3OutputUrl",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 2083},
+}
+
+var schemaSessionMaxResults = &smithy.Schema{
+	Name:   "SessionMaxResults",
+	Kind:   smithy.KindInteger,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 200},
+}
+
+var schemaSessionOwner = &smithy.Schema{
+	Name:   "SessionOwner",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 256},
+}
+
+var schemaSessionReason = &smithy.Schema{
+	Name:    "SessionReason",
+	Kind:    smithy.KindString,
+	Pattern: &smithy.Pattern{Source: `^.{1,256}$`},
+	Bounds:  smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 256},
+}
+
+var schemaSessionState = &smithy.Schema{
+	Name: "SessionState",
+	Kind: smithy.KindString,
+	Enum: []string{"Active", "History"},
+}
+
+var schemaSessionStatus = &smithy.Schema{
+	Name: "SessionStatus",
+	Kind: smithy.KindString,
+	Enum: []string{"Connected", "Connecting", "Disconnected", "Terminated", "Terminating", "Failed"},
+}
+
+var schemaSessionTarget = &smithy.Schema{
+	Name:   "SessionTarget",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 1, HasMax: true, Max: 400},
+}
+
+var schemaStartSessionRequest = &smithy.Schema{
+	Name: "StartSessionRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "Target", Target: schemaSessionTarget, Required: true},
+		{Name: "DocumentName", Index: 1, Target: schemaDocumentARN},
+		{Name: "Reason", Index: 2, Target: schemaSessionReason},
+		{Name: "Parameters", Index: 3, Target: schemaSessionManagerParameters},
+	},
+}
+
+var schemaStartSessionResponse = &smithy.Schema{
+	Name: "StartSessionResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SessionId", Target: schemaSessionId},
+		{Name: "TokenValue", Index: 1, Target: schemaTokenValue},
+		{Name: "StreamUrl", Index: 2, Target: schemaStreamUrl},
+	},
+}
+
+var schemaStreamUrl = &smithy.Schema{
+	Name: "StreamUrl",
+	Kind: smithy.KindString,
+}
+
 var schemaString = &smithy.Schema{
 	Name: "String",
 	Kind: smithy.KindString,
@@ -742,6 +1020,37 @@ var schemaTagValue = &smithy.Schema{
 	Kind:    smithy.KindString,
 	Pattern: &smithy.Pattern{Source: `^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$`},
 	Bounds:  smithy.Bounds{HasMin: true, Min: 0, HasMax: true, Max: 256},
+}
+
+var schemaTargetNotConnected = &smithy.Schema{
+	Name:  "TargetNotConnected",
+	Kind:  smithy.KindStructure,
+	Error: &smithy.ErrorTrait{Code: "TargetNotConnected", Status: 400, Fault: smithy.FaultClient},
+	Members: []*smithy.Member{
+		{Name: "Message", Target: schemaString},
+	},
+}
+
+var schemaTerminateSessionRequest = &smithy.Schema{
+	Name: "TerminateSessionRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SessionId", Target: schemaSessionId, Required: true},
+	},
+}
+
+var schemaTerminateSessionResponse = &smithy.Schema{
+	Name: "TerminateSessionResponse",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "SessionId", Target: schemaSessionId},
+	},
+}
+
+var schemaTokenValue = &smithy.Schema{
+	Name:   "TokenValue",
+	Kind:   smithy.KindString,
+	Bounds: smithy.Bounds{HasMin: true, Min: 0, HasMax: true, Max: 300},
 }
 
 var schemaTooManyTagsError = &smithy.Schema{

@@ -16,6 +16,8 @@ type Service interface {
 	DeleteParameter(ctx context.Context, in *DeleteParameterInput) (*DeleteParameterOutput, error)
 	DeleteParameters(ctx context.Context, in *DeleteParametersInput) (*DeleteParametersOutput, error)
 	DescribeParameters(ctx context.Context, in *DescribeParametersInput) (*DescribeParametersOutput, error)
+	DescribeSessions(ctx context.Context, in *DescribeSessionsInput) (*DescribeSessionsOutput, error)
+	GetConnectionStatus(ctx context.Context, in *GetConnectionStatusInput) (*GetConnectionStatusOutput, error)
 	GetParameter(ctx context.Context, in *GetParameterInput) (*GetParameterOutput, error)
 	GetParameterHistory(ctx context.Context, in *GetParameterHistoryInput) (*GetParameterHistoryOutput, error)
 	GetParameters(ctx context.Context, in *GetParametersInput) (*GetParametersOutput, error)
@@ -24,6 +26,9 @@ type Service interface {
 	ListTagsForResource(ctx context.Context, in *ListTagsForResourceInput) (*ListTagsForResourceOutput, error)
 	PutParameter(ctx context.Context, in *PutParameterInput) (*PutParameterOutput, error)
 	RemoveTagsFromResource(ctx context.Context, in *RemoveTagsFromResourceInput) (*RemoveTagsFromResourceOutput, error)
+	ResumeSession(ctx context.Context, in *ResumeSessionInput) (*ResumeSessionOutput, error)
+	StartSession(ctx context.Context, in *StartSessionInput) (*StartSessionOutput, error)
+	TerminateSession(ctx context.Context, in *TerminateSessionInput) (*TerminateSessionOutput, error)
 	UnlabelParameterVersion(ctx context.Context, in *UnlabelParameterVersionInput) (*UnlabelParameterVersionOutput, error)
 }
 
@@ -51,6 +56,16 @@ func (Unimplemented) DeleteParameters(context.Context, *DeleteParametersInput) (
 // DescribeParameters implements Service.
 func (Unimplemented) DescribeParameters(context.Context, *DescribeParametersInput) (*DescribeParametersOutput, error) {
 	return nil, smithy.NotImplemented("ssm", "DescribeParameters")
+}
+
+// DescribeSessions implements Service.
+func (Unimplemented) DescribeSessions(context.Context, *DescribeSessionsInput) (*DescribeSessionsOutput, error) {
+	return nil, smithy.NotImplemented("ssm", "DescribeSessions")
+}
+
+// GetConnectionStatus implements Service.
+func (Unimplemented) GetConnectionStatus(context.Context, *GetConnectionStatusInput) (*GetConnectionStatusOutput, error) {
+	return nil, smithy.NotImplemented("ssm", "GetConnectionStatus")
 }
 
 // GetParameter implements Service.
@@ -91,6 +106,21 @@ func (Unimplemented) PutParameter(context.Context, *PutParameterInput) (*PutPara
 // RemoveTagsFromResource implements Service.
 func (Unimplemented) RemoveTagsFromResource(context.Context, *RemoveTagsFromResourceInput) (*RemoveTagsFromResourceOutput, error) {
 	return nil, smithy.NotImplemented("ssm", "RemoveTagsFromResource")
+}
+
+// ResumeSession implements Service.
+func (Unimplemented) ResumeSession(context.Context, *ResumeSessionInput) (*ResumeSessionOutput, error) {
+	return nil, smithy.NotImplemented("ssm", "ResumeSession")
+}
+
+// StartSession implements Service.
+func (Unimplemented) StartSession(context.Context, *StartSessionInput) (*StartSessionOutput, error) {
+	return nil, smithy.NotImplemented("ssm", "StartSession")
+}
+
+// TerminateSession implements Service.
+func (Unimplemented) TerminateSession(context.Context, *TerminateSessionInput) (*TerminateSessionOutput, error) {
+	return nil, smithy.NotImplemented("ssm", "TerminateSession")
 }
 
 // UnlabelParameterVersion implements Service.
@@ -148,6 +178,26 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(DescribeParametersOutput) },
 			Invoke:    smithy.Bind(Service.DescribeParameters),
 			Errors:    []*smithy.Schema{schemaInternalServerError, schemaInvalidFilterKey, schemaInvalidFilterOption, schemaInvalidFilterValue, schemaInvalidNextToken},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "ValidationException", Missing: "ValidationException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "DescribeSessions",
+			Input:     schemaDescribeSessionsRequest,
+			Output:    schemaDescribeSessionsResponse,
+			NewInput:  func() smithy.Shape { return new(DescribeSessionsInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeSessionsOutput) },
+			Invoke:    smithy.Bind(Service.DescribeSessions),
+			Errors:    []*smithy.Schema{schemaInternalServerError, schemaInvalidFilterKey, schemaInvalidNextToken},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "ValidationException", Missing: "ValidationException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "GetConnectionStatus",
+			Input:     schemaGetConnectionStatusRequest,
+			Output:    schemaGetConnectionStatusResponse,
+			NewInput:  func() smithy.Shape { return new(GetConnectionStatusInput) },
+			NewOutput: func() smithy.Shape { return new(GetConnectionStatusOutput) },
+			Invoke:    smithy.Bind(Service.GetConnectionStatus),
+			Errors:    []*smithy.Schema{schemaInternalServerError},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "ValidationException", Missing: "ValidationException", Wording: smithy.WordingCoral},
 		},
 		{
@@ -228,6 +278,36 @@ var API = &smithy.Service{
 			NewOutput: func() smithy.Shape { return new(RemoveTagsFromResourceOutput) },
 			Invoke:    smithy.Bind(Service.RemoveTagsFromResource),
 			Errors:    []*smithy.Schema{schemaInternalServerError, schemaInvalidResourceId, schemaInvalidResourceType, schemaTooManyUpdates},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "ValidationException", Missing: "ValidationException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "ResumeSession",
+			Input:     schemaResumeSessionRequest,
+			Output:    schemaResumeSessionResponse,
+			NewInput:  func() smithy.Shape { return new(ResumeSessionInput) },
+			NewOutput: func() smithy.Shape { return new(ResumeSessionOutput) },
+			Invoke:    smithy.Bind(Service.ResumeSession),
+			Errors:    []*smithy.Schema{schemaDoesNotExistException, schemaInternalServerError},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "ValidationException", Missing: "ValidationException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "StartSession",
+			Input:     schemaStartSessionRequest,
+			Output:    schemaStartSessionResponse,
+			NewInput:  func() smithy.Shape { return new(StartSessionInput) },
+			NewOutput: func() smithy.Shape { return new(StartSessionOutput) },
+			Invoke:    smithy.Bind(Service.StartSession),
+			Errors:    []*smithy.Schema{schemaInternalServerError, schemaInvalidDocument, schemaTargetNotConnected},
+			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "ValidationException", Missing: "ValidationException", Wording: smithy.WordingCoral},
+		},
+		{
+			Name:      "TerminateSession",
+			Input:     schemaTerminateSessionRequest,
+			Output:    schemaTerminateSessionResponse,
+			NewInput:  func() smithy.Shape { return new(TerminateSessionInput) },
+			NewOutput: func() smithy.Shape { return new(TerminateSessionOutput) },
+			Invoke:    smithy.Bind(Service.TerminateSession),
+			Errors:    []*smithy.Schema{schemaInternalServerError},
 			Codes:     smithy.Codes{Malformed: "SerializationException", Violation: "ValidationException", Missing: "ValidationException", Wording: smithy.WordingCoral},
 		},
 		{

@@ -8,6 +8,24 @@ import (
 	"berth.dev/berth/internal/wire/smithy"
 )
 
+// AccessType is an enum.
+type AccessType string
+
+// Values of AccessType.
+const (
+	AccessTypeStandard   AccessType = "Standard"
+	AccessTypeJustInTime AccessType = "JustInTime"
+)
+
+// ConnectionStatus is an enum.
+type ConnectionStatus string
+
+// Values of ConnectionStatus.
+const (
+	ConnectionStatusConnected    ConnectionStatus = "connected"
+	ConnectionStatusNotconnected ConnectionStatus = "notconnected"
+)
+
 // ParameterTier is an enum.
 type ParameterTier string
 
@@ -52,6 +70,42 @@ const (
 	ResourceTypeForTaggingOpsMetadata       ResourceTypeForTagging = "OpsMetadata"
 	ResourceTypeForTaggingAutomation        ResourceTypeForTagging = "Automation"
 	ResourceTypeForTaggingAssociation       ResourceTypeForTagging = "Association"
+)
+
+// SessionFilterKey is an enum.
+type SessionFilterKey string
+
+// Values of SessionFilterKey.
+const (
+	SessionFilterKeyInvokedAfter  SessionFilterKey = "InvokedAfter"
+	SessionFilterKeyInvokedBefore SessionFilterKey = "InvokedBefore"
+	SessionFilterKeyTarget        SessionFilterKey = "Target"
+	SessionFilterKeyOwner         SessionFilterKey = "Owner"
+	SessionFilterKeyStatus        SessionFilterKey = "Status"
+	SessionFilterKeySessionId     SessionFilterKey = "SessionId"
+	SessionFilterKeyAccessType    SessionFilterKey = "AccessType"
+)
+
+// SessionState is an enum.
+type SessionState string
+
+// Values of SessionState.
+const (
+	SessionStateActive  SessionState = "Active"
+	SessionStateHistory SessionState = "History"
+)
+
+// SessionStatus is an enum.
+type SessionStatus string
+
+// Values of SessionStatus.
+const (
+	SessionStatusConnected    SessionStatus = "Connected"
+	SessionStatusConnecting   SessionStatus = "Connecting"
+	SessionStatusDisconnected SessionStatus = "Disconnected"
+	SessionStatusTerminated   SessionStatus = "Terminated"
+	SessionStatusTerminating  SessionStatus = "Terminating"
+	SessionStatusFailed       SessionStatus = "Failed"
 )
 
 // AddTagsToResourceInput is the input of AddTagsToResource.
@@ -261,6 +315,126 @@ func (v *DescribeParametersOutput) Deserialize(d smithy.ShapeDeserializer) error
 			return smithy.ReadList(d, m, &v.Parameters, smithy.ReadStruct[ParameterMetadata])
 		case 1:
 			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// DescribeSessionsInput is the input of DescribeSessions.
+type DescribeSessionsInput struct {
+	State      SessionState // required
+	MaxResults *int32
+	NextToken  *string
+	Filters    []SessionFilter
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeSessionsInput) Schema() *smithy.Schema { return schemaDescribeSessionsRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeSessionsInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeSessionsRequest.Members
+	smithy.WriteEnum(s, m[0], v.State)
+	smithy.WritePtr(s, m[1], v.MaxResults, smithy.WriteInt32)
+	smithy.WritePtr(s, m[2], v.NextToken, smithy.WriteString)
+	smithy.WriteList(s, m[3], v.Filters, smithy.WriteStruct[SessionFilter])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeSessionsInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeSessionsRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.State)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 3:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[SessionFilter])
+		}
+		return nil
+	})
+}
+
+// DescribeSessionsOutput is the output of DescribeSessions.
+type DescribeSessionsOutput struct {
+	Sessions  []Session
+	NextToken *string
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeSessionsOutput) Schema() *smithy.Schema { return schemaDescribeSessionsResponse }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeSessionsOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeSessionsResponse.Members
+	smithy.WriteList(s, m[0], v.Sessions, smithy.WriteStruct[Session])
+	smithy.WritePtr(s, m[1], v.NextToken, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeSessionsOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeSessionsResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.Sessions, smithy.ReadStruct[Session])
+		case 1:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// GetConnectionStatusInput is the input of GetConnectionStatus.
+type GetConnectionStatusInput struct {
+	Target *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*GetConnectionStatusInput) Schema() *smithy.Schema { return schemaGetConnectionStatusRequest }
+
+// Serialize implements smithy.Shape.
+func (v *GetConnectionStatusInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetConnectionStatusRequest.Members
+	smithy.WritePtr(s, m[0], v.Target, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetConnectionStatusInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetConnectionStatusRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Target, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// GetConnectionStatusOutput is the output of GetConnectionStatus.
+type GetConnectionStatusOutput struct {
+	Target *string
+	Status ConnectionStatus
+}
+
+// Schema implements smithy.Shape.
+func (*GetConnectionStatusOutput) Schema() *smithy.Schema { return schemaGetConnectionStatusResponse }
+
+// Serialize implements smithy.Shape.
+func (v *GetConnectionStatusOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaGetConnectionStatusResponse.Members
+	smithy.WritePtr(s, m[0], v.Target, smithy.WriteString)
+	smithy.WriteEnum(s, m[1], v.Status)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *GetConnectionStatusOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaGetConnectionStatusResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Target, smithy.ReadString)
+		case 1:
+			return smithy.ReadString(d, m, &v.Status)
 		}
 		return nil
 	})
@@ -1074,6 +1248,261 @@ func (*RemoveTagsFromResourceOutput) Deserialize(d smithy.ShapeDeserializer) err
 	return d.ReadStruct(schemaRemoveTagsFromResourceResult, func(*smithy.Member) error { return nil })
 }
 
+// ResumeSessionInput is the input of ResumeSession.
+type ResumeSessionInput struct {
+	SessionId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*ResumeSessionInput) Schema() *smithy.Schema { return schemaResumeSessionRequest }
+
+// Serialize implements smithy.Shape.
+func (v *ResumeSessionInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaResumeSessionRequest.Members
+	smithy.WritePtr(s, m[0], v.SessionId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ResumeSessionInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaResumeSessionRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SessionId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// ResumeSessionOutput is the output of ResumeSession.
+type ResumeSessionOutput struct {
+	SessionId  *string
+	TokenValue *string
+	StreamUrl  *string
+}
+
+// Schema implements smithy.Shape.
+func (*ResumeSessionOutput) Schema() *smithy.Schema { return schemaResumeSessionResponse }
+
+// Serialize implements smithy.Shape.
+func (v *ResumeSessionOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaResumeSessionResponse.Members
+	smithy.WritePtr(s, m[0], v.SessionId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.TokenValue, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.StreamUrl, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *ResumeSessionOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaResumeSessionResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SessionId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.TokenValue, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StreamUrl, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// Session is the model's Session.
+type Session struct {
+	SessionId          *string
+	Target             *string
+	Status             SessionStatus
+	StartDate          *time.Time
+	EndDate            *time.Time
+	DocumentName       *string
+	Owner              *string
+	Reason             *string
+	Details            *string
+	OutputUrl          *SessionManagerOutputUrl
+	MaxSessionDuration *string
+	AccessType         AccessType
+}
+
+// Schema implements smithy.Shape.
+func (*Session) Schema() *smithy.Schema { return schemaSession }
+
+// Serialize implements smithy.Shape.
+func (v *Session) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSession.Members
+	smithy.WritePtr(s, m[0], v.SessionId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.Target, smithy.WriteString)
+	smithy.WriteEnum(s, m[2], v.Status)
+	smithy.WritePtr(s, m[3], v.StartDate, smithy.WriteTime)
+	smithy.WritePtr(s, m[4], v.EndDate, smithy.WriteTime)
+	smithy.WritePtr(s, m[5], v.DocumentName, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.Owner, smithy.WriteString)
+	smithy.WritePtr(s, m[7], v.Reason, smithy.WriteString)
+	smithy.WritePtr(s, m[8], v.Details, smithy.WriteString)
+	smithy.WritePtr(s, m[9], v.OutputUrl, smithy.WriteStruct[SessionManagerOutputUrl])
+	smithy.WritePtr(s, m[10], v.MaxSessionDuration, smithy.WriteString)
+	smithy.WriteEnum(s, m[11], v.AccessType)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Session) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSession, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SessionId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Target, smithy.ReadString)
+		case 2:
+			return smithy.ReadString(d, m, &v.Status)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.StartDate, smithy.ReadTime)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.EndDate, smithy.ReadTime)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.DocumentName, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Owner, smithy.ReadString)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.Reason, smithy.ReadString)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.Details, smithy.ReadString)
+		case 9:
+			return smithy.ReadPtr(d, m, &v.OutputUrl, smithy.ReadStruct[SessionManagerOutputUrl])
+		case 10:
+			return smithy.ReadPtr(d, m, &v.MaxSessionDuration, smithy.ReadString)
+		case 11:
+			return smithy.ReadString(d, m, &v.AccessType)
+		}
+		return nil
+	})
+}
+
+// SessionFilter is the model's SessionFilter.
+type SessionFilter struct {
+	Key   SessionFilterKey // required
+	Value *string          // required
+}
+
+// Schema implements smithy.Shape.
+func (*SessionFilter) Schema() *smithy.Schema { return schemaSessionFilter }
+
+// Serialize implements smithy.Shape.
+func (v *SessionFilter) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSessionFilter.Members
+	smithy.WriteEnum(s, m[0], v.Key)
+	smithy.WritePtr(s, m[1], v.Value, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *SessionFilter) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSessionFilter, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadString(d, m, &v.Key)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// SessionManagerOutputUrl is the model's SessionManagerOutputUrl.
+type SessionManagerOutputUrl struct {
+	S3OutputUrl         *string
+	CloudWatchOutputUrl *string
+}
+
+// Schema implements smithy.Shape.
+func (*SessionManagerOutputUrl) Schema() *smithy.Schema { return schemaSessionManagerOutputUrl }
+
+// Serialize implements smithy.Shape.
+func (v *SessionManagerOutputUrl) Serialize(s smithy.ShapeSerializer) {
+	m := schemaSessionManagerOutputUrl.Members
+	smithy.WritePtr(s, m[0], v.S3OutputUrl, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.CloudWatchOutputUrl, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *SessionManagerOutputUrl) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaSessionManagerOutputUrl, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.S3OutputUrl, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.CloudWatchOutputUrl, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// StartSessionInput is the input of StartSession.
+type StartSessionInput struct {
+	Target       *string // required
+	DocumentName *string
+	Reason       *string
+	Parameters   map[string][]string
+}
+
+// Schema implements smithy.Shape.
+func (*StartSessionInput) Schema() *smithy.Schema { return schemaStartSessionRequest }
+
+// Serialize implements smithy.Shape.
+func (v *StartSessionInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaStartSessionRequest.Members
+	smithy.WritePtr(s, m[0], v.Target, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DocumentName, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.Reason, smithy.WriteString)
+	smithy.WriteMap(s, m[3], v.Parameters, writeSessionManagerParameterValueList)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *StartSessionInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaStartSessionRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.Target, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DocumentName, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.Reason, smithy.ReadString)
+		case 3:
+			return smithy.ReadMap(d, m, &v.Parameters, readSessionManagerParameterValueList)
+		}
+		return nil
+	})
+}
+
+// StartSessionOutput is the output of StartSession.
+type StartSessionOutput struct {
+	SessionId  *string
+	TokenValue *string
+	StreamUrl  *string
+}
+
+// Schema implements smithy.Shape.
+func (*StartSessionOutput) Schema() *smithy.Schema { return schemaStartSessionResponse }
+
+// Serialize implements smithy.Shape.
+func (v *StartSessionOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaStartSessionResponse.Members
+	smithy.WritePtr(s, m[0], v.SessionId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.TokenValue, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.StreamUrl, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *StartSessionOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaStartSessionResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SessionId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.TokenValue, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.StreamUrl, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
 // Tag is the model's Tag.
 type Tag struct {
 	Key   *string // required
@@ -1098,6 +1527,56 @@ func (v *Tag) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.Key, smithy.ReadString)
 		case 1:
 			return smithy.ReadPtr(d, m, &v.Value, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// TerminateSessionInput is the input of TerminateSession.
+type TerminateSessionInput struct {
+	SessionId *string // required
+}
+
+// Schema implements smithy.Shape.
+func (*TerminateSessionInput) Schema() *smithy.Schema { return schemaTerminateSessionRequest }
+
+// Serialize implements smithy.Shape.
+func (v *TerminateSessionInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTerminateSessionRequest.Members
+	smithy.WritePtr(s, m[0], v.SessionId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TerminateSessionInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTerminateSessionRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SessionId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// TerminateSessionOutput is the output of TerminateSession.
+type TerminateSessionOutput struct {
+	SessionId *string
+}
+
+// Schema implements smithy.Shape.
+func (*TerminateSessionOutput) Schema() *smithy.Schema { return schemaTerminateSessionResponse }
+
+// Serialize implements smithy.Shape.
+func (v *TerminateSessionOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaTerminateSessionResponse.Members
+	smithy.WritePtr(s, m[0], v.SessionId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *TerminateSessionOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaTerminateSessionResponse, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.SessionId, smithy.ReadString)
 		}
 		return nil
 	})
@@ -1167,4 +1646,12 @@ func (v *UnlabelParameterVersionOutput) Deserialize(d smithy.ShapeDeserializer) 
 		}
 		return nil
 	})
+}
+
+func readSessionManagerParameterValueList(d smithy.ShapeDeserializer, m *smithy.Member, dst *[]string) error {
+	return smithy.ReadList(d, m, dst, smithy.ReadString)
+}
+
+func writeSessionManagerParameterValueList(s smithy.ShapeSerializer, m *smithy.Member, v *[]string) {
+	smithy.WriteList(s, m, *v, smithy.WriteString)
 }
