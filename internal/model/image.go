@@ -118,22 +118,13 @@ type RegistrySettings struct {
 // Key identifies the settings in the store.
 func (*RegistrySettings) Key() string { return "registry" }
 
-// LifecyclePreview is what a lifecycle policy would delete now; one of each
-// repository is kept.
+// LifecyclePreview is a lifecycle policy that somebody wants to try; one of each
+// repository is kept. What it would delete is worked out when it is asked for.
 type LifecyclePreview struct {
-	Repository string                   `json:"repositoryName"`
-	Policy     string                   `json:"policy"`
-	StartedAt  time.Time                `json:"startedAt"`
-	Results    []LifecyclePreviewResult `json:"results,omitempty"`
+	Repository string    `json:"repositoryName"`
+	Policy     string    `json:"policy"`
+	StartedAt  time.Time `json:"startedAt"`
 }
 
 // Key identifies the preview in the store.
 func (p *LifecyclePreview) Key() string { return p.Repository }
-
-// LifecyclePreviewResult is one image that would be deleted.
-type LifecyclePreviewResult struct {
-	Digest   string    `json:"imageDigest"`
-	Tags     []string  `json:"imageTags,omitempty"`
-	PushedAt time.Time `json:"pushedAt"`
-	Priority int32     `json:"appliedRulePriority"`
-}
