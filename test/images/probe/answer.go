@@ -94,7 +94,10 @@ func accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		check(err)
-		go io.Copy(conn, conn)
+		go func() {
+			io.Copy(conn, conn)
+			conn.Close()
+		}()
 	}
 }
 
