@@ -9,7 +9,7 @@ var ec2 = join(
 	rows(row{}, "DescribeAvailabilityZones", "DescribeAccountAttributes", "DescribeVpcs", "DescribeVpcAttribute", "DescribeDhcpOptions",
 		"DescribeNetworkAcls", "DescribePrefixLists", "DescribeSubnets", "DescribeSecurityGroups", "DescribeSecurityGroupRules",
 		"DescribeInternetGateways", "DescribeNatGateways", "DescribeRouteTables", "DescribeNetworkInterfaces", "DescribeAddresses",
-		"DescribeAddressesAttribute", "DescribeTags"),
+		"DescribeAddressesAttribute", "DescribeTags", "DescribeVolumes"),
 	table{
 		"CreateVpc":             makes("CreateVpc", "vpc"),
 		"CreateSubnet":          makes("CreateSubnet", "subnet", in("vpc", "VpcId")),
@@ -47,6 +47,7 @@ var ec2 = join(
 	rows(row{on: []target{in("natgateway", "NatGatewayId")}}, "DeleteNatGateway"),
 	rows(row{on: []target{in("route-table", "RouteTableId")}}, "DeleteRouteTable", "CreateRoute", "ReplaceRoute", "DeleteRoute"),
 	rows(row{on: []target{in("network-interface", "NetworkInterfaceId")}}, "DeleteNetworkInterface"),
+	rows(row{on: []target{in("volume", "VolumeId")}}, "DeleteVolume"),
 )
 
 // inGroup is a security group by id, or by name in the default VPC.
@@ -116,6 +117,8 @@ func anyEC2(v *view, id string) []string {
 		kind = "network-interface"
 	case "eipalloc":
 		kind = "elastic-ip"
+	case "vol":
+		kind = "volume"
 	case "dopt":
 		kind = "dhcp-options"
 	case "acl":

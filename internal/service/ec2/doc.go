@@ -1,6 +1,7 @@
 // Package ec2 answers the part of the EC2 API that a network of tasks and load
 // balancers needs: VPCs, subnets, security groups with their rules, route
-// tables, internet and NAT gateways, network interfaces, Elastic IPs and tags.
+// tables, internet and NAT gateways, network interfaces, Elastic IPs and tags;
+// and the EBS volumes that ECS makes for tasks.
 // Bootstrap makes the default VPC that an AWS account has.
 //
 // It keeps true that
@@ -16,6 +17,7 @@
 //
 // It writes vpcs, subnets, securitygroups, routetables, internetgateways and
 // natgateways; network interfaces of users and of NAT gateways, and Elastic IPs.
+// Of ebsvolumes it writes tags, and the wish to have one deleted.
 // The interfaces and public addresses of tasks and load balancers are written
 // by whoever makes those. Nothing wakes it but requests; a NAT gateway that was
 // deleted is forgotten by the next that is made.

@@ -131,6 +131,8 @@ func retag(tx *store.Tx, id string, edit tagEdit) error {
 		return retagIn(tx, records.PublicAddresses, allocationForm, address.Address, func(a *model.PublicAddress) *[]model.Tag { return &a.Tags }, edit)
 	case ruleForm.prefix:
 		return retagRule(tx, id, edit)
+	case volumeForm.prefix:
+		return retagIn(tx, records.EBSVolumes, volumeForm, id, func(v *model.EBSVolume) *[]model.Tag { return &v.Tags }, edit)
 	case aclForm.prefix, dhcpForm.prefix:
 		return unsupported("tags of network ACLs and of DHCP options")
 	}
@@ -206,6 +208,9 @@ func allTags(r store.Reader) []*tagged {
 	}
 	for a := range records.PublicAddresses.All(r) {
 		add(a.AllocationID, ec2api.ResourceTypeElasticIp, a.Tags)
+	}
+	for v := range records.EBSVolumes.All(r) {
+		add(v.ID, ec2api.ResourceTypeVolume, v.Tags)
 	}
 	slices.SortFunc(all, func(a, b *tagged) int { return strings.Compare(a.key(), b.key()) })
 	return all

@@ -846,6 +846,20 @@ var schemaDeleteTagsRequest = &smithy.Schema{
 	},
 }
 
+var schemaDeleteVolumeOutput = &smithy.Schema{
+	Name: "DeleteVolumeOutput",
+	Kind: smithy.KindStructure,
+}
+
+var schemaDeleteVolumeRequest = &smithy.Schema{
+	Name: "DeleteVolumeRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "VolumeId", Target: schemaVolumeId, Required: true},
+		{Name: "DryRun", Index: 1, Target: schemaBoolean, Location: "dryRun"},
+	},
+}
+
 var schemaDeleteVpcOutput = &smithy.Schema{
 	Name: "DeleteVpcOutput",
 	Kind: smithy.KindStructure,
@@ -1220,6 +1234,28 @@ var schemaDescribeTagsResult = &smithy.Schema{
 	Members: []*smithy.Member{
 		{Name: "NextToken", Target: schemaString, Location: "nextToken"},
 		{Name: "Tags", Index: 1, Target: schemaTagDescriptionList, Location: "tagSet"},
+	},
+}
+
+var schemaDescribeVolumesRequest = &smithy.Schema{
+	Name: "DescribeVolumesRequest",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "VolumeIds", Target: schemaVolumeIdStringList, Location: "VolumeId"},
+		{Name: "IncludeManagedResources", Index: 1, Target: schemaBoolean},
+		{Name: "DryRun", Index: 2, Target: schemaBoolean, Location: "dryRun"},
+		{Name: "Filters", Index: 3, Target: schemaFilterList, Location: "Filter"},
+		{Name: "NextToken", Index: 4, Target: schemaString, Location: "nextToken"},
+		{Name: "MaxResults", Index: 5, Target: schemaInteger, Location: "maxResults"},
+	},
+}
+
+var schemaDescribeVolumesResult = &smithy.Schema{
+	Name: "DescribeVolumesResult",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "NextToken", Target: schemaString, Location: "nextToken"},
+		{Name: "Volumes", Index: 1, Target: schemaVolumeList, Location: "volumeSet"},
 	},
 }
 
@@ -2553,6 +2589,12 @@ var schemaRuleAction = &smithy.Schema{
 	Enum: []string{"allow", "deny"},
 }
 
+var schemaSSEType = &smithy.Schema{
+	Name: "SSEType",
+	Kind: smithy.KindString,
+	Enum: []string{"sse-ebs", "sse-kms", "none"},
+}
+
 var schemaSecurityGroup = &smithy.Schema{
 	Name: "SecurityGroup",
 	Kind: smithy.KindStructure,
@@ -2909,6 +2951,91 @@ var schemaValueStringList = &smithy.Schema{
 	Name: "ValueStringList",
 	Kind: smithy.KindList,
 	Elem: &smithy.Member{Name: "member", Target: schemaString, Location: "item"},
+}
+
+var schemaVolume = &smithy.Schema{
+	Name: "Volume",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "AvailabilityZoneId", Target: schemaString, Location: "availabilityZoneId"},
+		{Name: "OutpostArn", Index: 1, Target: schemaString, Location: "outpostArn"},
+		{Name: "SourceVolumeId", Index: 2, Target: schemaString, Location: "sourceVolumeId"},
+		{Name: "Iops", Index: 3, Target: schemaInteger, Location: "iops"},
+		{Name: "Tags", Index: 4, Target: schemaTagList, Location: "tagSet"},
+		{Name: "VolumeType", Index: 5, Target: schemaVolumeType, Location: "volumeType"},
+		{Name: "FastRestored", Index: 6, Target: schemaBoolean, Location: "fastRestored"},
+		{Name: "MultiAttachEnabled", Index: 7, Target: schemaBoolean, Location: "multiAttachEnabled"},
+		{Name: "Throughput", Index: 8, Target: schemaInteger, Location: "throughput"},
+		{Name: "SseType", Index: 9, Target: schemaSSEType, Location: "sseType"},
+		{Name: "Operator", Index: 10, Target: schemaOperatorResponse, Location: "operator"},
+		{Name: "VolumeInitializationRate", Index: 11, Target: schemaInteger, Location: "volumeInitializationRate"},
+		{Name: "VolumeId", Index: 12, Target: schemaString, Location: "volumeId"},
+		{Name: "Size", Index: 13, Target: schemaInteger, Location: "size"},
+		{Name: "SnapshotId", Index: 14, Target: schemaString, Location: "snapshotId"},
+		{Name: "AvailabilityZone", Index: 15, Target: schemaString, Location: "availabilityZone"},
+		{Name: "State", Index: 16, Target: schemaVolumeState, Location: "status"},
+		{Name: "CreateTime", Index: 17, Target: schemaDateTime, Location: "createTime"},
+		{Name: "Attachments", Index: 18, Target: schemaVolumeAttachmentList, Location: "attachmentSet"},
+		{Name: "Encrypted", Index: 19, Target: schemaBoolean, Location: "encrypted"},
+		{Name: "KmsKeyId", Index: 20, Target: schemaString, Location: "kmsKeyId"},
+	},
+}
+
+var schemaVolumeAttachment = &smithy.Schema{
+	Name: "VolumeAttachment",
+	Kind: smithy.KindStructure,
+	Members: []*smithy.Member{
+		{Name: "DeleteOnTermination", Target: schemaBoolean, Location: "deleteOnTermination"},
+		{Name: "AssociatedResource", Index: 1, Target: schemaString, Location: "associatedResource"},
+		{Name: "InstanceOwningService", Index: 2, Target: schemaString, Location: "instanceOwningService"},
+		{Name: "EbsCardIndex", Index: 3, Target: schemaInteger, Location: "ebsCardIndex"},
+		{Name: "VolumeId", Index: 4, Target: schemaString, Location: "volumeId"},
+		{Name: "InstanceId", Index: 5, Target: schemaString, Location: "instanceId"},
+		{Name: "Device", Index: 6, Target: schemaString, Location: "device"},
+		{Name: "State", Index: 7, Target: schemaVolumeAttachmentState, Location: "status"},
+		{Name: "AttachTime", Index: 8, Target: schemaDateTime, Location: "attachTime"},
+	},
+}
+
+var schemaVolumeAttachmentList = &smithy.Schema{
+	Name: "VolumeAttachmentList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaVolumeAttachment, Location: "item"},
+}
+
+var schemaVolumeAttachmentState = &smithy.Schema{
+	Name: "VolumeAttachmentState",
+	Kind: smithy.KindString,
+	Enum: []string{"attaching", "attached", "detaching", "detached", "busy"},
+}
+
+var schemaVolumeId = &smithy.Schema{
+	Name: "VolumeId",
+	Kind: smithy.KindString,
+}
+
+var schemaVolumeIdStringList = &smithy.Schema{
+	Name: "VolumeIdStringList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaVolumeId, Location: "VolumeId"},
+}
+
+var schemaVolumeList = &smithy.Schema{
+	Name: "VolumeList",
+	Kind: smithy.KindList,
+	Elem: &smithy.Member{Name: "member", Target: schemaVolume, Location: "item"},
+}
+
+var schemaVolumeState = &smithy.Schema{
+	Name: "VolumeState",
+	Kind: smithy.KindString,
+	Enum: []string{"creating", "available", "in-use", "deleting", "deleted", "error"},
+}
+
+var schemaVolumeType = &smithy.Schema{
+	Name: "VolumeType",
+	Kind: smithy.KindString,
+	Enum: []string{"standard", "io1", "io2", "gp2", "sc1", "st1", "gp3"},
 }
 
 var schemaVpc = &smithy.Schema{

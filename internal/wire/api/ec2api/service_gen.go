@@ -35,6 +35,7 @@ type Service interface {
 	DeleteSecurityGroup(ctx context.Context, in *DeleteSecurityGroupInput) (*DeleteSecurityGroupOutput, error)
 	DeleteSubnet(ctx context.Context, in *DeleteSubnetInput) (*DeleteSubnetOutput, error)
 	DeleteTags(ctx context.Context, in *DeleteTagsInput) (*DeleteTagsOutput, error)
+	DeleteVolume(ctx context.Context, in *DeleteVolumeInput) (*DeleteVolumeOutput, error)
 	DeleteVpc(ctx context.Context, in *DeleteVpcInput) (*DeleteVpcOutput, error)
 	DescribeAccountAttributes(ctx context.Context, in *DescribeAccountAttributesInput) (*DescribeAccountAttributesOutput, error)
 	DescribeAddresses(ctx context.Context, in *DescribeAddressesInput) (*DescribeAddressesOutput, error)
@@ -51,6 +52,7 @@ type Service interface {
 	DescribeSecurityGroups(ctx context.Context, in *DescribeSecurityGroupsInput) (*DescribeSecurityGroupsOutput, error)
 	DescribeSubnets(ctx context.Context, in *DescribeSubnetsInput) (*DescribeSubnetsOutput, error)
 	DescribeTags(ctx context.Context, in *DescribeTagsInput) (*DescribeTagsOutput, error)
+	DescribeVolumes(ctx context.Context, in *DescribeVolumesInput) (*DescribeVolumesOutput, error)
 	DescribeVpcAttribute(ctx context.Context, in *DescribeVpcAttributeInput) (*DescribeVpcAttributeOutput, error)
 	DescribeVpcs(ctx context.Context, in *DescribeVpcsInput) (*DescribeVpcsOutput, error)
 	DetachInternetGateway(ctx context.Context, in *DetachInternetGatewayInput) (*DetachInternetGatewayOutput, error)
@@ -190,6 +192,11 @@ func (Unimplemented) DeleteTags(context.Context, *DeleteTagsInput) (*DeleteTagsO
 	return nil, smithy.NotImplemented("ec2", "DeleteTags")
 }
 
+// DeleteVolume implements Service.
+func (Unimplemented) DeleteVolume(context.Context, *DeleteVolumeInput) (*DeleteVolumeOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DeleteVolume")
+}
+
 // DeleteVpc implements Service.
 func (Unimplemented) DeleteVpc(context.Context, *DeleteVpcInput) (*DeleteVpcOutput, error) {
 	return nil, smithy.NotImplemented("ec2", "DeleteVpc")
@@ -268,6 +275,11 @@ func (Unimplemented) DescribeSubnets(context.Context, *DescribeSubnetsInput) (*D
 // DescribeTags implements Service.
 func (Unimplemented) DescribeTags(context.Context, *DescribeTagsInput) (*DescribeTagsOutput, error) {
 	return nil, smithy.NotImplemented("ec2", "DescribeTags")
+}
+
+// DescribeVolumes implements Service.
+func (Unimplemented) DescribeVolumes(context.Context, *DescribeVolumesInput) (*DescribeVolumesOutput, error) {
+	return nil, smithy.NotImplemented("ec2", "DescribeVolumes")
 }
 
 // DescribeVpcAttribute implements Service.
@@ -569,6 +581,15 @@ var API = &smithy.Service{
 			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
 		},
 		{
+			Name:      "DeleteVolume",
+			Input:     schemaDeleteVolumeRequest,
+			Output:    schemaDeleteVolumeOutput,
+			NewInput:  func() smithy.Shape { return new(DeleteVolumeInput) },
+			NewOutput: func() smithy.Shape { return new(DeleteVolumeOutput) },
+			Invoke:    smithy.Bind(Service.DeleteVolume),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
 			Name:      "DeleteVpc",
 			Input:     schemaDeleteVpcRequest,
 			Output:    schemaDeleteVpcOutput,
@@ -710,6 +731,15 @@ var API = &smithy.Service{
 			NewInput:  func() smithy.Shape { return new(DescribeTagsInput) },
 			NewOutput: func() smithy.Shape { return new(DescribeTagsOutput) },
 			Invoke:    smithy.Bind(Service.DescribeTags),
+			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
+		},
+		{
+			Name:      "DescribeVolumes",
+			Input:     schemaDescribeVolumesRequest,
+			Output:    schemaDescribeVolumesResult,
+			NewInput:  func() smithy.Shape { return new(DescribeVolumesInput) },
+			NewOutput: func() smithy.Shape { return new(DescribeVolumesOutput) },
+			Invoke:    smithy.Bind(Service.DescribeVolumes),
 			Codes:     smithy.Codes{Malformed: "InvalidParameterValue", Violation: "InvalidParameterValue", Missing: "MissingParameter", Wording: smithy.WordingEC2},
 		},
 		{

@@ -402,6 +402,16 @@ const (
 	RuleActionDeny  RuleAction = "deny"
 )
 
+// SSEType is an enum.
+type SSEType string
+
+// Values of SSEType.
+const (
+	SSETypeSseEbs SSEType = "sse-ebs"
+	SSETypeSseKms SSEType = "sse-kms"
+	SSETypeNone   SSEType = "none"
+)
+
 // ServiceManaged is an enum.
 type ServiceManaged string
 
@@ -446,6 +456,45 @@ const (
 	TenancyDefault   Tenancy = "default"
 	TenancyDedicated Tenancy = "dedicated"
 	TenancyHost      Tenancy = "host"
+)
+
+// VolumeAttachmentState is an enum.
+type VolumeAttachmentState string
+
+// Values of VolumeAttachmentState.
+const (
+	VolumeAttachmentStateAttaching VolumeAttachmentState = "attaching"
+	VolumeAttachmentStateAttached  VolumeAttachmentState = "attached"
+	VolumeAttachmentStateDetaching VolumeAttachmentState = "detaching"
+	VolumeAttachmentStateDetached  VolumeAttachmentState = "detached"
+	VolumeAttachmentStateBusy      VolumeAttachmentState = "busy"
+)
+
+// VolumeState is an enum.
+type VolumeState string
+
+// Values of VolumeState.
+const (
+	VolumeStateCreating  VolumeState = "creating"
+	VolumeStateAvailable VolumeState = "available"
+	VolumeStateInUse     VolumeState = "in-use"
+	VolumeStateDeleting  VolumeState = "deleting"
+	VolumeStateDeleted   VolumeState = "deleted"
+	VolumeStateError     VolumeState = "error"
+)
+
+// VolumeType is an enum.
+type VolumeType string
+
+// Values of VolumeType.
+const (
+	VolumeTypeStandard VolumeType = "standard"
+	VolumeTypeIo1      VolumeType = "io1"
+	VolumeTypeIo2      VolumeType = "io2"
+	VolumeTypeGp2      VolumeType = "gp2"
+	VolumeTypeSc1      VolumeType = "sc1"
+	VolumeTypeSt1      VolumeType = "st1"
+	VolumeTypeGp3      VolumeType = "gp3"
 )
 
 // VpcAttributeName is an enum.
@@ -2765,6 +2814,50 @@ func (*DeleteTagsOutput) Deserialize(d smithy.ShapeDeserializer) error {
 	return d.ReadStruct(schemaDeleteTagsOutput, func(*smithy.Member) error { return nil })
 }
 
+// DeleteVolumeInput is the input of DeleteVolume.
+type DeleteVolumeInput struct {
+	VolumeId *string // required
+	DryRun   *bool
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteVolumeInput) Schema() *smithy.Schema { return schemaDeleteVolumeRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DeleteVolumeInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDeleteVolumeRequest.Members
+	smithy.WritePtr(s, m[0], v.VolumeId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.DryRun, smithy.WriteBool)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DeleteVolumeInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteVolumeRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.VolumeId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		}
+		return nil
+	})
+}
+
+// DeleteVolumeOutput is the output of DeleteVolume.
+type DeleteVolumeOutput struct {
+}
+
+// Schema implements smithy.Shape.
+func (*DeleteVolumeOutput) Schema() *smithy.Schema { return schemaDeleteVolumeOutput }
+
+// Serialize implements smithy.Shape.
+func (*DeleteVolumeOutput) Serialize(smithy.ShapeSerializer) {}
+
+// Deserialize implements smithy.Shape.
+func (*DeleteVolumeOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDeleteVolumeOutput, func(*smithy.Member) error { return nil })
+}
+
 // DeleteVpcInput is the input of DeleteVpc.
 type DeleteVpcInput struct {
 	VpcId  *string // required
@@ -3858,6 +3951,80 @@ func (v *DescribeTagsOutput) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
 		case 1:
 			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[TagDescription])
+		}
+		return nil
+	})
+}
+
+// DescribeVolumesInput is the input of DescribeVolumes.
+type DescribeVolumesInput struct {
+	VolumeIds               []string
+	IncludeManagedResources *bool
+	DryRun                  *bool
+	Filters                 []Filter
+	NextToken               *string
+	MaxResults              *int32
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeVolumesInput) Schema() *smithy.Schema { return schemaDescribeVolumesRequest }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeVolumesInput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeVolumesRequest.Members
+	smithy.WriteList(s, m[0], v.VolumeIds, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.IncludeManagedResources, smithy.WriteBool)
+	smithy.WritePtr(s, m[2], v.DryRun, smithy.WriteBool)
+	smithy.WriteList(s, m[3], v.Filters, smithy.WriteStruct[Filter])
+	smithy.WritePtr(s, m[4], v.NextToken, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.MaxResults, smithy.WriteInt32)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeVolumesInput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeVolumesRequest, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadList(d, m, &v.VolumeIds, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.IncludeManagedResources, smithy.ReadBool)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.DryRun, smithy.ReadBool)
+		case 3:
+			return smithy.ReadList(d, m, &v.Filters, smithy.ReadStruct[Filter])
+		case 4:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.MaxResults, smithy.ReadInt32)
+		}
+		return nil
+	})
+}
+
+// DescribeVolumesOutput is the output of DescribeVolumes.
+type DescribeVolumesOutput struct {
+	NextToken *string
+	Volumes   []Volume
+}
+
+// Schema implements smithy.Shape.
+func (*DescribeVolumesOutput) Schema() *smithy.Schema { return schemaDescribeVolumesResult }
+
+// Serialize implements smithy.Shape.
+func (v *DescribeVolumesOutput) Serialize(s smithy.ShapeSerializer) {
+	m := schemaDescribeVolumesResult.Members
+	smithy.WritePtr(s, m[0], v.NextToken, smithy.WriteString)
+	smithy.WriteList(s, m[1], v.Volumes, smithy.WriteStruct[Volume])
+}
+
+// Deserialize implements smithy.Shape.
+func (v *DescribeVolumesOutput) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaDescribeVolumesResult, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.NextToken, smithy.ReadString)
+		case 1:
+			return smithy.ReadList(d, m, &v.Volumes, smithy.ReadStruct[Volume])
 		}
 		return nil
 	})
@@ -7456,6 +7623,168 @@ func (v *UserIdGroupPair) Deserialize(d smithy.ShapeDeserializer) error {
 			return smithy.ReadPtr(d, m, &v.VpcPeeringConnectionId, smithy.ReadString)
 		case 6:
 			return smithy.ReadPtr(d, m, &v.PeeringStatus, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// Volume is the model's Volume.
+type Volume struct {
+	AvailabilityZoneId       *string
+	OutpostArn               *string
+	SourceVolumeId           *string
+	Iops                     *int32
+	Tags                     []Tag
+	VolumeType               VolumeType
+	FastRestored             *bool
+	MultiAttachEnabled       *bool
+	Throughput               *int32
+	SseType                  SSEType
+	Operator                 *OperatorResponse
+	VolumeInitializationRate *int32
+	VolumeId                 *string
+	Size                     *int32
+	SnapshotId               *string
+	AvailabilityZone         *string
+	State                    VolumeState
+	CreateTime               *time.Time
+	Attachments              []VolumeAttachment
+	Encrypted                *bool
+	KmsKeyId                 *string
+}
+
+// Schema implements smithy.Shape.
+func (*Volume) Schema() *smithy.Schema { return schemaVolume }
+
+// Serialize implements smithy.Shape.
+func (v *Volume) Serialize(s smithy.ShapeSerializer) {
+	m := schemaVolume.Members
+	smithy.WritePtr(s, m[0], v.AvailabilityZoneId, smithy.WriteString)
+	smithy.WritePtr(s, m[1], v.OutpostArn, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.SourceVolumeId, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.Iops, smithy.WriteInt32)
+	smithy.WriteList(s, m[4], v.Tags, smithy.WriteStruct[Tag])
+	smithy.WriteEnum(s, m[5], v.VolumeType)
+	smithy.WritePtr(s, m[6], v.FastRestored, smithy.WriteBool)
+	smithy.WritePtr(s, m[7], v.MultiAttachEnabled, smithy.WriteBool)
+	smithy.WritePtr(s, m[8], v.Throughput, smithy.WriteInt32)
+	smithy.WriteEnum(s, m[9], v.SseType)
+	smithy.WritePtr(s, m[10], v.Operator, smithy.WriteStruct[OperatorResponse])
+	smithy.WritePtr(s, m[11], v.VolumeInitializationRate, smithy.WriteInt32)
+	smithy.WritePtr(s, m[12], v.VolumeId, smithy.WriteString)
+	smithy.WritePtr(s, m[13], v.Size, smithy.WriteInt32)
+	smithy.WritePtr(s, m[14], v.SnapshotId, smithy.WriteString)
+	smithy.WritePtr(s, m[15], v.AvailabilityZone, smithy.WriteString)
+	smithy.WriteEnum(s, m[16], v.State)
+	smithy.WritePtr(s, m[17], v.CreateTime, smithy.WriteTime)
+	smithy.WriteList(s, m[18], v.Attachments, smithy.WriteStruct[VolumeAttachment])
+	smithy.WritePtr(s, m[19], v.Encrypted, smithy.WriteBool)
+	smithy.WritePtr(s, m[20], v.KmsKeyId, smithy.WriteString)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *Volume) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaVolume, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZoneId, smithy.ReadString)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.OutpostArn, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.SourceVolumeId, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.Iops, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadList(d, m, &v.Tags, smithy.ReadStruct[Tag])
+		case 5:
+			return smithy.ReadString(d, m, &v.VolumeType)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.FastRestored, smithy.ReadBool)
+		case 7:
+			return smithy.ReadPtr(d, m, &v.MultiAttachEnabled, smithy.ReadBool)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.Throughput, smithy.ReadInt32)
+		case 9:
+			return smithy.ReadString(d, m, &v.SseType)
+		case 10:
+			return smithy.ReadPtr(d, m, &v.Operator, smithy.ReadStruct[OperatorResponse])
+		case 11:
+			return smithy.ReadPtr(d, m, &v.VolumeInitializationRate, smithy.ReadInt32)
+		case 12:
+			return smithy.ReadPtr(d, m, &v.VolumeId, smithy.ReadString)
+		case 13:
+			return smithy.ReadPtr(d, m, &v.Size, smithy.ReadInt32)
+		case 14:
+			return smithy.ReadPtr(d, m, &v.SnapshotId, smithy.ReadString)
+		case 15:
+			return smithy.ReadPtr(d, m, &v.AvailabilityZone, smithy.ReadString)
+		case 16:
+			return smithy.ReadString(d, m, &v.State)
+		case 17:
+			return smithy.ReadPtr(d, m, &v.CreateTime, smithy.ReadTime)
+		case 18:
+			return smithy.ReadList(d, m, &v.Attachments, smithy.ReadStruct[VolumeAttachment])
+		case 19:
+			return smithy.ReadPtr(d, m, &v.Encrypted, smithy.ReadBool)
+		case 20:
+			return smithy.ReadPtr(d, m, &v.KmsKeyId, smithy.ReadString)
+		}
+		return nil
+	})
+}
+
+// VolumeAttachment is the model's VolumeAttachment.
+type VolumeAttachment struct {
+	DeleteOnTermination   *bool
+	AssociatedResource    *string
+	InstanceOwningService *string
+	EbsCardIndex          *int32
+	VolumeId              *string
+	InstanceId            *string
+	Device                *string
+	State                 VolumeAttachmentState
+	AttachTime            *time.Time
+}
+
+// Schema implements smithy.Shape.
+func (*VolumeAttachment) Schema() *smithy.Schema { return schemaVolumeAttachment }
+
+// Serialize implements smithy.Shape.
+func (v *VolumeAttachment) Serialize(s smithy.ShapeSerializer) {
+	m := schemaVolumeAttachment.Members
+	smithy.WritePtr(s, m[0], v.DeleteOnTermination, smithy.WriteBool)
+	smithy.WritePtr(s, m[1], v.AssociatedResource, smithy.WriteString)
+	smithy.WritePtr(s, m[2], v.InstanceOwningService, smithy.WriteString)
+	smithy.WritePtr(s, m[3], v.EbsCardIndex, smithy.WriteInt32)
+	smithy.WritePtr(s, m[4], v.VolumeId, smithy.WriteString)
+	smithy.WritePtr(s, m[5], v.InstanceId, smithy.WriteString)
+	smithy.WritePtr(s, m[6], v.Device, smithy.WriteString)
+	smithy.WriteEnum(s, m[7], v.State)
+	smithy.WritePtr(s, m[8], v.AttachTime, smithy.WriteTime)
+}
+
+// Deserialize implements smithy.Shape.
+func (v *VolumeAttachment) Deserialize(d smithy.ShapeDeserializer) error {
+	return d.ReadStruct(schemaVolumeAttachment, func(m *smithy.Member) error {
+		switch m.Index {
+		case 0:
+			return smithy.ReadPtr(d, m, &v.DeleteOnTermination, smithy.ReadBool)
+		case 1:
+			return smithy.ReadPtr(d, m, &v.AssociatedResource, smithy.ReadString)
+		case 2:
+			return smithy.ReadPtr(d, m, &v.InstanceOwningService, smithy.ReadString)
+		case 3:
+			return smithy.ReadPtr(d, m, &v.EbsCardIndex, smithy.ReadInt32)
+		case 4:
+			return smithy.ReadPtr(d, m, &v.VolumeId, smithy.ReadString)
+		case 5:
+			return smithy.ReadPtr(d, m, &v.InstanceId, smithy.ReadString)
+		case 6:
+			return smithy.ReadPtr(d, m, &v.Device, smithy.ReadString)
+		case 7:
+			return smithy.ReadString(d, m, &v.State)
+		case 8:
+			return smithy.ReadPtr(d, m, &v.AttachTime, smithy.ReadTime)
 		}
 		return nil
 	})
