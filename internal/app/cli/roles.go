@@ -92,6 +92,7 @@ type agentFlags struct {
 	server, token, region, name, cluster, zone, containerd, dockerHost, logLevel, taskEndpoint string
 	cpu, memory                                                                                int64
 	images                                                                                     imageFlags
+	volumes                                                                                    volumeFlags
 }
 
 func (f *agentFlags) register(flags *pflag.FlagSet) {
@@ -102,6 +103,7 @@ func (f *agentFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dockerHost, "docker-host", env("DOCKER_HOST", ""), "local Docker engine to find images in (DOCKER_HOST)")
 	flags.StringVar(&f.taskEndpoint, "task-endpoint", env("BERTH_TASK_ENDPOINT", "http"), "how containers reach the AWS API: http, inside their own namespace, or none (BERTH_TASK_ENDPOINT)")
 	f.images.register(flags)
+	f.volumes.register(flags)
 	flags.Int64Var(&f.cpu, "cpu-units", 0, "CPU units that this node offers, 1024 a core (default: all)")
 	flags.Int64Var(&f.memory, "memory-mib", 0, "memory that this node offers in MiB (default: all)")
 }
@@ -111,6 +113,9 @@ func (f *agentFlags) check() error {
 		return &failure{exitMisuse, fmt.Errorf("--task-endpoint: %w", err)}
 	}
 	if _, err := f.images.config(); err != nil {
+		return &failure{exitMisuse, err}
+	}
+	if err := f.volumes.Check(); err != nil {
 		return &failure{exitMisuse, err}
 	}
 	return nil
@@ -189,6 +194,7 @@ func newAgent(e *environment) *cobra.Command {
 				Region: f.region, Name: f.name, Cluster: f.cluster, Zone: f.zone,
 				Containerd: f.containerd, DockerHost: f.dockerHost,
 				CPUUnits: f.cpu, MemoryMiB: f.memory, TaskEndpoint: f.taskEndpoint, Version: buildVersion(), Log: log,
+				Volumes: f.volumes.VolumeConfig,
 			})
 		},
 	}
@@ -226,7 +232,7 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 					"--tls=" + fmt.Sprint(s.tls), "--tls-name", strings.Join(s.tlsNames, ","), "--tls-cert", s.tlsCert, "--tls-key", s.tlsKey,
 					"--master-key-command", s.masterKeyCommand, "--rate-limit", fmt.Sprint(s.rateLimit),
 				},
-				Agent: append(a.images.args(),
+				Agent: append(append(a.images.args(), a.volumes.args()...),
 					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,
 					"--containerd", a.containerd, "--docker-host", a.dockerHost,
 					"--cpu-units", fmt.Sprint(a.cpu), "--memory-mib", fmt.Sprint(a.memory), "--task-endpoint", a.taskEndpoint,

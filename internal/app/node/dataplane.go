@@ -42,7 +42,7 @@ func (p *dataPlane) connect(client *session.Client) {
 	p.report, p.accessLogs.client = client.Observe, client
 }
 
-func newDataPlane(cfg Config, manager *network.Manager, key *seal.Key, roles *roles) (*dataPlane, error) {
+func newDataPlane(cfg Config, manager *network.Manager, key *seal.Key, roles *roles, volumes *volumes) (*dataPlane, error) {
 	p := &dataPlane{log: room(cfg.Log, "app/node")}
 	p.firewall = firewall.New(firewall.Config{Network: manager, Log: room(cfg.Log, "agent/firewall")})
 	p.resolver = dns.New(dns.Config{Region: cfg.Region, HostAddress: cfg.hostResolver(p.log), Log: room(cfg.Log, "agent/dns")})
@@ -59,6 +59,7 @@ func newDataPlane(cfg Config, manager *network.Manager, key *seal.Key, roles *ro
 			model.DocumentSecurityGroup: p.firewall.ApplyGroups,
 			model.DocumentZone:          p.resolver.Apply,
 			model.DocumentSecrets:       roles.applySecrets,
+			model.DocumentVolume:        volumes.Apply,
 			model.DocumentLoadBalancer: func(ctx context.Context, docs map[string]json.RawMessage) error {
 				p.balancers.Apply(ctx, docs)
 				return p.firewall.ApplyLoadBalancers(ctx, docs)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	goruntime "runtime"
@@ -55,6 +56,8 @@ type Config struct {
 	// TaskEndpoint says how tasks reach the AWS API: TaskEndpointHTTP, or
 	// TaskEndpointNone when their SDKs shall call AWS itself.
 	TaskEndpoint string
+	// Volumes says what EFS and EBS volumes are made of.
+	Volumes VolumeConfig
 	// CPUUnits and MemoryMiB are what the node offers; zero is what it has.
 	CPUUnits, MemoryMiB int64
 	Version             string
@@ -155,7 +158,12 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	plane, err := newDataPlane(cfg, manager, key, roles)
+	volumes, err := newVolumes(cfg)
+	if err != nil {
+		return err
+	}
+	maps.Copy(hello.Attributes, volumes.systems.Attributes())
+	plane, err := newDataPlane(cfg, manager, key, roles, volumes)
 	if err != nil {
 		return err
 	}
@@ -174,6 +182,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	plane.connect(client)
 	roles.connect(client)
+	volumes.report = client.Observe
 	own.client = client
 	driver := logdriver.New(logdriver.Config{Dir: dir + "/logs", Helper: helperPath, Sink: sink{client}, Key: key, Log: room(cfg.Log, "agent/logdriver")})
 	output := logs{driver, roles.secrets.LogOptions}
@@ -185,8 +194,9 @@ func Run(ctx context.Context, cfg Config) error {
 		Runtime: containers, Network: networks{manager, plane.firewall}, Bridge: manager,
 		HostMetadata: netip.AddrPortFrom(metadata.HostAddress(cfg.Instance.ID), metadata.HostPort).String(),
 		Logs:         output, Endpoints: endpoints,
-		Owns:  own.Owns,
-		Roles: roles, SecretsDir: tasksDir(cfg.Instance), TaskEndpoint: cfg.TaskEndpoint == TaskEndpointHTTP,
+		Owns:    own.Owns,
+		Volumes: volumes,
+		Roles:   roles, SecretsDir: tasksDir(cfg.Instance), TaskEndpoint: cfg.TaskEndpoint == TaskEndpointHTTP,
 		Journal: taskJournal, Report: client.Report,
 		Dir: dir, MaxOpenFiles: maxOpenFiles(), Limits: task.DefaultLimits(),
 		Log: room(cfg.Log, "agent/task"),
@@ -326,6 +336,7 @@ func Purge(ctx context.Context, i instance.Instance, containerdAddress string, l
 	return errors.Join(
 		part(func(ctx context.Context) error { return purgeContainers(ctx, cfg) }),
 		part(func(ctx context.Context) error { return containerd.StopPrivate(ctx, cfg) }),
+		part(func(ctx context.Context) error { return purgeVolumes(ctx, i, log) }),
 		part(func(ctx context.Context) error { return purgeNetworks(ctx, i, log) }),
 		secrets.Unmount(tmpfsDir(i)),
 	)
