@@ -38,12 +38,17 @@ func (c Collection) Check() error {
 	return nil
 }
 
-// Run removes images that nobody uses while the disk is under pressure, until ctx ends. inUse names those that tasks
-// hold, as runtime.Image.Name; containers are asked for theirs.
-func (s *Store) Run(ctx context.Context, inUse func() []string) error {
+// Held says who names the images that tasks hold, as runtime.Image.Name; containers are asked for theirs. Nothing is
+// removed before.
+func (s *Store) Held(inUse func() []string) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.inUse = inUse
-	s.mu.Unlock()
+}
+
+// Run removes images that nobody uses while the disk is under pressure, until ctx ends; inUse is for Held.
+func (s *Store) Run(ctx context.Context, inUse func() []string) error {
+	s.Held(inUse)
 	ticker := time.NewTicker(s.cfg.Collection.Every)
 	defer ticker.Stop()
 	for {

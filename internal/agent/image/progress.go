@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -100,6 +101,10 @@ func (r *countedReader) Read(p []byte) (int, error) {
 	r.progress.arrived(r.desc.Digest, r.at)
 	if full := r.room.take(n); full != nil {
 		return 0, full
+	}
+	if errors.Is(err, io.EOF) && r.at < r.desc.Size {
+		// A connection that was cut does not end like this, and asking again gives no more.
+		return n, wrong("%s has %d bytes at the registry, and %d by its manifest", r.desc.Digest, r.at, r.desc.Size)
 	}
 	return n, err
 }

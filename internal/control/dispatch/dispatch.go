@@ -128,17 +128,24 @@ func (d *Dispatcher) Server(now time.Time) (*grpc.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the control plane's certificate: %w", err)
 	}
-	server := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(tls)),
-		// What a node may make us hold: messages of this size, in so many calls.
-		grpc.MaxRecvMsgSize(8<<20),
+	server := grpc.NewServer(append(serverOptions(), grpc.Creds(credentials.NewTLS(tls)))...)
+	nodeapi.RegisterNodeServer(server, d)
+	return server, nil
+}
+
+// serverOptions bound what a node may make us hold and how long it may be away.
+func serverOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		// Messages of this size, in so many calls.
+		grpc.MaxRecvMsgSize(8 << 20),
 		grpc.MaxConcurrentStreams(4096),
+		// Layers of images leave in large writes.
+		grpc.WriteBufferSize(256 << 10),
+		grpc.SharedWriteBuffer(true),
 		// A node whose host vanished is noticed within 15 seconds.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
-	nodeapi.RegisterNodeServer(server, d)
-	return server, nil
+	}
 }
 
 // Run tells sessions which of their tasks changed, until ctx ends. No node is

@@ -95,6 +95,7 @@ func (p *plane) begin() {
 	}
 	if p.roles != nil {
 		cfg.Execution, cfg.Delivered, cfg.Serve = p.roles, p.logs.delivered, p.roles.serve
+		cfg.ServeRegistry, cfg.RegistryHosts = p.roles.serveRegistry, []string{"registry.internal"}
 		balancers := balancing.New(balancing.Config{Store: s, NodeLostAfter: time.Minute, Log: log})
 		cfg.Sinks[model.ObservedLoadBalancer] = balancers
 	}
@@ -138,6 +139,7 @@ func (p *plane) place(id, node string) {
 		records.Tasks.Put(tx, &model.Task{
 			ID: id, ARN: "arn:task/" + id, ClusterName: "default", Family: "web", Revision: 1, InstanceID: node, ENIID: eni.ID, NetworkInterface: eni,
 			DesiredStatus: model.TaskRunning, Observed: model.TaskObserved{Status: model.TaskProvisioning}, Version: 1,
+			Containers: []model.TaskContainer{{Name: "app", Image: "123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app:v2"}},
 		})
 		return nil
 	})

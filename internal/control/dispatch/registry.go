@@ -161,7 +161,8 @@ func (c *registryConn) Close() error {
 	return c.in.Close()
 }
 
-func (*registryConn) LocalAddr() net.Addr                  { return &net.UnixAddr{Net: "unix", Name: "registry"} }
+func (*registryConn) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix", Name: "registry"} }
+
 func (*registryConn) RemoteAddr() net.Addr                 { return &net.UnixAddr{Net: "unix", Name: "node"} }
 func (c *registryConn) SetDeadline(t time.Time) error      { return c.in.SetReadDeadline(t) }
 func (c *registryConn) SetReadDeadline(t time.Time) error  { return c.in.SetReadDeadline(t) }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,8 @@ type roles struct {
 	refusal string
 	refuses string // the action that is refused with it; empty: all
 	origin  dispatch.Origin
-	open    int // connections that are being served
+	open    int      // connections that are being served
+	pulled  []string // repositories for which the registry was reached
 }
 
 func (r *roles) ask(format string, args ...any) (string, error) {
@@ -81,6 +83,31 @@ func (r *roles) serve(ctx context.Context, conn net.Conn, from dispatch.Origin) 
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		body, err := io.ReadAll(request.Body)
 		fmt.Fprintf(w, "%s sent %d bytes, %v", request.RemoteAddr, len(body), err)
+	})}
+	server.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			one.end()
+		}
+	}
+	server.Serve(one) //nolint:errcheck,gosec // it ends with the connection
+}
+
+// serveRegistry answers every request with as much as its path says.
+func (r *roles) serveRegistry(ctx context.Context, conn net.Conn, repository string) {
+	r.mu.Lock()
+	r.pulled = append(r.pulled, repository)
+	r.open++
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.open--
+		r.mu.Unlock()
+	}()
+	one := &oneListener{conn: conn, ctx: ctx}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		n, _ := strconv.Atoi(strings.TrimPrefix(request.URL.Path, "/"))
+		w.Header().Set("Content-Length", strconv.Itoa(n))
+		_, _ = io.CopyN(w, strings.NewReader(strings.Repeat("x", n)), int64(n))
 	})}
 	server.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed {
@@ -198,6 +225,36 @@ func calls() []call {
 			out, err := stream.Recv()
 			return string(out.GetData()), err
 		}},
+		{"DialRegistry", func(ctx context.Context, c nodeapi.NodeClient, task string) (string, error) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			return pull(ctx, c, task, "app", 1)
+		}},
+	}
+}
+
+// pull asks the registry for so many bytes in the name of a container.
+func pull(ctx context.Context, c nodeapi.NodeClient, task, container string, n int) (string, error) {
+	stream, err := c.DialRegistry(ctx)
+	if err != nil {
+		return "", err
+	}
+	request := fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: r\r\nConnection: close\r\n\r\n", n)
+	for _, m := range []*nodeapi.Chunk{{TaskId: task, Container: container}, {Data: []byte(request)}} {
+		if err := stream.Send(m); err != nil && !errors.Is(err, io.EOF) {
+			return "", err
+		}
+	}
+	var out strings.Builder
+	for {
+		chunk, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return out.String(), nil
+		}
+		if err != nil {
+			return out.String(), err
+		}
+		out.Write(chunk.GetData())
 	}
 }
 
@@ -275,11 +332,11 @@ func TestCalls(t *testing.T) {
 		want := map[string]string{"TaskCredentials": "ASIA1", "TaskSecrets": "1"}
 		for _, c := range calls() {
 			got, err := c.do(t.Context(), client, "1")
-			if err != nil || c.name != "DialAPI" && got != want[c.name] {
+			if err != nil || !strings.HasPrefix(c.name, "Dial") && got != want[c.name] {
 				t.Errorf("%s: %q, %v", c.name, got, err)
 			}
 		}
-		p.expectAsked("credentials 1", "secrets 1", "pull 1 app", "logs:CreateLogStream 1 app g s", "logs:PutLogEvents 1 app g s")
+		p.expectAsked("credentials 1", "secrets 1", "pull 1 app", "logs:CreateLogStream 1 app g s", "logs:PutLogEvents 1 app g s", "pull 1 app")
 		for _, err := range []error{
 			second(client.EnsureLogStream(t.Context(), &nodeapi.EnsureLogStreamRequest{Group: "/alb", Stream: "lb"})),
 			second(client.DeliverLogs(t.Context(), &nodeapi.DeliverLogsRequest{Group: "/alb", Stream: "lb", Source: "alb", Events: []*nodeapi.LogEvent{{Seq: 1}}})),
