@@ -243,24 +243,25 @@ func (p *pass) abandoned(ctx context.Context, name string) error {
 	return err
 }
 
+// abandon takes away an upload whose content was last added to, or let go of, a
+// grace time ago.
 func (p *pass) abandon(name, id string) (gone bool, err error) {
 	dir := p.at.upload(name, id)
-	for _, file := range []string{"", "startedat", "data"} {
-		info, err := os.Stat(filepath.Join(dir, file))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		if records.Repositories.Has(p.db.Snapshot(), name) && !p.over(info.ModTime()) {
-			return false, nil
-		}
-		if file == "data" {
-			p.bytes += info.Size()
-		}
+	info, err := os.Stat(filepath.Join(dir, "data"))
+	if errors.Is(err, fs.ErrNotExist) {
+		info, err = os.Stat(dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // it was ended just now
+	}
+	if err != nil {
+		return false, err
+	}
+	if records.Repositories.Has(p.db.Snapshot(), name) && !p.over(info.ModTime()) {
+		return false, nil
 	}
 	p.uploads++
+	p.bytes += info.Size()
 	return true, os.RemoveAll(dir)
 }
 

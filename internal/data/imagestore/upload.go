@@ -38,7 +38,12 @@ func (s *Store) Begin(ctx context.Context, repository string) (*Upload, error) {
 		return nil, errors.Join(err, w.Close(), os.RemoveAll(s.at.upload(repository, w.ID())))
 	}
 	of.adopted = true
-	return &Upload{s, repository, w.ID(), w, of}, nil
+	u := &Upload{s, repository, w.ID(), w, of}
+	// With a grace time of next to nothing, the collector may have come first.
+	if _, err := os.Stat(filepath.Join(s.at.upload(repository, u.id), "data")); err != nil {
+		return nil, errors.Join(failed("starting an upload", err), u.discard())
+	}
+	return u, nil
 }
 
 // Resume goes on with an upload that was begun, also by an earlier process. While
@@ -179,7 +184,8 @@ func (u *Upload) commit(ctx context.Context, d digest.Digest) (v1.Descriptor, er
 	}
 	// When the content was there already, nobody has synced its directory since
 	// this process began.
-	if err := syncDir(u.store.at.blob(d)); err != nil {
+	now := u.store.now()
+	if err := errors.Join(os.Chtimes(u.store.at.data(d), now, now), syncDir(u.store.at.blob(d))); err != nil {
 		return desc, failed("keeping a layer", err)
 	}
 	return desc, nil
@@ -196,7 +202,7 @@ func (u *Upload) Close() error {
 		return errors.Join(failed("keeping an upload", err), u.end())
 	}
 	now := u.store.now()
-	err = os.Chtimes(u.store.at.upload(u.repository, u.id), now, now)
+	err = os.Chtimes(filepath.Join(u.store.at.upload(u.repository, u.id), "data"), now, now)
 	u.store.turns.release(u.id, u.turn, false)
 	return err
 }

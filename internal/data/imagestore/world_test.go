@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,12 +55,28 @@ func database(t testing.TB) *store.Store {
 
 func open(t testing.TB, repositories ...string) *world {
 	t.Helper()
-	w := &world{t: t, db: database(t), dir: t.TempDir(), now: time.Now()}
+	w := &world{t: t, db: database(t), dir: directory(t), now: time.Now()}
 	w.reopen()
 	for _, name := range repositories {
 		w.make(&model.Repository{Name: name, TagMutability: model.TagsMutable})
 	}
 	return w
+}
+
+// directory is one in memory where there is such a thing: what these tests are
+// about is not how long a disk takes to sync.
+func directory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "imagestore-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // reopen is what a process that died leaves to the next.
