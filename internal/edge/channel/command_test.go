@@ -151,7 +151,7 @@ func TestSession_Ends(t *testing.T) {
 			})
 		}, "The session was terminated.", model.SessionTerminated},
 		{"task", nil, func(w *world, _ string, _ *datachannel.Session) { w.stopTask() }, "Received Container Stopped event", model.SessionTerminated},
-		{"node", nil, func(w *world, _ string, s *datachannel.Session) { s.Write([]byte("kill\n")) }, "", model.SessionTerminated}, //nolint:errcheck // the test waits for what follows
+		{"program", nil, func(w *world, _ string, s *datachannel.Session) { s.Write([]byte("kill\n")) }, "", model.SessionTerminated}, //nolint:errcheck // the test waits for what follows
 		{"idle", func(s *model.RemoteSession) { s.IdleSeconds = 1 }, nil, "Your session timed out due to inactivity.", model.SessionTerminated},
 		{"longest", func(s *model.RemoteSession) { s.MaxSeconds = 1 }, nil, "Your session has reached its maximum duration.", model.SessionTerminated},
 		{"stop", nil, func(w *world, _ string, _ *datachannel.Session) { w.stop() }, "The control plane has stopped.", model.SessionTerminated},

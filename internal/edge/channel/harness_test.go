@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -30,7 +31,14 @@ import (
 	"berth.dev/berth/internal/wire/nodeapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if pluginDir != "" {
+			os.RemoveAll(pluginDir) //nolint:errcheck // of a temporary directory
+		}
+		os.Exit(code)
+	}))
+}
 
 // world is a control plane's door for data channels, with a task on a node
 // that runs programs on this host.
@@ -49,7 +57,7 @@ const taskID = "0123456789abcdef0123456789abcdef"
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, node: &node{}, logs: &logs{}}
+	w := &world{t: t, node: &node{sizes: make(chan *nodeapi.TerminalSize, 100)}, logs: &logs{}}
 	s, err := store.Open(memkv.New(0), "/berth/", store.Options{CheckMutation: true}, records.All()...)
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +239,8 @@ type node struct {
 	mu       sync.Mutex
 	requests []model.StreamRequest
 	fail     error
-	passed   atomic.Int64 // bytes that were taken from programs
+	sizes    chan *nodeapi.TerminalSize // of terminals that were resized
+	passed   atomic.Int64               // bytes that were taken from programs
 }
 
 // stream is both ends of one.
@@ -339,6 +348,7 @@ func (n *node) attend(s *stream, cmd *exec.Cmd, input io.WriteCloser, outputs []
 					input.Close() //nolint:errcheck // as above
 				case *nodeapi.StreamFrame_Size:
 					resize(f.Size)
+					n.sizes <- f.Size
 				}
 			case <-s.closed:
 				syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
