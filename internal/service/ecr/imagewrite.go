@@ -78,7 +78,7 @@ func (p *Provider) lacking(ctx context.Context, name, manifest string, err error
 				digests = append(digests, d.Digest)
 			}
 		}
-		return " with digests '[" + strings.Join(digests, ", ") + "]' required for pushing image into " + p.in(name) + " do not exist"
+		return " with digests '[" + strings.Join(digests, ", ") + "]' required for pushing image into " + strings.TrimPrefix(p.in(name), "the ") + " do not exist"
 	}
 	if refers.Manifests != nil {
 		snap := p.store.Snapshot()

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxPart is the longest part of a layer; only the last may be shorter than
-	// minPart.
+	// maxPart is the longest part of a layer, as the model has it; only the last
+	// may be shorter than minPart.
 	maxPart = 20 << 20
 	minPart = 5 << 20
 	// maxUploads is of how many uploads it is remembered whether their parts are
@@ -136,9 +136,6 @@ func (p *Provider) noUpload(name, id string) error {
 // the client is to go on.
 func (p *Provider) UploadLayerPart(ctx context.Context, in *ecrapi.UploadLayerPartInput) (out *ecrapi.UploadLayerPartOutput, err error) {
 	name, id := *in.RepositoryName, *in.UploadId
-	if len(in.LayerPartBlob) > maxPart {
-		return nil, &ecrapi.LimitExceededException{Message: new(fmt.Sprintf("The layer part of %d bytes is larger than the maximum of %d bytes", len(in.LayerPartBlob), maxPart))}
-	}
 	upload, err := p.resume(ctx, in.RegistryId, in.RepositoryName, id)
 	if err != nil {
 		return nil, err
