@@ -1,6 +1,8 @@
 package task
 
 import (
+	"context"
+
 	"berth.dev/berth/internal/model"
 )
 
@@ -13,7 +15,7 @@ type progress struct {
 // pulling reports how far an image has come. It is not part of the state: it
 // goes under the number of the state's report, which is durable already, and is
 // gone from the next one. So a pull writes nothing to the journal.
-func (r *runner) pulling(p progress) {
+func (r *runner) pulling(ctx context.Context, p progress) {
 	if c := r.s.container(p.container); c == nil || c.Phase != PhaseNone || c.Image != nil {
 		return // it came before its outcome and is considered after it
 	}
@@ -21,7 +23,13 @@ func (r *runner) pulling(p progress) {
 	select {
 	case <-r.saved:
 	default:
-		return // the next one says it
+		saved := r.saved
+		r.wg.Go(func() {
+			if await(ctx, saved) {
+				r.send(message{progress: &p})
+			}
+		})
+		return
 	}
 	observed := r.s.Observed(&r.a)
 	for i := range observed.Containers {

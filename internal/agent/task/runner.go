@@ -150,7 +150,7 @@ func (r *runner) wait(ctx context.Context, wakeAt time.Time) bool {
 	select {
 	case <-r.mail.wake:
 		for _, m := range r.mail.take() {
-			r.consider(m)
+			r.consider(ctx, m)
 		}
 	case <-timer:
 	case <-ctx.Done():
@@ -159,13 +159,13 @@ func (r *runner) wait(ctx context.Context, wakeAt time.Time) bool {
 	return ctx.Err() == nil
 }
 
-func (r *runner) consider(m message) {
+func (r *runner) consider(ctx context.Context, m message) {
 	if m.done != "" {
 		delete(r.busy, m.done)
 		delete(r.awaits, m.done)
 	}
 	if m.progress != nil {
-		r.pulling(*m.progress)
+		r.pulling(ctx, *m.progress)
 	}
 	if m.event != nil {
 		delete(r.pulls, m.event.Container)

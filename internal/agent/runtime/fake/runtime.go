@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/agent/runtime"
+	"berth.dev/berth/internal/model"
 )
 
 // Runtime is one agent's life on a World.
@@ -37,7 +38,8 @@ func (r *Runtime) Crash() { r.once.Do(func() { close(r.crashed) }) }
 // Crashed is closed when this life has ended; a simulation then stops the agent and begins another.
 func (r *Runtime) Crashed() <-chan struct{} { return r.crashed }
 
-// EnsureImage implements runtime.Runtime. Its latency is the time of the pull, which concurrent callers share.
+// EnsureImage implements runtime.Runtime. Its latency is the time of the pull, which concurrent callers share; each is
+// told once that half of it is there. A pinned digest is the image's.
 func (r *Runtime) EnsureImage(ctx context.Context, req runtime.ImageRequest) (runtime.Image, error) {
 	w := r.world
 	source := runtime.SourceContainerd
@@ -69,6 +71,9 @@ func (r *Runtime) EnsureImage(ctx context.Context, req runtime.ImageRequest) (ru
 			close(p.done)
 		}()
 	}
+	if !cached && req.Progress != nil {
+		req.Progress(model.PullProgress{Bytes: 1, Total: 2, Layers: 2, LayersDone: 1})
+	}
 	var img runtime.Image
 	err := r.do(ctx, EnsureImage, req.Ref, func() error {
 		var ok bool
@@ -81,6 +86,9 @@ func (r *Runtime) EnsureImage(ctx context.Context, req runtime.ImageRequest) (ru
 			w.local[req.Ref] = true
 		}
 		img.Source = source
+		if req.Digest != "" {
+			img.Digest = req.Digest
+		}
 		return nil
 	})
 	if err != nil {
