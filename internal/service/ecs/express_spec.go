@@ -303,7 +303,8 @@ func subnetMissing(subnets []string, id string) error {
 	return parameterError("Error retrieving subnet information for [%s]: The subnet ID '%s' does not exist (ErrorCode: InvalidSubnetID.NotFound)", strings.Join(subnets, ", "), id)
 }
 
-// defaultSubnets are the public ones of the default VPC, one in each zone.
+// defaultSubnets are public ones of the default VPC with room, one in each
+// zone.
 func defaultSubnets(r store.Reader) []string {
 	var ids []string
 	for vpc := range records.VPCs.All(r) {
@@ -312,7 +313,7 @@ func defaultSubnets(r store.Reader) []string {
 		}
 		zones := map[string]bool{}
 		for s := range records.Subnets.By(r, records.SubnetsByVPC, vpc.ID) {
-			if !zones[s.AvailabilityZone] && reachesInternet(r, s) {
+			if !zones[s.AvailabilityZone] && reachesInternet(r, s) && freeAddresses(r, s) >= expressAddresses {
 				zones[s.AvailabilityZone] = true
 				ids = append(ids, s.ID)
 			}

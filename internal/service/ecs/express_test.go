@@ -279,7 +279,7 @@ func TestExpress_Refusals(t *testing.T) {
 		{"other account", func(in update) { in.ServiceArn = new(strings.Replace(*made.ServiceArn, "1234", "4321", 1)) }},
 		{"no image", func(in update) { in.PrimaryContainer = &ecsapi.ExpressGatewayContainer{Image: new("")} }},
 		{"private subnets", func(in update) {
-			in.NetworkConfiguration = &ecsapi.ExpressGatewayServiceNetworkConfiguration{Subnets: []string{"subnet-private", "subnet-none"}}
+			in.NetworkConfiguration = &ecsapi.ExpressGatewayServiceNetworkConfiguration{Subnets: []string{subnetA, "subnet-private"}}
 		}},
 		{"bad size", func(in update) { in.Memory = new("1") }},
 	} {
@@ -363,7 +363,9 @@ func TestExpress_Deployments(t *testing.T) {
 			in.PrimaryContainer = &ecsapi.ExpressGatewayContainer{Image: new("public.ecr.aws/team/my.app:v1"), ContainerPort: new(int32(8080))}
 		}, true},
 		{"size", func(in *ecsapi.UpdateExpressGatewayServiceInput) { in.Cpu, in.Memory = new("512"), new("1024") }, true},
-		{"roles", func(in *ecsapi.UpdateExpressGatewayServiceInput) { in.TaskRoleArn = new("arn:aws:iam::123456789012:role/other") }, true},
+		{"roles", func(in *ecsapi.UpdateExpressGatewayServiceInput) {
+			in.TaskRoleArn = new("arn:aws:iam::123456789012:role/other")
+		}, true},
 		{"security groups", func(in *ecsapi.UpdateExpressGatewayServiceInput) {
 			in.NetworkConfiguration = &ecsapi.ExpressGatewayServiceNetworkConfiguration{Subnets: []string{subnetB, subnetA}}
 		}, true},
