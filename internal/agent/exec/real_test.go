@@ -38,7 +38,7 @@ var begun bool
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if begun {
-		if e, err := sharedEngine(); err == nil {
+		if e, _ := sharedEngine(); e != nil { // also one that was only half made
 			if err := e.stop(); err != nil {
 				fmt.Fprintln(os.Stderr, "the tests' containerd was not cleaned up:", err)
 				code = 1
@@ -56,16 +56,16 @@ func newEngine() (*engine, error) {
 	}
 	ctx := context.Background()
 	probe, helper := filepath.Join(dir, "probe"), filepath.Join(dir, "berth-helper")
-	if err := errors.Join(images.Compile(ctx, images.ProbePackage, probe), images.Compile(ctx, "berth.dev/berth/cmd/berth-helper", helper)); err != nil {
-		return nil, err
-	}
 	e := &engine{dir: dir, cfg: containerd.Config{
 		Instance: "x" + strings.ToLower(rand.Text()[:10]), DataDir: filepath.Join(dir, "data"), StateDir: filepath.Join(dir, "run"),
 		Address: containerd.AddressPrivate, Images: image.Config{DockerHost: "none", PullAttempts: 1}, InitPath: helper,
 	}}
+	if err := errors.Join(images.Compile(ctx, images.ProbePackage, probe), images.Compile(ctx, "berth.dev/berth/cmd/berth-helper", helper)); err != nil {
+		return e, err
+	}
 	probed, err := images.Probe(probeImage, probe)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(images.Archive(w, probed)) }()

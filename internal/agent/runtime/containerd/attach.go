@@ -132,7 +132,7 @@ func (p *process) start(program *specs.Process) error {
 	wait, stop := context.WithCancel(p.scope)
 	p.stop = stop
 	go p.await(wait)
-	return nil
+	return enterGroup(p.c, p.execID, p.pid)
 }
 
 // await learns the program's end. A containerd that is being started again is asked again.

@@ -140,18 +140,22 @@ func (r *Runtime) execProcess(ctx context.Context, c record, spec runtime.ExecSp
 	return &p, nil
 }
 
-// killExec kills a program that Exec has started and everything that it has started: its session, its descendants, and
-// what carries its mark. Killing one may show others (a child that is adopted by another process), so it looks until
+// killExec kills a program that Exec or Attach has started and everything that it has started: its cgroup, its session,
+// its descendants, and what carries its mark. Killing one may show others (a child that is adopted by another process), so it looks until
 // there are none.
 func (r *Runtime) killExec(c record, execID string, pid int) error {
 	deadline := time.Now().Add(cleanupTimeout)
 	for time.Now().Before(deadline) {
-		victims, err := execProcesses(cgroupPath(c.spec), execID, pid)
+		group, err := groupPIDs(c, execID)
+		if err != nil {
+			return fmt.Errorf("find its processes: %w", err)
+		}
+		victims, err := execProcesses(cgroupPath(c.spec), group, execID, pid)
 		if err != nil {
 			return fmt.Errorf("find its processes: %w", err)
 		}
 		if len(victims) == 0 {
-			return nil
+			return removeGroup(c, execID)
 		}
 		for _, victim := range victims {
 			if err := syscall.Kill(victim, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -165,7 +169,7 @@ func (r *Runtime) killExec(c record, execID string, pid int) error {
 }
 
 // execProcesses lists the living processes of the container that belong to the program.
-func execProcesses(cgroup, execID string, pid int) ([]int, error) {
+func execProcesses(cgroup string, group map[int]bool, execID string, pid int) ([]int, error) {
 	all, err := containerPIDs(cgroup)
 	if err != nil {
 		return nil, err
@@ -187,7 +191,7 @@ func execProcesses(cgroup, execID string, pid int) ([]int, error) {
 			return false
 		}
 		belongs[p] = false // ends a walk that would go in circles
-		belongs[p] = (pid != 0 && (p == pid || s.session == pid)) || hasVariable(p, execVariable+"="+execID) || check(s.parent)
+		belongs[p] = group[p] || (pid != 0 && (p == pid || s.session == pid)) || hasVariable(p, execVariable+"="+execID) || check(s.parent)
 		return belongs[p]
 	}
 	var out []int
