@@ -54,14 +54,14 @@ func (w *wire) close() { w.once.Do(func() { close(w.over) }) }
 
 // client is the control plane's end of a stream that a Server has.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	wire *wire
 	done chan struct{} // closed when Open has returned
 }
 
 // open opens a stream; it is closed when the test ends, and Open must return
 // then.
-func open(t *testing.T, s *exec.Server, request model.StreamRequest) *client {
+func open(t testing.TB, s *exec.Server, request model.StreamRequest) *client {
 	t.Helper()
 	c := &client{t: t, wire: newWire(), done: make(chan struct{})}
 	go func() {
@@ -195,7 +195,7 @@ func (k tasks) task(id string) (task.View, bool) {
 	return task.View{Assignment: a, State: task.State{CgroupPath: k.cgroup}}, true
 }
 
-func newServer(t *testing.T, containers runtime.Runtime, k tasks) *exec.Server {
+func newServer(t testing.TB, containers runtime.Runtime, k tasks) *exec.Server {
 	t.Helper()
 	return exec.New(exec.Config{Runtime: containers, Task: k.task, Dir: t.TempDir() + "/debug", Log: slog.New(slog.DiscardHandler)})
 }

@@ -84,7 +84,7 @@ func (e *engine) stop() error {
 
 // host is one task with a container that runs the probe, and the server into it.
 type host struct {
-	t *testing.T
+	t testing.TB
 	*exec.Server
 	*containerd.Runtime
 	engine *engine
@@ -95,7 +95,7 @@ type host struct {
 }
 
 // launch runs the probe in a container of a task of its own.
-func launch(t *testing.T, change func(*runtime.Spec), args ...string) *host {
+func launch(t testing.TB, change func(*runtime.Spec), args ...string) *host {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root to run containers")
