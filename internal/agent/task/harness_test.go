@@ -38,6 +38,7 @@ type host struct {
 	deaf    bool // the control plane does not acknowledge
 
 	noBridge bool
+	volumes  *memVolumes // nil: the node makes none
 
 	engine  *task.Engine
 	crashed <-chan struct{} // closed when a fault has killed the agent
@@ -78,7 +79,12 @@ func (h *host) beginOnce() {
 	if h.noBridge {
 		bridge = nil
 	}
+	var volumes task.Volumes
+	if h.volumes != nil {
+		volumes = h.volumes
+	}
 	h.engine = task.New(task.Config{
+		Volumes: volumes,
 		Runtime: mortal{rt}, Network: h.network, Bridge: bridge, HostMetadata: "127.170.0.1", Logs: h.logs, Endpoints: h.endpoints,
 		Journal: mortalJournal{h.journal, rt}, Report: h.report, Roles: h.roles, SecretsDir: "/run/secrets", TaskEndpoint: true, Dir: h.dir, MaxOpenFiles: 65535,
 		Limits: task.DefaultLimits(), Log: slog.New(slog.DiscardHandler),
