@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,10 +10,13 @@ import (
 
 	"berth.dev/berth/internal/edge/audit"
 	"berth.dev/berth/internal/edge/authority"
+	"berth.dev/berth/internal/edge/channel"
 	"berth.dev/berth/internal/edge/gateway"
+	"berth.dev/berth/internal/model"
 	acmservice "berth.dev/berth/internal/service/acm"
 	trailservice "berth.dev/berth/internal/service/cloudtrail"
 	ec2service "berth.dev/berth/internal/service/ec2"
+	ecrservice "berth.dev/berth/internal/service/ecr"
 	ecsservice "berth.dev/berth/internal/service/ecs"
 	elbv2service "berth.dev/berth/internal/service/elbv2"
 	iamservice "berth.dev/berth/internal/service/iam"
@@ -25,6 +29,7 @@ import (
 	"berth.dev/berth/internal/wire/api/acmapi"
 	"berth.dev/berth/internal/wire/api/cloudtrailapi"
 	"berth.dev/berth/internal/wire/api/ec2api"
+	"berth.dev/berth/internal/wire/api/ecrapi"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/api/elbv2api"
 	"berth.dev/berth/internal/wire/api/iamapi"
@@ -34,6 +39,7 @@ import (
 	"berth.dev/berth/internal/wire/api/servicediscoveryapi"
 	"berth.dev/berth/internal/wire/api/ssmapi"
 	"berth.dev/berth/internal/wire/api/stsapi"
+	"berth.dev/berth/internal/wire/nodeapi"
 )
 
 // doors builds the providers and the gateway before them: who calls, what they
@@ -45,8 +51,21 @@ func (p *controlPlane) doors() (err error) {
 		return fmt.Errorf("making the authority: %w", err)
 	}
 	p.audit = audit.New(audit.Config{Logs: p.logs, AccountID: p.cfg.Scope.AccountID, Region: p.cfg.Scope.Region, Logger: room(p.cfg.Log, "edge/audit")})
+	services, err := p.services()
+	if err != nil {
+		return err
+	}
+	p.channels = channel.New(channel.Config{
+		Store: p.store, Tokens: p.sessions, Logs: transcripts{p.logs}, Log: room(p.cfg.Log, "edge/channel"),
+		Open: func(ctx context.Context, request model.StreamRequest) (nodeapi.Stream, error) {
+			return p.dispatcher.OpenStream(ctx, request)
+		},
+	})
+	if err := p.openRegistry(); err != nil {
+		return err
+	}
 	p.gateway, err = gateway.New(gateway.Config{
-		Services:    p.services(),
+		Services:    services,
 		Credentials: credentials{p.store, p.ring, p.sessions, p.cfg.Scope},
 		Authorizer:  p.guard,
 		Auditor:     p.audit,
@@ -62,8 +81,15 @@ func (p *controlPlane) doors() (err error) {
 }
 
 // services are the AWS services that this Berth answers for.
-func (p *controlPlane) services() []gateway.Service {
+func (p *controlPlane) services() ([]gateway.Service, error) {
 	ranges, scope := p.ranges(), p.cfg.Scope
+	images, err := ecrservice.New(ecrservice.Config{
+		Store: p.store, Images: p.images, Sessions: p.sessions, Scope: scope, Endpoint: p.cfg.RegistryEndpoint,
+		LayerURL: p.layerURL, Credentials: upstreamLogins{p}.Login,
+	})
+	if err != nil {
+		return nil, err
+	}
 	p.secrets = secretsservice.New(secretsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})
 	return []gateway.Service{
 		{API: ecsapi.API, Provider: ecsservice.New(ecsservice.Config{
@@ -82,5 +108,6 @@ func (p *controlPlane) services() []gateway.Service {
 		{API: ssmapi.API, Provider: ssmservice.New(ssmservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: kmsapi.API, Provider: kmsservice.New(kmsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: cloudtrailapi.API, Provider: trailservice.New(trailservice.Config{Logs: p.logs, AccountID: scope.AccountID})},
-	}
+		{API: ecrapi.API, Provider: images},
+	}, nil
 }

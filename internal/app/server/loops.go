@@ -2,12 +2,15 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"berth.dev/berth/internal/control/balancing"
 	"berth.dev/berth/internal/control/deployment"
 	"berth.dev/berth/internal/control/dispatch"
 	"berth.dev/berth/internal/control/execution"
 	"berth.dev/berth/internal/control/expiry"
+	"berth.dev/berth/internal/control/express"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/naming"
 	"berth.dev/berth/internal/control/netstate"
@@ -44,15 +47,28 @@ func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 		Delivered: func(_ context.Context, group, stream, source string) (bool, error) {
 			return p.logs.Delivered(group, stream, source)
 		},
-		Serve: p.tasks.serve,
+		Serve:         p.serveTask,
+		ServeRegistry: p.servePull,
+		RegistryHosts: p.registryHosts(),
 	})
 	launcher := launch.New(launch.Config{Scope: p.cfg.Scope, PublicAddresses: p.public})
 	deployments := deployment.New(deployment.Config{
 		Store: p.store, Launcher: launcher, Scope: p.cfg.Scope,
 		HealthyAfter: p.cfg.HealthyAfter, Log: room(p.cfg.Log, "control/deployment"),
 	})
+	cert, key, err := apiAuthority(p.cfg.Instance, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("opening the API's authority: %w", err)
+	}
 	return map[string]func(context.Context) error{
-		"audit":      p.audit.Run,
+		"audit":    p.audit.Run,
+		"images":   p.images.Run,
+		"registry": p.registry.Run,
+		"channels": p.channels.Run,
+		"express": express.New(express.Config{
+			Store: p.store, API: p.gateway, Guard: p.guard, Issuer: express.Authority{Certificate: cert, Key: key},
+			Scope: p.cfg.Scope, Log: room(p.cfg.Log, "control/express"),
+		}).Run,
 		"dispatch":   p.dispatcher.Run,
 		"deployment": deployments.Run,
 		"expiry":     expiry.New(expiry.Config{Store: p.store, Keys: p.keys, Log: room(p.cfg.Log, "control/expiry")}).Run,

@@ -20,6 +20,7 @@ import (
 	"berth.dev/berth/internal/control/dispatch"
 	"berth.dev/berth/internal/control/nodeca"
 	"berth.dev/berth/internal/data/etcd"
+	"berth.dev/berth/internal/data/imagestore"
 	"berth.dev/berth/internal/data/keyring"
 	"berth.dev/berth/internal/data/keys"
 	"berth.dev/berth/internal/data/logstore"
@@ -28,7 +29,9 @@ import (
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/edge/audit"
 	"berth.dev/berth/internal/edge/authority"
+	"berth.dev/berth/internal/edge/channel"
 	"berth.dev/berth/internal/edge/gateway"
+	"berth.dev/berth/internal/edge/registry"
 	secretsservice "berth.dev/berth/internal/service/secretsmanager"
 )
 
@@ -59,6 +62,9 @@ type Config struct {
 	// MasterKeyCommand prints the master key; empty means a file of the
 	// instance.
 	MasterKeyCommand string
+	// RegistryEndpoint is what clients shall call the image registry, such as
+	// "registry.example.com:8577"; empty is the name that AWS would give it.
+	RegistryEndpoint string
 	// RateLimit is how many calls a second one principal may make; 0: any.
 	RateLimit float64
 	Log       *slog.Logger
@@ -82,7 +88,11 @@ type controlPlane struct {
 	guard      *authority.Authority // what principals may do
 	audit      *audit.Recorder
 	secrets    *secretsservice.Provider
-	tasks      *taskAPI
+	images     *imagestore.Store
+	registry   *registry.Handler
+	channels   *channel.Server
+	tasks      *handover    // connections of tasks to the API
+	pulls      *handover    // connections of nodes to the registry
 	public     netip.Prefix // the pool of public addresses
 	endpoint   string       // of the AWS API, for local commands
 }
@@ -100,7 +110,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer api.Close() //nolint:errcheck // closed by the server before
 
-	p := &controlPlane{cfg: cfg, endpoint: endpoint, tasks: newTaskAPI()}
+	p := &controlPlane{cfg: cfg, endpoint: endpoint, tasks: newHandover("tasks"), pulls: newHandover("pulls")}
 	if p.ring, err = keyring.Open(ctx, keyring.Config{File: cfg.Instance.Path("server", "master-key"), Command: cfg.MasterKeyCommand}); err != nil {
 		return fmt.Errorf("opening the master key: %w", err)
 	}
@@ -109,6 +119,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	member := etcd.New(etcd.Config{Dir: cfg.Instance.Path("server", "etcd"), Logger: room(cfg.Log, "data/etcd")})
 	if p.store, err = store.Open(member.KV(), "/berth/", store.Options{Logger: room(cfg.Log, "data/store")}, records.All()...); err != nil {
+		return err
+	}
+	if p.images, err = imagestore.Open(imagestore.Config{Dir: cfg.Instance.Path("server", "images"), Store: p.store, Log: room(cfg.Log, "data/imagestore")}); err != nil {
 		return err
 	}
 	if p.logs, err = logstore.Open(cfg.Instance.Path("server", "logs"), logstore.Options{Logger: room(cfg.Log, "data/logstore")}); err != nil {
@@ -177,6 +190,7 @@ func (p *controlPlane) serve(ctx context.Context, api net.Listener) error {
 	g.Go(func() error { return p.serveNodes(ctx) })
 	g.Go(func() error { return p.serveAPI(ctx, api) })
 	g.Go(func() error { return p.runTaskAPI(ctx) })
+	g.Go(func() error { return p.runPulls(ctx) })
 	g.Go(func() error { return p.serveAdmin(ctx) })
 	return g.Wait()
 }
@@ -195,7 +209,7 @@ func (p *controlPlane) ready() error {
 }
 
 func (p *controlPlane) serveAPI(ctx context.Context, listener net.Listener) error {
-	server := gateway.Server(listener.Addr().String(), p.gateway, p.cfg.Log)
+	server := gateway.Server(listener.Addr().String(), p.front(), p.cfg.Log)
 	stop := context.AfterFunc(ctx, func() {
 		// A request that is being answered may finish.
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

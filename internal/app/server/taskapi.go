@@ -13,15 +13,53 @@ import (
 	"berth.dev/berth/internal/edge/gateway"
 )
 
-// taskAPI serves the AWS API to containers: connections that nodes bring from
-// inside tasks go to the gateway with the task as their source.
-type taskAPI struct {
+// handover is a listener for connections that do not come from the network:
+// nodes bring them on their own.
+type handover struct {
 	conns chan net.Conn
 	done  chan struct{} // closed when no connection is taken any more
 	once  sync.Once
+	name  string
 }
 
-func newTaskAPI() *taskAPI { return &taskAPI{conns: make(chan net.Conn), done: make(chan struct{})} }
+func newHandover(name string) *handover {
+	return &handover{conns: make(chan net.Conn), done: make(chan struct{}), name: name}
+}
+
+// give hands conn over, or closes it when nobody takes it any more.
+func (h *handover) give(ctx context.Context, conn net.Conn) {
+	select {
+	case h.conns <- conn:
+	case <-h.done:
+		conn.Close() //nolint:errcheck,gosec // its other end sees that
+	case <-ctx.Done():
+		conn.Close() //nolint:errcheck,gosec // its other end sees that
+	}
+}
+
+// Accept, Close and Addr make it a net.Listener.
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept.
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+// Addr is no address of a network.
+func (h *handover) Addr() net.Addr { return handoverAddr(h.name) }
+
+type handoverAddr string
+
+func (handoverAddr) Network() string  { return "tunnel" }
+func (a handoverAddr) String() string { return string(a) }
 
 // tunnelled is a connection with where it comes from.
 type tunnelled struct {
@@ -29,24 +67,19 @@ type tunnelled struct {
 	from gateway.Source
 }
 
-// serve hands conn over, or closes it when nobody takes it any more.
-func (a *taskAPI) serve(ctx context.Context, conn net.Conn, from dispatch.Origin) {
+// serveTask takes a connection from inside a task to the AWS API.
+func (p *controlPlane) serveTask(ctx context.Context, conn net.Conn, from dispatch.Origin) {
 	source := gateway.Source{VPC: from.VPCID}
 	if from.Address.IsValid() {
 		source.Address = from.Address.String()
 	}
-	select {
-	case a.conns <- &tunnelled{conn, source}:
-	case <-a.done:
-		conn.Close() //nolint:errcheck,gosec // its other end sees that
-	case <-ctx.Done():
-		conn.Close() //nolint:errcheck,gosec // its other end sees that
-	}
+	p.tasks.give(ctx, &tunnelled{conn, source})
 }
 
-// runTaskAPI serves them until ctx ends.
+// runTaskAPI serves the AWS API to containers, with the task as the source of
+// each call, until ctx ends.
 func (p *controlPlane) runTaskAPI(ctx context.Context) error {
-	server := gateway.Server("tasks", p.gateway, p.cfg.Log)
+	server := gateway.Server("tasks", p.front(), p.cfg.Log)
 	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if t, ok := c.(*tunnelled); ok {
 			return gateway.WithSource(ctx, t.from)
@@ -66,27 +99,3 @@ func (p *controlPlane) runTaskAPI(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Accept, Close and Addr make it a net.Listener.
-func (a *taskAPI) Accept() (net.Conn, error) {
-	select {
-	case c := <-a.conns:
-		return c, nil
-	case <-a.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends Accept.
-func (a *taskAPI) Close() error {
-	a.once.Do(func() { close(a.done) })
-	return nil
-}
-
-// Addr is no address of a network.
-func (a *taskAPI) Addr() net.Addr { return taskAddr{} }
-
-type taskAddr struct{}
-
-func (taskAddr) Network() string { return "tunnel" }
-func (taskAddr) String() string  { return "tasks" }
