@@ -93,7 +93,7 @@ func (p *controlPlane) services() ([]gateway.Service, error) {
 	p.secrets = secretsservice.New(secretsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})
 	return []gateway.Service{
 		{API: ecsapi.API, Provider: ecsservice.New(ecsservice.Config{
-			Store: p.store, Scope: scope, PublicAddresses: p.public, Logger: room(p.cfg.Log, "service/ecs"),
+			Store: p.store, Scope: scope, PublicAddresses: p.public, Tokens: p.sessions, Logger: room(p.cfg.Log, "service/ecs"),
 		})},
 		{API: ec2api.API, Provider: ec2service.New(ec2service.Config{
 			Store: p.store, Scope: scope, PublicAddresses: p.public, ClaimRange: ranges.claim, ReleaseRange: ranges.release,
@@ -105,7 +105,7 @@ func (p *controlPlane) services() ([]gateway.Service, error) {
 		{API: iamapi.API, Provider: iamservice.New(iamservice.Config{Store: p.store, Scope: scope, Ring: p.ring})},
 		{API: stsapi.API, Provider: stsservice.New(stsservice.Config{Store: p.store, Sessions: p.sessions, Scope: scope})},
 		{API: secretsmanagerapi.API, Provider: p.secrets},
-		{API: ssmapi.API, Provider: ssmservice.New(ssmservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
+		{API: ssmapi.API, Provider: ssmservice.New(ssmservice.Config{Store: p.store, Keys: p.keys, Tokens: p.sessions, Scope: scope})},
 		{API: kmsapi.API, Provider: kmsservice.New(kmsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: cloudtrailapi.API, Provider: trailservice.New(trailservice.Config{Logs: p.logs, AccountID: scope.AccountID})},
 		{API: ecrapi.API, Provider: images},

@@ -11,12 +11,14 @@ import (
 	"berth.dev/berth/internal/control/execution"
 	"berth.dev/berth/internal/control/expiry"
 	"berth.dev/berth/internal/control/express"
+	"berth.dev/berth/internal/control/imageexpiry"
 	"berth.dev/berth/internal/control/liveness"
 	"berth.dev/berth/internal/control/naming"
 	"berth.dev/berth/internal/control/netstate"
 	"berth.dev/berth/internal/control/reaper"
 	"berth.dev/berth/internal/control/registration"
 	"berth.dev/berth/internal/control/rotation"
+	"berth.dev/berth/internal/control/volumes"
 	"berth.dev/berth/internal/data/launch"
 	"berth.dev/berth/internal/model"
 )
@@ -61,10 +63,12 @@ func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 		return nil, fmt.Errorf("opening the API's authority: %w", err)
 	}
 	return map[string]func(context.Context) error{
-		"audit":    p.audit.Run,
-		"images":   p.images.Run,
-		"registry": p.registry.Run,
-		"channels": p.channels.Run,
+		"audit":      p.audit.Run,
+		"images":     p.images.Run,
+		"registry":   p.registry.Run,
+		"lifecycles": imageexpiry.New(imageexpiry.Config{Store: p.store, Log: room(p.cfg.Log, "control/imageexpiry")}).Run,
+		"volumes":    volumes.New(p.store, room(p.cfg.Log, "control/volumes")).Run,
+		"channels":   p.channels.Run,
 		"express": express.New(express.Config{
 			Store: p.store, API: p.gateway, Guard: p.guard, Issuer: express.Authority{Certificate: cert, Key: key},
 			Scope: p.cfg.Scope, Log: room(p.cfg.Log, "control/express"),
