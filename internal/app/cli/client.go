@@ -13,16 +13,19 @@ import (
 	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/servicediscovery"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/spf13/cobra"
@@ -112,6 +115,14 @@ type clients struct {
 	iam     *iam.Client
 	secrets *secretsmanager.Client
 	trail   *cloudtrail.Client
+	ecr     *ecr.Client
+	ssm     *ssm.Client
+
+	// For what is no call of an AWS service: the image registry, and the data
+	// channels of sessions.
+	endpoint string // of the API; empty is AWS itself
+	region   string
+	http     *http.Client
 }
 
 // connect makes clients for the Berth that the command means: that of a
@@ -130,7 +141,20 @@ func (e *environment) connect(cmd *cobra.Command) (*clients, error) {
 		ecs: ecs.NewFromConfig(cfg), ec2: ec2.NewFromConfig(cfg), logs: cloudwatchlogs.NewFromConfig(cfg),
 		elb: elasticloadbalancingv2.NewFromConfig(cfg), names: servicediscovery.NewFromConfig(cfg),
 		iam: iam.NewFromConfig(cfg), secrets: secretsmanager.NewFromConfig(cfg), trail: cloudtrail.NewFromConfig(cfg),
+		ecr: ecr.NewFromConfig(cfg), ssm: ssm.NewFromConfig(cfg),
+		endpoint: aws.ToString(cfg.BaseEndpoint), region: cfg.Region, http: plainClient(cfg.HTTPClient),
 	}, nil
+}
+
+// plainClient trusts whom the AWS clients trust.
+func plainClient(c aws.HTTPClient) *http.Client {
+	switch c := c.(type) {
+	case *http.Client:
+		return c
+	case *awshttp.BuildableClient:
+		return &http.Client{Transport: c.GetTransport()}
+	}
+	return &http.Client{}
 }
 
 func (e *environment) awsConfig(cmd *cobra.Command) (aws.Config, error) {

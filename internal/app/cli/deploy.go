@@ -24,7 +24,10 @@ type deployFlags struct {
 	healthPath            string
 	healthInterval, drain time.Duration
 	count                 int32
-	force                 bool
+	force, execute        bool
+	// matcher is the codes that a new target group takes for healthy; empty
+	// is AWS's default.
+	matcher string
 
 	changed map[string]bool // flags that were typed
 }
@@ -52,10 +55,11 @@ rolled back.`,
   berth deploy web -f web.json --count 3 --expose http:8080 --health-path /health
   berth deploy web --image app=web:2
   berth deploy web --env app:LOG_LEVEL=debug --detach
-  berth deploy web --task-definition web:7`,
+  berth deploy web --task-definition web:7
+  berth deploy web --enable-execute-command`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.changed = map[string]bool{}
-			for _, name := range []string{"count", "health-path", "health-interval", "deregistration-delay"} {
+			for _, name := range []string{"count", "health-path", "health-interval", "deregistration-delay", executeFlag} {
 				f.changed[name] = cmd.Flags().Changed(name)
 			}
 			order, err := f.read(e, args)
@@ -83,10 +87,14 @@ rolled back.`,
 	flags.StringVar(&f.healthPath, "health-path", "/", "path that the load balancer asks for health")
 	flags.DurationVar(&f.healthInterval, "health-interval", 30*time.Second, "how often the load balancer asks for health, 5s to 300s")
 	flags.DurationVar(&f.drain, "deregistration-delay", 300*time.Second, "how long a task goes on after the load balancer has let it go")
+	flags.BoolVar(&f.execute, executeFlag, false, "let people into the tasks: berth exec, port-forward, cp, debug; =false ends it (default: as the service has it)")
 	f.register(e, cmd)
 	cmd.ValidArgsFunction = e.completeServices
 	return cmd
 }
+
+// executeFlag lets people into tasks, and is called as AWS calls it.
+const executeFlag = "enable-execute-command"
 
 // order is what the command's files and arguments ask for.
 type order struct {
@@ -214,13 +222,23 @@ func (d *deployer) definition(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("task definition %s: %w (-f registers a file)", name, err)
 		}
-		d.def = def
-		return nil
-	case in == nil:
+		if def.TaskRoleArn != nil || !d.flags.execute {
+			d.def = def
+			return nil
+		}
+	}
+	if in == nil {
 		var err error
 		if in, err = d.clients.registration(ctx, name); err != nil {
 			return err
 		}
+	}
+	if in.TaskRoleArn == nil && d.flags.execute {
+		role, err := d.clients.ensureExecRole(ctx, d.p)
+		if err != nil {
+			return err
+		}
+		in.TaskRoleArn = role.Arn
 	}
 	if err := replaceImages(in, d.flags.images); err != nil {
 		return err
@@ -274,6 +292,9 @@ func (d *deployer) create(ctx context.Context, change *surroundings) (*types.Ser
 	if in.LaunchType == "" && len(in.CapacityProviderStrategy) == 0 && slices.Contains(d.def.RequiresCompatibilities, types.CompatibilityFargate) {
 		in.LaunchType = types.LaunchTypeFargate
 	}
+	if d.flags.changed[executeFlag] {
+		in.EnableExecuteCommand = d.flags.execute
+	}
 	in.NetworkConfiguration = change.network
 	in.LoadBalancers, in.ServiceRegistries = change.balancers(in.LoadBalancers, nil), change.registries(in.ServiceRegistries, nil)
 	out, err := d.clients.ecs.CreateService(ctx, in)
@@ -300,6 +321,10 @@ func (d *deployer) update(ctx context.Context, change *surroundings) (*types.Ser
 	}
 	if d.flags.changed["count"] {
 		in.DesiredCount = &d.flags.count
+	}
+	if d.flags.changed[executeFlag] {
+		// Tasks that run are as they were started: those that are let into are new.
+		in.EnableExecuteCommand, in.ForceNewDeployment = &d.flags.execute, true
 	}
 	in.NetworkConfiguration = change.network
 	in.LoadBalancers = change.balancers(in.LoadBalancers, d.existing.LoadBalancers)

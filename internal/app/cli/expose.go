@@ -193,6 +193,9 @@ func (d *deployer) createTargetGroup(ctx context.Context, name string, at *place
 	if d.flags.changed["health-interval"] {
 		in.HealthCheckIntervalSeconds, in.HealthCheckTimeoutSeconds, in.HealthyThresholdCount = d.healthCheck()
 	}
+	if d.flags.matcher != "" {
+		in.Matcher = &elbtypes.Matcher{HttpCode: &d.flags.matcher}
+	}
 	made, err := d.clients.elb.CreateTargetGroup(ctx, in)
 	if err != nil {
 		return "", fmt.Errorf("creating target group %s: %w", name, explained(err))

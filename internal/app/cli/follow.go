@@ -263,6 +263,11 @@ func (f *follower) follow(ctx context.Context, arns []string, done func(*types.T
 			f.print(who, news[i])
 			if !done(&tasks[i]) {
 				waiting = who + aws.ToString(tasks[i].LastStatus)
+				for _, c := range tasks[i].Containers {
+					if text := pullWord(&c); text != "" {
+						waiting += "  " + aws.ToString(c.Name) + " " + text
+					}
+				}
 			}
 		}
 		if waiting == "" {

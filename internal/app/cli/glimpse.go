@@ -116,6 +116,11 @@ func countdown(d time.Duration) string {
 // when it waits for nothing.
 func (g *glimpse) wait(t *types.Task) wait {
 	unknown := func(what string) wait { return wait{what, -1} }
+	for i := range t.Containers {
+		if text := pullWord(&t.Containers[i]); text != "" {
+			return unknown("its images: " + text)
+		}
+	}
 	switch status := aws.ToString(t.LastStatus); {
 	case status == stopped:
 		return wait{}

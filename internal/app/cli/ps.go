@@ -46,7 +46,7 @@ func newPS(e *environment) *cobra.Command {
 				}
 			}
 			if len(tasks) == 0 {
-				newPrinter(e.err).say("No task runs in cluster %s. Start one: berth run -f taskdef.json", cluster)
+				newPrinter(e.err).say("No task runs in cluster %s. Start one: berth run IMAGE", cluster)
 				return nil
 			}
 			_, err = fmt.Fprint(e.out, taskTable(tasks, defs, time.Now()))
@@ -61,7 +61,7 @@ func newPS(e *environment) *cobra.Command {
 
 // taskTable is what `berth ps` prints.
 func taskTable(tasks []types.Task, defs definitions, now time.Time) string {
-	rows := [][]string{{"TASK", "DEFINITION", "STATUS", "HEALTH", "ADDRESS", "PORTS", "AGE", "CONTAINERS"}}
+	rows := [][]string{{"TASK", "DEFINITION", "STATUS", "HEALTH", "ADDRESS", "PORTS", "AGE", "IMAGES", "CONTAINERS"}}
 	for i := range tasks {
 		t := &tasks[i]
 		var containers []string
@@ -73,7 +73,7 @@ func taskTable(tasks []types.Task, defs definitions, now time.Time) string {
 		rows = append(rows, []string{
 			short(taskID(t)), definition, aws.ToString(t.LastStatus), health(t), dash(address(t)),
 			dash(strings.Join(ports(defs[aws.ToString(t.TaskDefinitionArn)]), " ")),
-			age(now.Sub(aws.ToTime(t.CreatedAt))), strings.Join(containers, ", "),
+			age(now.Sub(aws.ToTime(t.CreatedAt))), dash(imagesRan(t)), strings.Join(containers, ", "),
 		})
 	}
 	return columns(rows)

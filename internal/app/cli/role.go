@@ -46,24 +46,59 @@ func (c *clients) ensureExecutionRole(ctx context.Context, p *printer, def *ecs.
 	if !strings.HasSuffix(aws.ToString(def.ExecutionRoleArn), ":role/"+executionRole) {
 		return nil
 	}
-	missing, err := c.lacksRole(ctx, executionRole)
-	if err != nil || !missing {
-		return err
+	_, err := c.executionRoleFor(ctx, p, def)
+	return err
+}
+
+// executionRoleFor finds the role that AWS's console would make, or makes it
+// for a definition.
+func (c *clients) executionRoleFor(ctx context.Context, p *printer, def *ecs.RegisterTaskDefinitionInput) (*types.Role, error) {
+	found, err := c.role(ctx, executionRole)
+	if err != nil || found != nil {
+		return found, err
 	}
 	made, err := c.createTaskRole(ctx, executionRole, "Allows ECS tasks to call AWS services on your behalf.", []string{executionRolePolicy})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// What the managed policy leaves to the user, for this definition.
 	needs, err := policyFor(def)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := c.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String(executionRole), PolicyName: def.Family, PolicyDocument: &needs}); err != nil {
-		return fmt.Errorf("letting %s do what %s needs: %w", executionRole, aws.ToString(def.Family), explained(err))
+		return nil, fmt.Errorf("letting %s do what %s needs: %w", executionRole, aws.ToString(def.Family), explained(err))
 	}
 	p.done("Made the role %s, as AWS's console does: it may pull images, write logs, and read the secrets of %s", aws.ToString(made.RoleName), aws.ToString(def.Family))
-	return nil
+	return made, nil
+}
+
+// execRole is a role for tasks that need none but for being stepped into:
+// ECS wants a task role of those.
+const execRole = "ecsExecTaskRole"
+
+// ensureExecRole finds or makes execRole.
+func (c *clients) ensureExecRole(ctx context.Context, p *printer) (*types.Role, error) {
+	found, err := c.role(ctx, execRole)
+	if err != nil || found != nil {
+		return found, err
+	}
+	made, err := c.createTaskRole(ctx, execRole, "Lets people into ECS tasks with ECS Exec.", nil)
+	if err != nil {
+		return nil, err
+	}
+	// The permissions that AWS's guide of ECS Exec names.
+	policy, err := policyOf(statement{"Allow", []string{
+		"ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
+	}, []string{"*"}})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: made.RoleName, PolicyName: aws.String("exec"), PolicyDocument: &policy}); err != nil {
+		return nil, fmt.Errorf("writing the policy of %s: %w", execRole, explained(err))
+	}
+	p.done("Made the role %s, with which berth exec works and nothing else is allowed", execRole)
+	return made, nil
 }
 
 // policyFor allows the execution role of a definition to make its log groups
@@ -96,15 +131,16 @@ func policyFor(def *ecs.RegisterTaskDefinitionInput) (string, error) {
 	return policyOf(statements...)
 }
 
-func (c *clients) lacksRole(ctx context.Context, name string) (bool, error) {
-	_, err := c.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
+// role finds a role; nil when there is none.
+func (c *clients) role(ctx context.Context, name string) (*types.Role, error) {
+	out, err := c.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
 	if _, missing := errors.AsType[*types.NoSuchEntityException](err); missing {
-		return true, nil
+		return nil, nil //nolint:nilnil // there is none
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking for the role %s: %w", name, explained(err))
+		return nil, fmt.Errorf("looking for the role %s: %w", name, explained(err))
 	}
-	return false, nil
+	return out.Role, nil
 }
 
 // createTaskRole makes a role that tasks can have, with managed policies.

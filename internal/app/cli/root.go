@@ -55,6 +55,9 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 	if err == nil {
 		return exitOK
 	}
+	if end, ok := errors.AsType[*exited](err); ok {
+		return end.code
+	}
 	fmt.Fprintf(errOut, "berth: %v\n", err)
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f.code

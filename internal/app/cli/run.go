@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -20,25 +19,49 @@ import (
 
 // runFlags are the options of `berth run`.
 type runFlags struct {
-	file, cluster, launchType, wait string
-	subnets, groups, images         []string
-	count                           int32
-	detach, publicIP                bool
-	timeout                         time.Duration
+	followFlags
+	imageOptions
+	file, taskDefinition, launchType, wait string
+	subnets, groups, images                []string
+	count                                  int32
+	publicIP                               bool
+
+	changed map[string]bool // flags that were typed
 }
 
 func newRun(e *environment) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use: "run [FAMILY[:REVISION] | ARN]", Short: "Run a task and follow it to RUNNING", Args: arguments(cobra.MaximumNArgs(1)),
-		Long: `Run a task: of a task definition file, which is registered first, or of one that is
-registered already. It is followed until it is RUNNING (or with --wait stopped, until
-it has ended), and its id is printed.`,
-		Example: `  berth run -f examples/my-app.json
-  berth run -f app.json --image app=my-app:latest
-  berth run my-app:3 --count 2 --detach
-  berth run migrate --wait stopped`,
+		Use: "run IMAGE [COMMAND [ARGUMENT...]]", Short: "Run an image as a service, or a task definition as a task", Args: cobra.ArbitraryArgs,
+		Long: `Run an image as a service that keeps running: a task definition, the service, and when the
+image has a port (EXPOSE, or --port) a load balancer before it. It is followed until it is
+steady, and its URL is printed. Again with another image, or the same one built anew, it is
+deployed, as berth deploy does; what no flag says stays as it is.
+
+The image is what docker build just made when a local Docker engine has it, else what this
+host's node has, else pulled. One of Berth's registry is named as AWS names it, see berth
+push; docker push works, too.
+
+What is made is plain ECS: -v prints the calls. The load balancer asks for health every 5
+seconds, takes any answer below 500 for healthy, and drains for 5 seconds; berth deploy and
+the AWS API change all of it. berth exec works, unless --enable-execute-command=false.
+
+With --once the image runs as a task that ends: it is followed to its end, and its output
+is printed. With -f or --task-definition a task runs as the definition says; it is followed
+until it is RUNNING (or with --wait stopped, until it has ended), and its id is printed.`,
+		Example: `  berth run nginx
+  berth run my-app:latest --port 3000 --env LOG_LEVEL=debug --count 2
+  berth run 123456789012.dkr.ecr.us-east-1.amazonaws.com/my-app:latest
+  berth run my-worker --name mailer -- ./work --queue mail
+  berth run --once my-app -- ./migrate.sh
+  berth run -f examples/my-app.json --image app=my-app:latest
+  berth run --task-definition my-app:3 --count 2 --detach`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.changed = map[string]bool{}
+			cmd.Flags().Visit(func(flag *pflag.Flag) { f.changed[flag.Name] = true })
+			if len(args) == 1 && isDefinitionARN(args[0]) {
+				f.taskDefinition, args = args[0], nil
+			}
 			if err := f.check(args); err != nil {
 				return err
 			}
@@ -46,13 +69,12 @@ it has ended), and its id is printed.`,
 			if err != nil {
 				return err
 			}
-			ctx := cmd.Context()
-			if f.timeout > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, f.timeout)
-				defer cancel()
-			}
+			ctx, cancel := f.bounded(cmd.Context())
+			defer cancel()
 			p := newPrinter(e.err)
+			if len(args) > 0 && !f.once {
+				return f.serve(ctx, e, c, p, args[0], args[1:])
+			}
 			def, err := f.definition(ctx, e, c, p, args)
 			if err != nil {
 				return err
@@ -65,47 +87,87 @@ it has ended), and its id is printed.`,
 		},
 	}
 	flags := cmd.Flags()
+	f.imageOptions.register(cmd)
 	flags.StringVarP(&f.file, "file", "f", "", "task definition to register, - for standard input")
-	clusterFlag(cmd, &f.cluster)
-	flags.Int32Var(&f.count, "count", 1, "how many tasks, 1 to 10")
-	flags.StringVar(&f.launchType, "launch-type", "", "FARGATE or EC2 (default: what the task definition requires)")
-	flags.StringSliceVar(&f.subnets, "subnets", nil, "subnets, comma-separated (default: those of the default VPC)")
-	flags.StringSliceVar(&f.groups, "security-groups", nil, "security groups, comma-separated (default: berth-open, which lets everybody in, else the VPC's own)")
-	flags.BoolVar(&f.publicIP, "public-ip", false, "give the task a public address, which this host reaches")
+	flags.StringVar(&f.taskDefinition, "task-definition", "", "registered task definition: family, family:revision or ARN")
+	flags.Int32Var(&f.count, "count", 1, "how many tasks")
+	flags.StringVar(&f.launchType, "launch-type", "", "of a task: FARGATE or EC2 (default: what the task definition requires)")
+	flags.StringSliceVar(&f.subnets, "subnets", nil, "of a task: subnets, comma-separated (default: those of the default VPC)")
+	flags.StringSliceVar(&f.groups, "security-groups", nil, "of a task: security groups, comma-separated (default: berth-open, which lets everybody in, else the VPC's own)")
+	flags.BoolVar(&f.publicIP, "public-ip", false, "of a task: a public address, which this host reaches")
 	flags.SetNormalizeFunc(plural)
 	flags.StringArrayVar(&f.images, "image", nil, "replace a container's image, CONTAINER=IMAGE; needs -f, may be repeated")
-	flags.BoolVarP(&f.detach, "detach", "d", false, "do not follow")
-	flags.StringVar(&f.wait, "wait", "running", "follow until running or stopped")
-	flags.DurationVar(&f.timeout, "timeout", 0, "stop following after this long, with exit code 4 (default: never)")
-	outputFlag(e, cmd)
-	cmd.ValidArgsFunction = e.completeFamilies
+	flags.StringVar(&f.wait, "wait", "running", "of a task: follow until running or stopped (default with --once: stopped)")
+	f.followFlags.register(e, cmd)
+	cmd.ValidArgsFunction = completeDockerImages
+	cmd.RegisterFlagCompletionFunc("task-definition", func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) { //nolint:errcheck,gosec // the flag was made above
+		return e.completeFamilies(cmd, nil, typed)
+	})
 	return cmd
 }
 
+// isDefinitionARN tells the ARN of a task definition from an image.
+func isDefinitionARN(s string) bool {
+	return strings.HasPrefix(s, "arn:") && strings.Contains(s, ":task-definition/")
+}
+
+// ofTasks are flags that make no sense for a service, and ofImages those that
+// make none for a task definition.
+var (
+	ofTasks  = []string{"launch-type", "subnets", "security-groups", "public-ip", "wait"}           //nolint:gochecknoglobals // a constant list
+	ofImages = []string{"once", "name", "port", "env", "cpu", "memory", "health-path", executeFlag} //nolint:gochecknoglobals // a constant list
+)
+
 func (f *runFlags) check(args []string) error {
+	typed := func(names []string) string {
+		for _, name := range names {
+			if f.changed[name] {
+				return name
+			}
+		}
+		return ""
+	}
+	image := len(args) > 0
 	switch {
-	case f.file == "" && len(args) == 0:
-		return misuse("what shall run? Give a file with -f, or a family: berth run -f taskdef.json")
-	case f.file != "" && len(args) > 0:
-		return misuse("give either -f %s or %s, not both", f.file, args[0])
+	case f.file == "" && f.taskDefinition == "" && !image:
+		return misuse("what shall run? Give an image, or a file with -f: berth run nginx, berth run -f taskdef.json")
+	case f.file != "" && (image || f.taskDefinition != ""):
+		return misuse("give either -f %s or %s, not both", f.file, strings.Join(append(args, f.taskDefinition), ""))
+	case f.taskDefinition != "" && image:
+		return misuse("give either --task-definition %s or an image, not both", f.taskDefinition)
 	case f.file == "" && len(f.images) > 0:
 		return misuse("--image needs -f: the image of a registered task definition cannot be changed")
+	case image && !f.once && typed(ofTasks) != "":
+		return misuse("--%s is for a task: -f, --task-definition or --once", typed(ofTasks))
+	case !image && typed(ofImages) != "":
+		return misuse("--%s is for an image: berth run IMAGE", typed(ofImages))
 	case f.wait != "running" && f.wait != "stopped":
 		return misuse("--wait %q is not running or stopped", f.wait)
 	case f.launchType != "" && f.launchType != "FARGATE" && f.launchType != "EC2":
 		return misuse("--launch-type %q is not FARGATE or EC2", f.launchType)
-	case f.count < 1 || f.count > 10:
-		return misuse("--count %d is not between 1 and 10", f.count)
+	case f.count < 0, f.count < 1 && (!image || f.once):
+		return misuse("--count %d is too few", f.count)
+	case f.count > tasksLimit && (!image || f.once):
+		return misuse("--count %d is not between 1 and %d", f.count, tasksLimit)
 	}
-	return nil
+	if f.once && !f.changed["wait"] {
+		f.wait = "stopped"
+	}
+	return f.imageOptions.check()
 }
+
+// tasksLimit is how many tasks one RunTask starts.
+const tasksLimit = 10
 
 // definition registers the file, or finds what is registered.
 func (f *runFlags) definition(ctx context.Context, e *environment, c *clients, p *printer, args []string) (*types.TaskDefinition, error) {
+	if len(args) > 0 {
+		return f.definitionOf(ctx, e, c, p, args[0], args[1:])
+	}
 	if f.file == "" {
-		def, err := definitions{}.get(ctx, c, args[0])
+		def, err := definitions{}.get(ctx, c, f.taskDefinition)
 		if err != nil {
-			return nil, fmt.Errorf("task definition %s: %w (`aws ecs list-task-definition-families` lists what is registered; -f registers a file)", args[0], err)
+			return nil, fmt.Errorf("task definition %s: %w (`aws ecs list-task-definition-families` lists what is registered; -f registers a file)", f.taskDefinition, err)
 		}
 		return def, nil
 	}
@@ -148,6 +210,7 @@ func (f *runFlags) run(ctx context.Context, e *environment, c *clients, p *print
 	if err != nil {
 		return err
 	}
+	in.EnableExecuteCommand = f.once && f.execute
 	out, err := c.ecs.RunTask(ctx, in)
 	if err != nil {
 		return fmt.Errorf("running %s: %w", lastPart(aws.ToString(def.TaskDefinitionArn)), explained(err))
@@ -163,7 +226,11 @@ func (f *runFlags) run(ctx context.Context, e *environment, c *clients, p *print
 			return err
 		}
 	}
-	if err := f.show(e, p, def, tasks, out.Failures); err != nil {
+	if f.once && !f.detach && f.wait == "stopped" && e.output != formJSON {
+		if err := f.showOutput(ctx, e, c, tasks); err != nil {
+			return err
+		}
+	} else if err := f.show(e, p, def, tasks, out.Failures); err != nil {
 		return err
 	}
 	return f.verdict(e, p, def, tasks, out.Failures)
@@ -220,6 +287,8 @@ func plural(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	switch name {
 	case "subnet", "security-group":
 		name += "s"
+	case "replicas": // what Compose and Kubernetes call it
+		name = "count"
 	}
 	return pflag.NormalizedName(name)
 }

@@ -90,7 +90,36 @@ func containerWord(c types.Container) string {
 	if c.HealthStatus == types.HealthStatusUnhealthy {
 		word += " unhealthy"
 	}
+	if text := pullWord(&c); text != "" {
+		word = text
+	}
 	return aws.ToString(c.Name) + " " + word
+}
+
+// pullWord says how far a container's image has come while it is pulled, as
+// Berth tells it in the reason of a container that has not started.
+func pullWord(c *types.Container) string {
+	text, ok := strings.CutPrefix(aws.ToString(c.Reason), "Pulling image")
+	if !ok || aws.ToString(c.LastStatus) != "PENDING" {
+		return ""
+	}
+	return "pulling" + strings.Replace(text, ":", "", 1)
+}
+
+// imagesRan are the images of a task's containers, with the beginnings of
+// their digests once they are known.
+func imagesRan(t *types.Task) string {
+	var all []string
+	for _, c := range t.Containers {
+		image, _, _ := strings.Cut(aws.ToString(c.Image), "@")
+		if _, hex, ok := strings.Cut(aws.ToString(c.ImageDigest), ":"); ok {
+			image += "@" + hex[:min(len(hex), 7)]
+		}
+		if image != "" && !slices.Contains(all, image) {
+			all = append(all, image)
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // age says how long ago, or how long, in the largest fitting units.

@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -212,5 +213,17 @@ func reasonOf(o *model.ContainerObserved) string {
 	if o.Reason == "" && o.HealthStatus == model.HealthUnhealthy && o.HealthOutput != "" {
 		return "Health check failed: " + strings.TrimSpace(o.HealthOutput)
 	}
+	if o.Reason == "" && o.Pull != nil && o.Status == model.ContainerPending {
+		return pulling(o.Pull)
+	}
 	return o.Reason
+}
+
+// pulling says how far an image has come. AWS has no place for it, and gives a
+// container no reason before it has one to end.
+func pulling(p *model.PullProgress) string {
+	if p.Total == 0 {
+		return "Pulling image"
+	}
+	return fmt.Sprintf("Pulling image: %.1f of %.1f MB, %d of %d layers", float64(p.Bytes)/1e6, float64(p.Total)/1e6, p.LayersDone, p.Layers)
 }
