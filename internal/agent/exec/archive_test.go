@@ -23,7 +23,8 @@ func container(t interface {
 	Helper()
 	Fatal(...any)
 	Cleanup(func())
-}, dir string) rootfs {
+}, dir string,
+) rootfs {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
