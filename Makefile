@@ -10,8 +10,8 @@ LDFLAGS := -s -w -X berth.dev/berth/internal/app/cli.version=$(VERSION)
 HELPER  := internal/agent/helper/bin/berth-helper
 
 # What Berth runs on (containerd, runc, HAProxy, nftables, iptables for hosts with
-# Docker, iproute2), and what its race-detected tests build with (gcc).
-DEBIAN_RUN  := containerd runc haproxy nftables iptables iproute2 procps
+# Docker, iproute2, mkfs.xfs for EBS volumes), and what its race-detected tests build with (gcc).
+DEBIAN_RUN  := containerd runc haproxy nftables iptables iproute2 procps xfsprogs
 DEBIAN_TEST := gcc libc6-dev
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0

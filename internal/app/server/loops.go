@@ -29,7 +29,7 @@ import (
 func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 	roles, err := execution.New(execution.Config{
 		Store: p.store, Sessions: p.sessions, Scope: p.cfg.Scope, API: innerDoor{p.gateway}, Access: access{p.guard},
-		Log: room(p.cfg.Log, "control/execution"),
+		RegistryHosts: p.registryHosts(), Log: room(p.cfg.Log, "control/execution"),
 	})
 	if err != nil {
 		return nil, err
@@ -37,14 +37,15 @@ func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 	balancers := balancing.New(balancing.Config{
 		Store: p.store, Ring: p.ring, NodeLostAfter: p.cfg.NodeLostAfter, Log: room(p.cfg.Log, "control/balancing"),
 	})
+	ebs := volumes.New(p.store, room(p.cfg.Log, "control/volumes"))
 	vpcs, interfaces, groups := netstate.Sources()
 	p.dispatcher = dispatch.New(dispatch.Config{
 		Store: p.store, Logs: logSink{p.logs}, Authority: p.authority,
 		Scope: p.cfg.Scope, Log: room(p.cfg.Log, "control/dispatch"),
 		// Groups come before the interfaces that are in them, and names before
 		// the load balancers that have them.
-		Sources:   []dispatch.Source{vpcs, groups, interfaces, naming.New(), balancers.Source(), rotation.NewSource(p.cfg.Scope)},
-		Sinks:     map[string]dispatch.Sink{model.ObservedLoadBalancer: balancers},
+		Sources:   []dispatch.Source{vpcs, groups, interfaces, naming.New(), balancers.Source(), rotation.NewSource(p.cfg.Scope), volumes.Source{}},
+		Sinks:     map[string]dispatch.Sink{model.ObservedLoadBalancer: balancers, model.ObservedVolume: ebs},
 		Execution: roles,
 		Delivered: func(_ context.Context, group, stream, source string) (bool, error) {
 			return p.logs.Delivered(group, stream, source)
@@ -67,7 +68,7 @@ func (p *controlPlane) loops() (map[string]func(context.Context) error, error) {
 		"images":     p.images.Run,
 		"registry":   p.registry.Run,
 		"lifecycles": imageexpiry.New(imageexpiry.Config{Store: p.store, Log: room(p.cfg.Log, "control/imageexpiry")}).Run,
-		"volumes":    volumes.New(p.store, room(p.cfg.Log, "control/volumes")).Run,
+		"volumes":    ebs.Run,
 		"channels":   p.channels.Run,
 		"express": express.New(express.Config{
 			Store: p.store, API: p.gateway, Guard: p.guard, Issuer: express.Authority{Certificate: cert, Key: key},
