@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -112,11 +113,25 @@ func TestRun_ImageBecomesAService(t *testing.T) {
 func TestRun_AgainDeploys(t *testing.T) {
 	a := newAccount(t).withBalancer()
 	a.moments = []*glimpse{before()}
+	several := a.json["DescribeTaskDefinition"]
+	a.json["DescribeTaskDefinition"] = func(in map[string]any) (any, error) {
+		out, err := several(in)
+		def := out.(*ecs.DescribeTaskDefinitionOutput).TaskDefinition
+		def.ContainerDefinitions = def.ContainerDefinitions[:1]
+		return out, err
+	}
 	_, errOut, code := berth(t, "run", "other/my-service", "--detach")
 	if code != exitMisuse || !strings.Contains(errOut, "runs sample-app:latest already") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
-	_, errOut, code = berth(t, "run", "sample-app:2", "--name", "my-service", "--detach")
+	if _, errOut, code = berth(t, "run", "sample-app:2", "--name", "my-service", "--detach"); code != exitOK {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	if got := a.called("RegisterTaskDefinition"); !strings.Contains(got, `"image":"sample-app:2"`) {
+		t.Errorf("RegisterTaskDefinition %s", got)
+	}
+	a.json["DescribeTaskDefinition"] = several
+	_, errOut, code = berth(t, "run", "sample-app:3", "--name", "my-service", "--detach")
 	if code != exitMisuse || !strings.Contains(errOut, "several containers") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}

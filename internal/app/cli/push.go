@@ -324,6 +324,9 @@ func (f *pushFlags) fromContainerd(ctx context.Context, p *printer, name string)
 	if err != nil {
 		return nil, misuse("%s is not the name of an image: %w", name, err)
 	}
+	if answering(ctx, address) == "" { // which gRPC would try for long
+		return nil, fmt.Errorf("containerd does not answer at %s; --containerd names its socket", address)
+	}
 	client, err := containerdclient.New(address, containerdclient.WithDefaultNamespace(namespace), containerdclient.WithTimeout(patience))
 	if err != nil {
 		return nil, fmt.Errorf("containerd does not answer at %s: %w", address, err)

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/base64"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -47,7 +49,7 @@ func withRegistry(t *testing.T) (*fakeAWS, string) {
 		},
 	}
 	f.start()
-	images := ociregistry.New()
+	images := ociregistry.New(ociregistry.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, "/v2/") {
 			f.ServeHTTP(w, r)
