@@ -108,6 +108,6 @@ func (p *controlPlane) services() ([]gateway.Service, error) {
 		{API: ssmapi.API, Provider: ssmservice.New(ssmservice.Config{Store: p.store, Keys: p.keys, Tokens: p.sessions, Scope: scope})},
 		{API: kmsapi.API, Provider: kmsservice.New(kmsservice.Config{Store: p.store, Keys: p.keys, Scope: scope})},
 		{API: cloudtrailapi.API, Provider: trailservice.New(trailservice.Config{Logs: p.logs, AccountID: scope.AccountID})},
-		{API: ecrapi.API, Provider: images},
+		{API: ecrapi.API, Provider: images, MaxBody: ecrservice.MaxBody},
 	}, nil
 }
