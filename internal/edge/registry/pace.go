@@ -11,7 +11,7 @@ const (
 	// patience is how long a client may be without sending or taking anything.
 	patience = time.Minute
 	// stride is how much a client must take within its patience.
-	stride = 1 << 20
+	stride = 4 << 20
 )
 
 // pace gives a connection time for as long as something moves on it. The
