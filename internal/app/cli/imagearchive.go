@@ -12,6 +12,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -155,34 +156,62 @@ func (a *archive) has(h v1.Hash) bool {
 	return ok
 }
 
-// image finds the archive's only image, and its name when it has one. What is
-// stored as it would be pushed keeps its digest; an image of an older Docker,
-// whose layers are stored uncompressed, gets one when they are compressed.
-func (a *archive) image() (remote.Taggable, string, error) {
+// namedImage is an image, and what it is called where it comes from.
+type namedImage struct {
+	remote.Taggable
+	name string
+}
+
+// images finds the archive's images. What is stored as it would be pushed keeps
+// its digest; an image of an older Docker, whose layers are stored
+// uncompressed, gets one when they are compressed.
+func (a *archive) images() ([]namedImage, error) {
 	if _, ok := a.entries["index.json"]; ok {
-		image, name, err := a.oci()
-		if err != nil || image != nil {
-			return image, name, err
+		images, err := a.oci()
+		if err != nil || images != nil {
+			return images, err
 		}
 	}
 	if _, ok := a.entries["manifest.json"]; !ok {
-		return nil, "", errors.New("it holds no image: neither an index.json nor a manifest.json")
+		return nil, errors.New("it holds no image: neither an index.json nor a manifest.json")
 	}
 	manifest, err := tarball.LoadManifest(a.whole)
-	if err != nil {
-		return nil, "", err
-	}
-	name := ""
 	switch {
+	case err != nil:
+		return nil, err
 	case len(manifest) == 0:
-		return nil, "", errors.New("it holds no image")
-	case len(manifest) > 1:
-		return nil, "", fmt.Errorf("it holds %d images; push one at a time", len(manifest))
-	case len(manifest[0].RepoTags) > 0:
-		name = manifest[0].RepoTags[0]
+		return nil, errNoImage
+	case len(manifest) == 1:
+		image, err := tarball.Image(a.whole, nil)
+		return []namedImage{{image, firstName(manifest[0].RepoTags)}}, err
 	}
-	image, err := tarball.Image(a.whole, nil)
-	return image, name, err
+	var images []namedImage
+	for _, m := range manifest {
+		for _, called := range m.RepoTags {
+			tag, err := name.NewTag(called, name.WeakValidation)
+			if err != nil {
+				return nil, err
+			}
+			image, err := tarball.Image(a.whole, &tag)
+			if err != nil {
+				return nil, err
+			}
+			images = append(images, namedImage{image, called})
+		}
+	}
+	if len(images) == 0 {
+		return nil, fmt.Errorf("it holds %d images without names", len(manifest))
+	}
+	return images, nil
+}
+
+var errNoImage = errors.New("it holds no image")
+
+func firstName(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
 }
 
 // Annotations that say how an image of an OCI layout is called.
@@ -191,32 +220,30 @@ const (
 	annotationRef  = "org.opencontainers.image.ref.name"
 )
 
-// oci finds the image of an OCI layout; nil when what is there cannot be
+// oci finds the images of an OCI layout; nil when what is there cannot be
 // pushed as it is, and docker's own description of it is there too.
-func (a *archive) oci() (remote.Taggable, string, error) {
+func (a *archive) oci() ([]namedImage, error) {
 	data, err := a.document("index.json")
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	var index v1.IndexManifest
 	if err := json.Unmarshal(data, &index); err != nil {
-		return nil, "", fmt.Errorf("index.json: %w", err)
+		return nil, fmt.Errorf("index.json: %w", err)
+	}
+	if len(index.Manifests) == 0 {
+		return nil, errNoImage
 	}
 	_, docker := a.entries["manifest.json"]
-	switch {
-	case len(index.Manifests) == 0:
-		return nil, "", errors.New("it holds no image")
-	case len(index.Manifests) > 1 && docker:
-		return nil, "", nil
-	case len(index.Manifests) > 1:
-		return nil, "", fmt.Errorf("it holds %d images; push one at a time", len(index.Manifests))
+	var images []namedImage
+	for _, top := range index.Manifests {
+		image, whole, err := a.ociImage(top)
+		if err != nil || docker && !whole {
+			return nil, err
+		}
+		images = append(images, namedImage{image, layoutName(top.Annotations)})
 	}
-	top := index.Manifests[0]
-	image, whole, err := a.ociImage(top)
-	if err != nil || docker && !whole {
-		return nil, "", err
-	}
-	return image, layoutName(top.Annotations), nil
+	return images, nil
 }
 
 func layoutName(annotations map[string]string) string {

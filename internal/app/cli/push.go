@@ -47,7 +47,7 @@ berth image import is something else: it puts an image into this host's node onl
 any name, without a registry.`,
 		Example: `  docker build -t my-app . && berth push my-app
   berth push my-app:latest --as team/my-app:v1
-  berth push my-app.tar --as my-app
+  berth push my-app.tar --as my-app                    # all tags of the archive
   berth push my-app --containerd-namespace k8s.io
   docker save my-app | berth push - --as my-app:v2`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -77,43 +77,62 @@ type pushed struct {
 }
 
 func (f *pushFlags) push(ctx context.Context, e *environment, c *clients, arg string) error {
-	p, began := newPrinter(e.err), time.Now()
+	p := newPrinter(e.err)
 	local, err := f.open(ctx, e, p, arg)
 	if err != nil {
 		return err
 	}
 	defer local.close() //nolint:errcheck // only read
-	repository, tag, err := destination(f.as, local.name)
-	if err != nil {
-		return err
-	}
 	r, err := c.registry(ctx)
 	if err != nil {
 		return err
 	}
+	var all []pushed
+	for _, image := range local.images {
+		done, err := f.pushOne(ctx, p, c, r, local, image)
+		if err != nil {
+			return fmt.Errorf("pushing %s: %w", arg, err)
+		}
+		all = append(all, done)
+	}
+	switch {
+	case e.output == formJSON && len(all) == 1:
+		return e.writeJSON(all[0])
+	case e.output == formJSON:
+		return e.writeJSON(all)
+	}
+	for _, done := range all {
+		if _, err := fmt.Fprintln(e.out, done.URI); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *pushFlags) pushOne(ctx context.Context, p *printer, c *clients, r *registry, local *localImage, image namedImage) (pushed, error) {
+	began := time.Now()
+	repository, tag, err := destination(f.as, image.name, len(local.images) > 1)
+	if err != nil {
+		return pushed{}, err
+	}
 	home, err := c.ensureRepository(ctx, p, repository, f.create)
 	if err != nil {
-		return err
+		return pushed{}, err
 	}
 	to, err := r.tag(repository, tag)
 	if err != nil {
-		return misuse("--as %s: %w", repository+":"+tag, err)
+		return pushed{}, misuse("--as %s: %w", repository+":"+tag, err)
 	}
-	sent, err := r.send(ctx, p, to.String(), func(options []remote.Option) error { return remote.Push(to, local.image, options...) })
+	sent, err := r.send(ctx, p, to.String(), func(options []remote.Option) error { return remote.Push(to, image.Taggable, options...) })
 	if err != nil {
-		return fmt.Errorf("pushing %s: %w", arg, err)
+		return pushed{}, err
 	}
-	digest, err := digestOf(local.image)
+	digest, err := digestOf(image.Taggable)
 	if err != nil {
-		return err
+		return pushed{}, err
 	}
-	done := pushed{repository, tag, aws.ToString(home.RepositoryUri) + ":" + tag, digest}
-	if e.output == formJSON {
-		return e.writeJSON(done)
-	}
-	p.say("%s", step{true, "Image", fmt.Sprintf("%s from %s, %s sent  %s", done.Repository+":"+tag, local.from, megabytes(sent), shortDigest(digest)), time.Since(began)}.line(p, ""))
-	_, err = fmt.Fprintln(e.out, done.URI)
-	return err
+	p.say("%s", step{true, "Image", fmt.Sprintf("%s:%s from %s, %s sent  %s", repository, tag, local.from, megabytes(sent), shortDigest(digest)), time.Since(began)}.line(p, ""))
+	return pushed{repository, tag, aws.ToString(home.RepositoryUri) + ":" + tag, digest}, nil
 }
 
 func digestOf(t remote.Taggable) (string, error) {
@@ -193,15 +212,28 @@ func shortDigest(digest string) string {
 }
 
 // destination is the repository and the tag for an image: what --as says, else
-// what the image is called, without its registry.
-func destination(as, name string) (repository, tag string, err error) {
-	typed := as
-	if as == "" {
-		typed = name
-	}
-	if typed == "" {
+// what the image is called, without its registry. Of several images each keeps
+// its tag.
+func destination(as, name string, several bool) (repository, tag string, err error) {
+	if as == "" && name == "" {
 		return "", "", misuse("the image has no name: give it one with --as REPOSITORY[:TAG]")
 	}
+	if as == "" {
+		return split(name)
+	}
+	repository, tag, err = split(as)
+	if err != nil || !several {
+		return repository, tag, err
+	}
+	if strings.HasSuffix(as, ":"+tag) {
+		return "", "", misuse("there are several images: --as can name a repository only, and each keeps its tag")
+	}
+	_, tag, err = split(name)
+	return repository, tag, err
+}
+
+// split reads REPOSITORY[:TAG], and leaves a registry's host out.
+func split(typed string) (repository, tag string, err error) {
 	named, err := reference.ParseNormalizedNamed(typed)
 	if err != nil {
 		return "", "", misuse("%s is not REPOSITORY[:TAG], in lower case: %w", typed, err)
@@ -216,12 +248,11 @@ func destination(as, name string) (repository, tag string, err error) {
 	return repository, tag, nil
 }
 
-// localImage is an image of this host.
+// localImage is an image of this host, or several of one archive.
 type localImage struct {
-	image remote.Taggable
-	name  string // what it is called where it comes from
-	from  string
-	close func() error
+	images []namedImage
+	from   string
+	close  func() error
 }
 
 // open finds the image that somebody typed.
@@ -238,7 +269,7 @@ func (f *pushFlags) open(ctx context.Context, e *environment, p *printer, arg st
 func (e *environment) fromFile(p *printer, arg string) (*localImage, error) {
 	if info, err := os.Stat(arg); err == nil && info.IsDir() {
 		image, name, err := openLayout(arg)
-		return &localImage{image, name, arg, func() error { return nil }}, err
+		return &localImage{[]namedImage{{image, name}}, arg, func() error { return nil }}, err
 	}
 	if arg == "-" {
 		return fromStream(p, e.in, "", "standard input")
@@ -266,14 +297,14 @@ func fromArchive(file *os.File, name, from string) (*localImage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", from, err)
 	}
-	image, own, err := a.image()
+	images, err := a.images()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", from, err), a.close())
 	}
-	if name == "" {
-		name = own
+	if name != "" {
+		images[0].name = name
 	}
-	return &localImage{image, name, from, a.close}, nil
+	return &localImage{images, from, a.close}, nil
 }
 
 // connectDocker is a client of the local Docker engine; nothing is asked yet.

@@ -215,21 +215,29 @@ func TestPush_SaysWhatIsWrong(t *testing.T) {
 }
 
 func TestDestination(t *testing.T) {
-	for _, c := range []struct{ as, name, repository, tag string }{
-		{"", "my-app", "my-app", "latest"},
-		{"", "docker.io/library/nginx:1", "nginx", "1"},
-		{"", "ghcr.io/a/b:v2", "a/b", "v2"},
-		{"", "123456789012.dkr.ecr.us-east-1.amazonaws.com/team/my-app:x", "team/my-app", "x"},
-		{"team/app:v1", "my-app:v9", "team/app", "v1"},
-		{"team/app", "my-app:v9", "team/app", "latest"},
+	for _, c := range []struct {
+		as, name, repository, tag string
+		several                   bool
+	}{
+		{"", "my-app", "my-app", "latest", false},
+		{"", "docker.io/library/nginx:1", "nginx", "1", false},
+		{"", "ghcr.io/a/b:v2", "a/b", "v2", false},
+		{"", "123456789012.dkr.ecr.us-east-1.amazonaws.com/team/my-app:x", "team/my-app", "x", false},
+		{"team/app:v1", "my-app:v9", "team/app", "v1", false},
+		{"team/app", "my-app:v9", "team/app", "latest", false},
+		{"team/app", "my-app:v9", "team/app", "v9", true},
+		{"", "my-app:v9", "my-app", "v9", true},
 	} {
-		repository, tag, err := destination(c.as, c.name)
+		repository, tag, err := destination(c.as, c.name, c.several)
 		if err != nil || repository != c.repository || tag != c.tag {
 			t.Errorf("%q, %q: %s:%s, %v", c.as, c.name, repository, tag, err)
 		}
 	}
-	if _, _, err := destination("", ""); err == nil {
+	if _, _, err := destination("", "", false); err == nil {
 		t.Error("an image without a name has a destination")
+	}
+	if _, _, err := destination("team/app:v1", "my-app:v9", true); err == nil {
+		t.Error("several images have one tag")
 	}
 }
 

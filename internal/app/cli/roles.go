@@ -29,7 +29,7 @@ const defaultListen = "127.0.0.1:8577"
 // serverFlags are the options of a control plane.
 type serverFlags struct {
 	listen, nodeListen, region, account, logLevel, publicAddresses string
-	tlsCert, tlsKey, masterKeyCommand                              string
+	tlsCert, tlsKey, masterKeyCommand, registry                    string
 	tlsNames                                                       []string
 	requireNode, tls                                               bool
 	rateLimit                                                      float64
@@ -43,6 +43,7 @@ func (f *serverFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tlsCert, "tls-cert", env("BERTH_TLS_CERT", ""), "serve the AWS API over TLS with this certificate, PEM (BERTH_TLS_CERT)")
 	flags.StringVar(&f.tlsKey, "tls-key", env("BERTH_TLS_KEY", ""), "key of that certificate, PEM (BERTH_TLS_KEY)")
 	flags.StringVar(&f.masterKeyCommand, "master-key-command", env("BERTH_MASTER_KEY_COMMAND", ""), "command that prints the master key under which secrets are stored (default: a file in the data directory) (BERTH_MASTER_KEY_COMMAND)")
+	flags.StringVar(&f.registry, "registry-name", env("BERTH_REGISTRY_NAME", ""), "what docker is to call the image registry, such as registry.example.com:8577; with http:// in front if it has no TLS (default: the name that AWS would give it) (BERTH_REGISTRY_NAME)")
 	flags.Float64Var(&f.rateLimit, "rate-limit", server.DefaultRateLimit, "calls a second that one principal may make; 0 for no limit")
 	flags.StringVar(&f.region, "region", env("BERTH_REGION", "us-east-1"), "region that this Berth is (BERTH_REGION)")
 	flags.StringVar(&f.account, "account", env("BERTH_ACCOUNT", "123456789012"), "account id that this Berth is (BERTH_ACCOUNT)")
@@ -103,9 +104,9 @@ func (f *agentFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dockerHost, "docker-host", env("DOCKER_HOST", ""), "local Docker engine to find images in (DOCKER_HOST)")
 	flags.StringVar(&f.taskEndpoint, "task-endpoint", env("BERTH_TASK_ENDPOINT", "http"), "how containers reach the AWS API: http, inside their own namespace, or none (BERTH_TASK_ENDPOINT)")
 	f.images.register(flags)
-	f.volumes.register(flags)
 	flags.Int64Var(&f.cpu, "cpu-units", 0, "CPU units that this node offers, 1024 a core (default: all)")
 	flags.Int64Var(&f.memory, "memory-mib", 0, "memory that this node offers in MiB (default: all)")
+	f.volumes.register(flags)
 }
 
 func (f *agentFlags) check() error {
@@ -151,7 +152,7 @@ func newServer(e *environment) *cobra.Command {
 			return server.Run(cmd.Context(), server.Config{
 				PublicAddresses: public, HealthyAfter: f.healthyAfter,
 				Instance: inst, Listen: f.listen, TLS: f.encryption(), NodeListen: f.nodeListen,
-				MasterKeyCommand: f.masterKeyCommand, RateLimit: f.rateLimit,
+				MasterKeyCommand: f.masterKeyCommand, RateLimit: f.rateLimit, RegistryEndpoint: f.registry,
 				Scope:       arn.Scope{Partition: "aws", Region: f.region, AccountID: f.account},
 				RequireNode: f.requireNode, NodeLostAfter: f.nodeLostAfter, Retention: f.retention, Log: log,
 			})
@@ -230,7 +231,7 @@ Tasks outlive it: the next ` + "`berth up`" + ` adopts them, and ` + "`berth dow
 					"--node-lost-after", s.nodeLostAfter.String(), "--stopped-task-retention", s.retention.String(), "--require-node",
 					"--public-addresses", s.publicAddresses, "--healthy-after", s.healthyAfter.String(),
 					"--tls=" + fmt.Sprint(s.tls), "--tls-name", strings.Join(s.tlsNames, ","), "--tls-cert", s.tlsCert, "--tls-key", s.tlsKey,
-					"--master-key-command", s.masterKeyCommand, "--rate-limit", fmt.Sprint(s.rateLimit),
+					"--master-key-command", s.masterKeyCommand, "--rate-limit", fmt.Sprint(s.rateLimit), "--registry-name", s.registry,
 				},
 				Agent: append(append(a.images.args(), a.volumes.args()...),
 					"--data-dir", inst.DataDir, "--region", s.region, "--name", a.name, "--cluster", a.cluster, "--zone", a.zone,
