@@ -2,7 +2,9 @@ package cli
 
 import (
 	"errors"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,8 +63,8 @@ ecs:ExecuteCommand hold.`,
 				return err
 			}
 			err = e.converse(ctx, s, terminal)
-			if len(args) == 1 && isWithoutShell(err) {
-				p.say("The image of %s seems to have no %s. Look into it with another image's tools:", at, defaultShell)
+			if isShell(words[0]) && isWithoutShell(err) {
+				p.say("The image of %s seems to have no %s. Look into it with another image's tools:", at, words[0])
 				p.hint("berth debug %s --image busybox%s", args[0], e.dataDirHint())
 			}
 			return err
@@ -73,6 +75,11 @@ ecs:ExecuteCommand hold.`,
 	dashFirst(cmd)
 	cmd.ValidArgsFunction = e.completeTasksAndServices
 	return cmd
+}
+
+// isShell tells whether somebody wants to look around.
+func isShell(program string) bool {
+	return slices.Contains([]string{"sh", "ash", "bash"}, path.Base(program))
 }
 
 // isWithoutShell tells from how a session ended that there was no shell: it did

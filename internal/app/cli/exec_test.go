@@ -77,9 +77,28 @@ func TestParseForwarding(t *testing.T) {
 	}
 }
 
-// One command makes everything that an image with a port needs.
+// ownImages is a registry of Berth's that has the repository my-service with
+// the tag 1.
+func (a *anAccount) ownImages() {
+	a.json["DescribeRepositories"] = func(in map[string]any) (any, error) {
+		if name := in["repositoryNames"].([]any)[0]; name != "my-service" {
+			return nil, &refusal{"RepositoryNotFoundException", "none"}
+		}
+		return map[string]any{"repositories": []any{map[string]any{"repositoryUri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/my-service"}}}, nil
+	}
+	a.json["DescribeImages"] = func(in map[string]any) (any, error) {
+		if tag := in["imageIds"].([]any)[0].(map[string]any)["imageTag"]; tag != "1" {
+			return nil, &refusal{"ImageNotFoundException", "none"}
+		}
+		return map[string]any{"imageDetails": []any{map[string]any{}}}, nil
+	}
+}
+
+// One command makes everything that an image with a port needs. A name without
+// a registry is that of Berth's own, if nobody nearer has the image.
 func TestRun_ImageBecomesAService(t *testing.T) {
 	a := newAccount(t)
+	a.ownImages()
 	a.json["DescribeServices"] = func(in map[string]any) (any, error) {
 		a.moments = nil
 		if len(a.calls) > 0 && strings.HasPrefix(a.calls[len(a.calls)-1], "CreateService ") {
@@ -92,11 +111,11 @@ func TestRun_ImageBecomesAService(t *testing.T) {
 		name := in.Get("RoleName")
 		return "<Role><RoleName>" + name + "</RoleName><Arn>arn:aws:iam::123456789012:role/" + name + "</Arn></Role>", nil
 	}
-	out, errOut, code := berth(t, "run", "shop/my-service:1", "--port", "3000", "--env", "A=b", "--", "./serve", "-v")
+	out, errOut, code := berth(t, "run", "my-service:1", "--port", "3000", "--env", "A=b", "--", "./serve", "-v")
 	if code != exitOK || out != "http://127.20.0.1/\n" || !strings.Contains(errOut, "berth exec my-service") {
 		t.Fatalf("exit code %d, output %q\n%s", code, out, errOut)
 	}
-	for _, want := range []string{`"family":"my-service"`, `"image":"shop/my-service:1"`, `"command":["./serve","-v"]`, `"containerPort":3000`, `"name":"A"`, `role/ecsExecTaskRole`, `role/ecsTaskExecutionRole`} {
+	for _, want := range []string{`"family":"my-service"`, `"image":"123456789012.dkr.ecr.us-east-1.amazonaws.com/my-service:1"`, `"command":["./serve","-v"]`, `"containerPort":3000`, `"name":"A"`, `role/ecsExecTaskRole`, `role/ecsTaskExecutionRole`} {
 		if got := a.called("RegisterTaskDefinition"); !strings.Contains(got, want) {
 			t.Errorf("RegisterTaskDefinition %s lacks %s", got, want)
 		}
@@ -112,6 +131,7 @@ func TestRun_ImageBecomesAService(t *testing.T) {
 // Another image under the same name is no slip of the pen when it says so.
 func TestRun_AgainDeploys(t *testing.T) {
 	a := newAccount(t).withBalancer()
+	a.ownImages()
 	a.moments = []*glimpse{before()}
 	several := a.json["DescribeTaskDefinition"]
 	a.json["DescribeTaskDefinition"] = func(in map[string]any) (any, error) {

@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	containerdclient "github.com/containerd/containerd/v2/client"
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -50,6 +53,37 @@ func (e *environment) lookInto(ctx context.Context, c *clients, image string) (*
 		return nil, fmt.Errorf("neither Docker nor this node has the image %s, and its registry does not give it: %w (with --port it need not be looked into)", image, err)
 	}
 	return &imageConfig{portsOf(config.Config.ExposedPorts), reference.Domain(named)}, nil
+}
+
+// fullName is how a task definition must name an image: one without a registry
+// in its name that neither Docker nor this node has, and Berth's registry has,
+// gets that registry's name.
+func (e *environment) fullName(ctx context.Context, c *clients, image string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return "", misuse("%s is not the name of an image: %w", image, err)
+	}
+	named = reference.TagNameOnly(named)
+	tagged, ok := named.(reference.Tagged)
+	if first, _, _ := strings.Cut(image, "/"); !ok || reference.Domain(named) != "docker.io" || first == "docker.io" {
+		return image, nil
+	}
+	if _, ok := lookIntoDocker(ctx, named); ok {
+		return image, nil
+	}
+	if _, ok := e.lookIntoNode(ctx, named); ok {
+		return image, nil
+	}
+	repository := strings.TrimPrefix(reference.Path(named), "library/")
+	found, err := c.ecr.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{repository}})
+	if err != nil || len(found.Repositories) == 0 {
+		return image, nil //nolint:nilerr // whoever pulls it says what is wrong
+	}
+	id := ecrtypes.ImageIdentifier{ImageTag: new(tagged.Tag())}
+	if _, err := c.ecr.DescribeImages(ctx, &ecr.DescribeImagesInput{RepositoryName: &repository, ImageIds: []ecrtypes.ImageIdentifier{id}}); err != nil {
+		return image, nil //nolint:nilerr // as above
+	}
+	return aws.ToString(found.Repositories[0].RepositoryUri) + ":" + tagged.Tag(), nil
 }
 
 func (c *clients) lookIntoOwn(ctx context.Context, named reference.Named) (*imageConfig, error) {

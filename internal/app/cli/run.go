@@ -72,6 +72,11 @@ until it is RUNNING (or with --wait stopped, until it has ended), and its id is 
 			ctx, cancel := f.bounded(cmd.Context())
 			defer cancel()
 			p := newPrinter(e.err)
+			if len(args) > 0 {
+				if args[0], err = e.fullName(ctx, c, args[0]); err != nil {
+					return err
+				}
+			}
 			if len(args) > 0 && !f.once {
 				return f.serve(ctx, e, c, p, args[0], args[1:])
 			}

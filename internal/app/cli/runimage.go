@@ -250,7 +250,7 @@ func (f *runFlags) next(e *environment, p *printer, name string) {
 	}
 	p.say("")
 	for _, one := range [][2]string{
-		{"berth logs -f " + name, "what it says"},
+		{"berth ps", "its tasks; berth logs TASK shows what one says"},
 		{"berth exec " + name, "a shell inside"},
 		{"berth open " + name, "its page"},
 		{"berth run IMAGE --name " + name, "deploy another image"},
