@@ -148,7 +148,11 @@ type launched struct {
 
 // launch starts one container, with its output going nowhere or to the agent's
 // log program, as Berth does without and with awslogs.
-func (b *bare) launch(ctx context.Context, logged bool) (l *launched, err error) {
+func (b *bare) launch(ctx context.Context, logged bool) (*launched, error) {
+	return b.launchImage(ctx, b.image, logged)
+}
+
+func (b *bare) launchImage(ctx context.Context, image containerd.Image, logged bool) (l *launched, err error) {
 	ctx = b.scoped(ctx)
 	l = &launched{b: b, id: fmt.Sprintf("bench-%d", b.number.Add(1))}
 	defer func() {
@@ -168,7 +172,7 @@ func (b *bare) launch(ctx context.Context, logged bool) (l *launched, err error)
 		output = cio.BinaryIO(b.helper, map[string]string{capture.KeySpool: spool})
 	}
 	if l.c, err = b.client.NewContainer(ctx, l.id,
-		containerd.WithSnapshotter("overlayfs"), containerd.WithNewSnapshot(l.id, b.image),
+		containerd.WithSnapshotter("overlayfs"), containerd.WithNewSnapshot(l.id, image),
 		containerd.WithSpec(b.specOf(l)), containerd.WithRuntime("io.containerd.runc.v2", b.options)); err != nil {
 		return l, err
 	}

@@ -32,17 +32,25 @@ func newDocker(ctx context.Context, archive string) (*docker, error) {
 
 // launch returns when `docker run -d` does.
 func (d *docker) launch(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, "docker", "run", "-d", "--cpus", "0.25", "--memory", "512m", imageName, "sleep").Output()
+	_, err := d.launchImage(ctx, imageName, "0.25", "512m")
+	return err
+}
+
+// launchImage is launch of some image with some limits; it returns the
+// container's id.
+func (d *docker) launchImage(ctx context.Context, image, cpus, memory string) (string, error) {
+	out, err := exec.CommandContext(ctx, "docker", "run", "-d", "--cpus", cpus, "--memory", memory, image, "sleep").Output()
 	if err != nil {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-			return fmt.Errorf("docker run: %w: %s", err, exit.Stderr)
+			return "", fmt.Errorf("docker run: %w: %s", err, exit.Stderr)
 		}
-		return fmt.Errorf("docker run: %w", err)
+		return "", fmt.Errorf("docker run: %w", err)
 	}
+	id := strings.TrimSpace(string(out))
 	d.mu.Lock()
-	d.started = append(d.started, strings.TrimSpace(string(out)))
+	d.started = append(d.started, id)
 	d.mu.Unlock()
-	return nil
+	return id, nil
 }
 
 func (d *docker) wholeLaunch(ctx context.Context) (time.Duration, error) {

@@ -39,7 +39,7 @@ func main() {
 }
 
 // sections are what can be measured, in the order of the report.
-var sections = []string{"launch", "throughput", "service", "dns", "alb", "reads", "accept", "loop", "gateway", "idle"}
+var sections = []string{"launch", "throughput", "service", "dns", "alb", "reads", "accept", "loop", "gateway", "registry", "pull", "exec", "idle"}
 
 // bench is one run.
 type bench struct {
@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(wanted, name) })
 	}
 	begun, load := time.Now(), loadAverage()
-	if wants("launch", "throughput", "service", "dns", "idle") {
+	if wants("launch", "throughput", "service", "dns", "pull", "exec", "idle") {
 		if err := b.wholeBerth(ctx, wants); err != nil {
 			return err
 		}
@@ -116,6 +116,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 			return err
 		}
 	}
+	if wants("registry") {
+		if err := b.registry(ctx); err != nil {
+			return err
+		}
+	}
 	b.describeHost(ctx, begun, load)
 	_, err = io.WriteString(out, b.report.String())
 	return err
@@ -134,7 +139,7 @@ func (b *bench) wholeBerth(ctx context.Context, wants func(...string) bool) (err
 			return err
 		}
 	}
-	if !wants("launch", "throughput", "service", "dns") {
+	if !wants("launch", "throughput", "service", "dns", "pull", "exec") {
 		return nil
 	}
 	if err := berth.prepare(ctx, b.archive); err != nil {
@@ -163,6 +168,16 @@ func (b *bench) wholeBerth(ctx context.Context, wants func(...string) bool) (err
 	}
 	if wants("service") {
 		if err := b.service(ctx, berth, docker); err != nil {
+			return err
+		}
+	}
+	if wants("pull") {
+		if err := b.pull(ctx, berth, bare, docker); err != nil {
+			return err
+		}
+	}
+	if wants("exec") {
+		if err := b.exec(ctx, berth, bare, docker); err != nil {
 			return err
 		}
 	}

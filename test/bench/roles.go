@@ -27,7 +27,7 @@ func (w *berth) furnish(ctx context.Context) error {
 		return fmt.Errorf("making the execution role: %w", err)
 	}
 	if _, err := roles.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: name, PolicyName: aws.String("bench"), PolicyDocument: aws.String(
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["logs:*","secretsmanager:GetSecretValue","ssm:GetParameters"],"Resource":"*"}]}`)}); err != nil {
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["logs:*","secretsmanager:GetSecretValue","ssm:GetParameters","ecr:*"],"Resource":"*"}]}`)}); err != nil {
 		return fmt.Errorf("letting the execution role: %w", err)
 	}
 	secrets := secretsmanager.NewFromConfig(w.aws)
