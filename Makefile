@@ -38,9 +38,9 @@ $(HELPER):
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/berth-helper
 
 .PHONY: sample
-sample: ## Build bin/sample-app.tar, the image of the demo, without any registry
+sample: ## Build bin/my-app.tar, the images of the demo, as docker save would write them
 	@mkdir -p bin
-	@$(GO) run ./test/images/cmd/sample -o bin/sample-app.tar
+	@$(GO) run ./test/images/cmd/sample -o bin/my-app.tar
 
 .PHONY: test
 test: run-deps test-deps $(HELPER) ## Run every test, as root for containers and networks

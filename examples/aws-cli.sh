@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # The whole of ECS as its guide tells it, with the aws CLI: a cluster, a task
 # definition, a load balancer, a name, and a service of three tasks that is
-# updated and deleted. The same commands work on AWS; there, images come from a
-# registry and roles have to exist.
+# updated and deleted. The same commands work on AWS; there, roles have to exist.
 #
-#   sudo make demo                 # or: sudo berth up, and the image imported
+#   sudo make demo                 # or: sudo berth up, and berth push bin/my-app.tar
 #   eval "$(sudo berth env)"
 #   examples/aws-cli.sh up         # make everything, and print the URL
 #   examples/aws-cli.sh update     # bring the service to version 2
@@ -154,7 +153,7 @@ show() {
 update() {
 	say "A revision with the image of version 2"
 	local definition
-	definition=$(sed 's/"sample-app:latest"/"sample-app:2"/' my-app.json)
+	definition=$(sed 's|/my-app:latest"|/my-app:2"|' my-app.json)
 	aws ecs register-task-definition --cli-input-json "$definition" --query taskDefinition.taskDefinitionArn --output text
 	aws ecs update-service --cluster "$cluster" --service "$service" --task-definition my-app --query 'service.deployments[].[status,taskDefinition]' --output text
 	aws ecs wait services-stable --cluster "$cluster" --services "$service"

@@ -72,6 +72,7 @@ task_process() {
 	return 1
 }
 
+image=123456789012.dkr.ecr.us-east-1.amazonaws.com/my-app
 started=$SECONDS
 cpu=$(($(nproc) * 1024))
 [ "$cpu" -ge 4096 ] || cpu=4096
@@ -98,9 +99,9 @@ else
 	grep -m 1 'Ready' "$dir/up.log"
 fi
 
-say "2. An image, without any registry"
-show "berth image import bin/sample-app.tar"
-"$berth" image import bin/sample-app.tar
+say "2. Images, into Berth's own registry: under the names that ECR gives them"
+show "berth push bin/my-app.tar    # an archive here; docker build and berth push my-app as well"
+"$berth" push bin/my-app.tar
 
 say "3. A secret, and the role of the task"
 password=${BERTH_DEMO_PASSWORD:-correct-horse-battery-staple}
@@ -196,8 +197,8 @@ answers=$dir/answers
 ) &
 visitor=$!
 trap 'kill "$visitor" 2>/dev/null || true' EXIT
-show "berth deploy my-service --image app=sample-app:2"
-"$berth" deploy my-service --image app=sample-app:2 --timeout 120s >/dev/null
+show "berth deploy my-service --image app=$image:2"
+"$berth" deploy my-service --image "app=$image:2" --timeout 120s >/dev/null
 kill "$visitor" 2>/dev/null || true
 wait "$visitor" 2>/dev/null || true
 trap - EXIT
@@ -207,9 +208,9 @@ lost=$(tr -cd x <"$answers" | wc -c) all=$(wc -c <"$answers")
 echo "✓ $all requests were made meanwhile, none failed"
 
 say "13. A bad image: it ends as soon as it is started"
-show "berth deploy my-service --image app=sample-app:broken"
+show "berth deploy my-service --image app=$image:broken"
 status=0
-"$berth" deploy my-service --image app=sample-app:broken --timeout 120s >/dev/null || status=$?
+"$berth" deploy my-service --image "app=$image:broken" --timeout 120s >/dev/null || status=$?
 [ "$status" = 3 ] || fail "berth deploy ended with $status; 3 says that a deployment was rolled back"
 echo "✓ berth deploy ended with $status, and $url leads to version $(site "$url" /version) still"
 show "berth services"

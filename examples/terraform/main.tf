@@ -13,9 +13,9 @@ terraform {
 }
 
 variable "image" {
-  description = "Image of the app; sample-app:2 is the next version, sample-app:broken one that ends at once."
+  description = "Image of the app; the tag 2 is the next version, broken one that ends at once."
   type        = string
-  default     = "sample-app:latest"
+  default     = "123456789012.dkr.ecr.us-east-1.amazonaws.com/my-app:latest"
 }
 
 variable "tasks" {

@@ -34,6 +34,9 @@ func TestSeedTaskRunsLikeOnFargate(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := shared
+	if out, err := b.command(t.Context(), "push", archive, "--as", "my-app"); err != nil {
+		t.Fatal(err, out)
+	}
 	if err := b.ensureRole(t.Context(), "ecsTaskRole", taskTrust, allow("*", "s3:GetObject")); err != nil {
 		t.Fatal(err)
 	}

@@ -309,7 +309,7 @@ func TestExample(t *testing.T) {
 	if err := replaceImages(in, []string{"app=other:1"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := []string{*in.ContainerDefinitions[0].Image, *in.ContainerDefinitions[1].Image}; !cmp.Equal(got, []string{"other:1", "sample-app:latest"}) {
+	if got := []string{*in.ContainerDefinitions[0].Image, *in.ContainerDefinitions[1].Image}; !cmp.Equal(got, []string{"other:1", "123456789012.dkr.ecr.us-east-1.amazonaws.com/my-app:latest"}) {
 		t.Errorf("images are %v", got)
 	}
 }

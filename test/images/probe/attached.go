@@ -17,6 +17,8 @@ import (
 //	copy           standard input to standard output, and then say on standard error how many bytes they were
 //	flood BYTES    so many bytes that Flood knows
 //	size           the terminal's size, and again whenever it changes
+//	shell          prompt for lines with what a shell could be told, until exit CODE (shell.go)
+//	raw WHAT ARG…  make the terminal pass bytes as they are, and do that
 //	signals        say "ready", then each signal's name, until SIGQUIT
 //	pause          until a signal ends it, as the helper does
 //	linger FILE    leave a child that holds standard output, and end
@@ -38,6 +40,11 @@ func attached(what string, args []string) bool {
 			fmt.Println(windowSize())
 			<-changed
 		}
+	case "shell":
+		shell()
+	case "raw":
+		rawTerminal()
+		return attached(args[0], args[1:])
 	case "signals":
 		caught := make(chan os.Signal, 8)
 		signal.Notify(caught, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGQUIT)

@@ -1,7 +1,7 @@
 // Command sample writes the images of examples/sample-app as `docker save`
 // would, without Docker and without a registry:
 //
-//	go run ./test/images/cmd/sample -o bin/sample-app.tar
+//	go run ./test/images/cmd/sample -o bin/my-app.tar
 //
 // They share one layer and differ in their environment: latest is version 1, 2
 // is version 2, and broken ends as soon as it is started.
@@ -20,8 +20,8 @@ import (
 )
 
 func main() {
-	out := flag.String("o", "sample-app.tar", "archive to write")
-	name := flag.String("name", "sample-app", "name of the images")
+	out := flag.String("o", "my-app.tar", "archive to write")
+	name := flag.String("name", "my-app", "name of the images")
 	flag.Parse()
 	if err := write(context.Background(), *out, *name); err != nil {
 		fmt.Fprintln(os.Stderr, "sample:", err)
