@@ -14,7 +14,7 @@ func userCommands(e *environment) []*cobra.Command {
 		newEnv(e), newPS(e), newRun(e), newStop(e), newLogs(e), newWhy(e), newImage(e), newDoctor(e),
 		newServices(e), newDeploy(e), newRollback(e), newScale(e), newRestart(e), newEvents(e), newOpen(e), newTop(e),
 		newRoles(e), newSecrets(e), newAudit(e), newToken(e),
-		newExec(e), newPortForward(e), newCopy(e), newDebug(e), newPush(e), newImages(e), newLogin(e),
+		newExec(e), newPortForward(e), newCopy(e), newDebug(e), newPush(e), newImages(e), newLogin(e), newCompose(e),
 	}
 }
 

@@ -321,6 +321,8 @@ func listed(p *types.Project) []Unmapped {
 
 // sorted orders a list by paths, and drops what is in it twice.
 func sorted(list []Unmapped) []Unmapped {
-	slices.SortFunc(list, func(a, b Unmapped) int { return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Reason, b.Reason)) })
+	slices.SortFunc(list, func(a, b Unmapped) int {
+		return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Reason, b.Reason))
+	})
 	return slices.Compact(list)
 }
