@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -278,6 +279,21 @@ func TestSession_Transcript(t *testing.T) {
 	expectEnd(t, got.end, "The session's output cannot be logged: The specified log group does not exist.")
 	if len(got.out) > 0 {
 		t.Errorf("unlogged output was shown: %q", got.out)
+	}
+}
+
+// Output of short lines counts for more than its bytes, and all of it is kept.
+func TestSession_TranscriptOfManyShortLines(t *testing.T) {
+	w := newWorld(t)
+	const lines = 200_000
+	id, token := w.session(func(s *model.RemoteSession) {
+		s.Command = []string{"/bin/sh", "-c", fmt.Sprintf("yes | head -n %d", lines)}
+		s.Log = &model.SessionLog{LogGroup: "/audit", LogStream: s.ID}
+	})
+	got := follow(w.connect(id, token, "&tty=0"))
+	expectEnd(t, got.end, "")
+	if len(got.out) != 2*lines || len(w.logs.events) != lines {
+		t.Errorf("%d lines were shown and %d logged, want %d", len(got.out)/2, len(w.logs.events), lines)
 	}
 }
 

@@ -227,10 +227,19 @@ func (l *logs) EnsureStream(_ context.Context, group, stream string, create bool
 func (l *logs) Put(_ context.Context, _, _ string, events []channel.LogEvent) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fail == nil {
-		l.events = append(l.events, events...)
+	if l.fail != nil {
+		return l.fail
 	}
-	return l.fail
+	// What a call may have, as on AWS.
+	bytes := 0
+	for _, e := range events {
+		bytes += len(e.Message) + 26
+	}
+	if bytes > 1<<20 {
+		return fmt.Errorf("%d bytes are too many for one call", bytes)
+	}
+	l.events = append(l.events, events...)
+	return nil
 }
 
 // node runs what it is asked for on this host.

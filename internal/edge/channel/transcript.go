@@ -29,6 +29,11 @@ const (
 	maxLine = 200 << 10
 	// maxUnstored is how much may wait to be stored. Then the program waits.
 	maxUnstored = 1 << 20
+	// maxStored is how much is stored at a time: what one call of AWS's API
+	// takes.
+	maxStored = 1 << 20
+	// lineCost is what a line counts beyond its bytes, as on AWS.
+	lineCost = 26
 	// storeEvery is how long a line waits at most.
 	storeEvery = time.Second
 	// maxAttempts is how often storing is tried in a row, a second apart.
@@ -44,7 +49,7 @@ type transcript struct {
 	mu      sync.Mutex
 	partial []byte
 	lines   []LogEvent
-	bytes   int
+	cost    int // of lines
 	closed  bool
 	err     error
 	changed chan struct{} // closed when there is room, or the end has come
@@ -70,7 +75,7 @@ func (t *transcript) write(ctx context.Context, p []byte) error {
 			defer t.mu.Unlock()
 			return t.err
 		}
-		if t.bytes < maxUnstored {
+		if t.cost < maxUnstored {
 			t.add(p, time.Now())
 			t.mu.Unlock()
 			return nil
@@ -91,7 +96,6 @@ func (t *transcript) write(ctx context.Context, p []byte) error {
 
 // add cuts output into lines.
 func (t *transcript) add(p []byte, now time.Time) {
-	t.bytes += len(p)
 	for len(p) > 0 {
 		line, rest, found := bytes.Cut(p, []byte("\n"))
 		if room := maxLine - len(t.partial); len(line) > room {
@@ -109,8 +113,22 @@ func (t *transcript) add(p []byte, now time.Time) {
 func (t *transcript) endLine(now time.Time) {
 	if line := strings.TrimSuffix(strings.ToValidUTF8(string(t.partial), "\uFFFD"), "\r"); line != "" {
 		t.lines = append(t.lines, LogEvent{now, line})
+		t.cost += cost(line)
 	}
 	t.partial = t.partial[:0]
+}
+
+func cost(line string) int { return len(line) + lineCost }
+
+// fitting is how many of the lines, one at least, are stored at a time.
+func fitting(lines []LogEvent) int {
+	sum := 0
+	for i, line := range lines {
+		if sum += cost(line.Message); sum > maxStored && i > 0 {
+			return i
+		}
+	}
+	return len(lines)
 }
 
 // close stores what is left and returns when it is stored, or cannot be.
@@ -143,7 +161,8 @@ func (t *transcript) run() {
 		case <-ticker.C:
 		}
 		t.mu.Lock()
-		lines, size, closed := t.lines, t.bytes-len(t.partial), t.closed
+		lines := t.lines[:fitting(t.lines)]
+		over := t.closed && len(lines) == len(t.lines)
 		t.mu.Unlock()
 		var err error
 		if len(lines) > 0 {
@@ -151,8 +170,7 @@ func (t *transcript) run() {
 		}
 		if err == nil {
 			attempts = 0
-			t.stored(len(lines), size)
-			if closed {
+			if t.stored(lines); over {
 				return
 			}
 			continue
@@ -174,12 +192,20 @@ func (t *transcript) store(lines []LogEvent) error {
 	return t.logs.Put(ctx, t.log.LogGroup, t.log.LogStream, lines)
 }
 
-// stored forgets what is stored and lets the program go on.
-func (t *transcript) stored(lines, size int) {
+// stored forgets what is stored and lets the program go on. What is left does
+// not wait for the next tick.
+func (t *transcript) stored(lines []LogEvent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lines = t.lines[lines:]
-	t.bytes -= size
+	for _, line := range lines {
+		t.cost -= cost(line.Message)
+	}
+	if t.lines = t.lines[len(lines):]; len(t.lines) > 0 {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
