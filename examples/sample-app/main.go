@@ -51,6 +51,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "env" { // the image has no env(1) to look around with
+		fmt.Println(strings.Join(os.Environ(), "\n"))
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "rotate" {
 		said, err := rotate(ctx)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"berth.dev/berth/internal/wire/api/acmapi"
 	"berth.dev/berth/internal/wire/api/cloudtrailapi"
 	"berth.dev/berth/internal/wire/api/ec2api"
+	"berth.dev/berth/internal/wire/api/ecrapi"
 	"berth.dev/berth/internal/wire/api/ecsapi"
 	"berth.dev/berth/internal/wire/api/elbv2api"
 	"berth.dev/berth/internal/wire/api/iamapi"
@@ -28,7 +29,7 @@ var update = flag.Bool("update", false, "write docs/compatibility")
 // served are the services, in the order in which the documentation names them.
 var served = []*smithy.Service{
 	ecsapi.API, ec2api.API, elbv2api.API, acmapi.API, servicediscoveryapi.API, logsapi.API,
-	iamapi.API, stsapi.API, secretsmanagerapi.API, ssmapi.API, kmsapi.API, cloudtrailapi.API,
+	iamapi.API, stsapi.API, secretsmanagerapi.API, ssmapi.API, kmsapi.API, cloudtrailapi.API, ecrapi.API,
 }
 
 // docs/compatibility has a page for each service, made of what the code serves

@@ -228,6 +228,13 @@ func (u *composition) finish(ctx context.Context, name string) error {
 // deploy registers a service's definition, and creates or updates the service,
 // or runs the task. What is as it shall be is left alone.
 func (u *composition) deploy(ctx context.Context, s *compose.Service) error {
+	var existing *types.Service
+	if !s.Job() {
+		var err error
+		if existing, err = u.existing(ctx, s); err != nil {
+			return err
+		}
+	}
 	def, done, err := u.register(ctx, s)
 	if err != nil {
 		return err
@@ -239,19 +246,20 @@ func (u *composition) deploy(ctx context.Context, s *compose.Service) error {
 		}
 		return u.runOnce(ctx, s, def)
 	}
-	existing, err := u.existing(ctx, s.Full())
-	if err != nil {
-		return err
-	}
 	mark, err := compose.Fingerprint([]any{s.Create, s.Ports})
 	if err != nil {
 		return err
 	}
-	if existing != nil && !u.flags.recreate && unchanged(existing, s, def, mark) {
-		u.p.done("%s  %s, unchanged", s.Full(), definitionName(def.TaskDefinitionArn))
+	if existing == nil || u.flags.recreate || !unchanged(existing, s, def, mark) {
+		return u.begin(ctx, s, def, existing, mark)
+	}
+	u.p.done("%s  %s, unchanged", s.Full(), definitionName(def.TaskDefinitionArn))
+	if d := primaryOf(existing); d == nil || d.RolloutState != types.DeploymentRolloutStateInProgress {
 		return u.e.showURLs(ctx, u.c, u.p, existing)
 	}
-	return u.begin(ctx, s, def, existing, mark)
+	followed, err := u.c.pursue(ctx, u.e, u.p, &u.flags.followFlags, s.Full())
+	u.open[s.Name] = &opened{followed, existing}
+	return err
 }
 
 // unchanged reports whether a service is as the file says.
@@ -306,26 +314,48 @@ func (u *composition) register(ctx context.Context, s *compose.Service) (def *ty
 }
 
 // existing finds a service. One that is being removed is waited for: its name
-// is free only then.
-func (u *composition) existing(ctx context.Context, name string) (*types.Service, error) {
-	ticker := time.NewTicker(rolloutPause)
-	defer ticker.Stop()
-	for {
-		s, err := u.c.service(ctx, u.flags.cluster, name)
+// is free only then. One that no update can make what it shall be is removed
+// when --force-recreate allows that.
+func (u *composition) existing(ctx context.Context, s *compose.Service) (*types.Service, error) {
+	var found *types.Service
+	err := eventually(ctx, func() (bool, error) {
+		now, err := u.c.service(ctx, u.flags.cluster, s.Full())
 		if _, none := errors.AsType[*noService](err); none {
-			u.p.clear()
-			return nil, nil //nolint:nilnil // there is none
+			return true, nil
 		}
-		if err != nil || aws.ToString(s.Status) == "ACTIVE" {
-			return s, err
+		if err != nil {
+			return false, err
 		}
-		u.p.live(" … %s of before is being removed", name)
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if aws.ToString(now.Status) == "ACTIVE" {
+			found = now
+			return true, nil
 		}
+		u.p.live(" … %s of before is being removed", s.Full())
+		return false, nil
+	})
+	u.p.clear()
+	if err != nil || found == nil {
+		return nil, err
 	}
+	if fixed := fixedDifference(found, s.Create); fixed != "" {
+		if !u.flags.recreate {
+			return nil, fmt.Errorf("service %s has %s, which no update changes: --force-recreate removes it and makes it anew", s.Full(), fixed)
+		}
+		return nil, u.c.removeServices(ctx, u.p, u.flags.cluster, []types.Service{*found})
+	}
+	return found, nil
+}
+
+// fixedDifference says in what a service differs for good from what it shall
+// be.
+func fixedDifference(s *types.Service, want *ecs.CreateServiceInput) string {
+	switch {
+	case want.LaunchType != "" && s.LaunchType != want.LaunchType:
+		return fmt.Sprintf("launch type %s instead of %s", s.LaunchType, want.LaunchType)
+	case want.SchedulingStrategy != "" && s.SchedulingStrategy != "" && s.SchedulingStrategy != want.SchedulingStrategy:
+		return fmt.Sprintf("scheduling strategy %s instead of %s", s.SchedulingStrategy, want.SchedulingStrategy)
+	}
+	return ""
 }
 
 // runOnce runs a task to its end, and remembers that it succeeded.

@@ -129,7 +129,7 @@ func (c connection) terraform(line func(string, ...any)) {
 	line("  skip_metadata_api_check     = true")
 	line("")
 	line("  endpoints {")
-	for _, service := range []string{"acm", "cloudtrail", "ec2", "ecs", "elbv2", "iam", "kms", "logs", "secretsmanager", "servicediscovery", "ssm", "sts"} {
+	for _, service := range []string{"acm", "cloudtrail", "ec2", "ecr", "ecs", "elbv2", "iam", "kms", "logs", "secretsmanager", "servicediscovery", "ssm", "sts"} {
 		line("    %-16s = %q", service, c.Endpoint)
 	}
 	line("  }")
