@@ -152,28 +152,11 @@ func (e *Execution) acting(t *model.Task, executionRole string) (caller.Identity
 	return who, nil
 }
 
-// trusts evaluates the role's trust policy for ECS. The keys are those that
-// AWS documents against the confused deputy; aws:SourceArn cannot name a
-// cluster there, so it has the one form that works (behaviour §1).
+// trusts evaluates the role's trust policy for ECS. aws:SourceArn cannot name
+// a cluster there, so it has the one form that works (behaviour §1).
 func (e *Execution) trusts(role *model.Role) bool {
-	document, err := policy.Parse(policy.Trust, role.Trust)
-	if err != nil {
-		return false // it was checked when it was stored; a role without trust trusts nobody
-	}
-	decision := policy.Evaluate(policy.Request{
-		Principal: policy.Principal{Service: Principal, AccountID: e.cfg.Scope.AccountID},
-		Action:    "sts:AssumeRole",
-		Resource:  e.cfg.Scope.IAM("role", role.Path, role.Name),
-		Context: map[string][]string{
-			"aws:sourceaccount":         {e.cfg.Scope.AccountID},
-			"aws:sourcearn":             {e.cfg.Scope.Regional("ecs", "*")},
-			"aws:principalisawsservice": {"true"},
-			"aws:principalservicename":  {Principal},
-		},
-	}, policy.Policies{
-		Resource: &policy.Source{Document: document}, ResourceDecides: true, ResourceAccountID: e.cfg.Scope.AccountID,
-	})
-	return decision.Outcome == policy.Allowed
+	scope := e.cfg.Scope
+	return policy.TrustsService(role.Trust, scope.IAM("role", role.Path, role.Name), scope.AccountID, Principal, scope.Regional("ecs", "*"))
 }
 
 // role finds a role by ARN, or by name with or without its path.

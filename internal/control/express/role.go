@@ -76,25 +76,8 @@ func (l *Loop) assume(e *model.ExpressService) (caller.Identity, error) {
 	}, nil
 }
 
-// trusts evaluates the role's trust policy for ECS, with the keys that AWS
-// documents against the confused deputy.
+// trusts evaluates the role's trust policy for ECS.
 func (l *Loop) trusts(role *model.Role, serviceARN string) bool {
-	document, err := policy.Parse(policy.Trust, role.Trust)
-	if err != nil {
-		return false // it was checked when it was stored; a role without trust trusts nobody
-	}
-	account := l.cfg.Scope.AccountID
-	return policy.Evaluate(policy.Request{
-		Principal: policy.Principal{Service: Principal, AccountID: account},
-		Action:    "sts:AssumeRole",
-		Resource:  l.cfg.Scope.IAM("role", role.Path, role.Name),
-		Context: map[string][]string{
-			"aws:sourceaccount":         {account},
-			"aws:sourcearn":             {serviceARN},
-			"aws:principalisawsservice": {"true"},
-			"aws:principalservicename":  {Principal},
-		},
-	}, policy.Policies{
-		Resource: &policy.Source{Document: document}, ResourceDecides: true, ResourceAccountID: account,
-	}).Outcome == policy.Allowed
+	scope := l.cfg.Scope
+	return policy.TrustsService(role.Trust, scope.IAM("role", role.Path, role.Name), scope.AccountID, Principal, serviceARN)
 }

@@ -149,7 +149,8 @@ var documents = map[string][]parameter{
 	},
 	model.DocumentPortForwardRemote: {
 		{name: "host", required: true, check: isHost},
-		{name: "portNumber", absent: "80", check: isPort}, {name: "localPortNumber", absent: "0", check: isLocalPort},
+		{name: "portNumber", absent: "80", check: isPort},
+		{name: "localPortNumber", absent: "0", check: isLocalPort},
 	},
 	model.DocumentDebug: {
 		{name: "image", required: true, check: notEmpty}, {name: "command", list: true},
