@@ -82,7 +82,7 @@ func (x *published) ensure(ctx context.Context, at *place) ([]types.LoadBalancer
 			groups[port.Target] = group
 			all = append(all, types.LoadBalancer{TargetGroupArn: &group, ContainerName: &x.s.Name, ContainerPort: aws.Int32(port.Target)})
 		}
-		if err := x.listen(ctx, balancer, group, port); err != nil {
+		if err := x.listen(ctx, at, balancer, group, port); err != nil {
 			return nil, err
 		}
 	}
@@ -91,22 +91,16 @@ func (x *published) ensure(ctx context.Context, at *place) ([]types.LoadBalancer
 
 func (x *published) balancer(ctx context.Context, at *place) (string, error) {
 	name := shortName(x.s.Full(), x.suffix())
-	in := &elb.CreateLoadBalancerInput{Name: &name, Subnets: at.subnets, Scheme: elbtypes.LoadBalancerSchemeEnumInternetFacing, Type: x.kind}
-	if x.kind == elbtypes.LoadBalancerTypeEnumApplication {
-		for _, port := range x.s.Ports {
-			group, err := x.d.ensureGroup(ctx, at.vpc, x.s.Full()+"-lb", "Load balancer of service "+x.s.Full(), port.Published, "0.0.0.0/0", "")
-			if err != nil {
-				return "", err
-			}
-			in.SecurityGroups = []string{group}
-		}
-	}
 	found, err := x.d.clients.balancerByName(ctx, name)
 	if err != nil {
 		return "", err
 	}
 	if found != nil {
 		return aws.ToString(found.LoadBalancerArn), nil
+	}
+	in := &elb.CreateLoadBalancerInput{Name: &name, Subnets: at.subnets, Scheme: elbtypes.LoadBalancerSchemeEnumInternetFacing, Type: x.kind}
+	if in.SecurityGroups, err = x.open(ctx, at, x.s.Ports[0].Published); err != nil {
+		return "", err
 	}
 	made, err := x.d.clients.elb.CreateLoadBalancer(ctx, in)
 	if err != nil {
@@ -115,6 +109,16 @@ func (x *published) balancer(ctx context.Context, at *place) (string, error) {
 	b := &made.LoadBalancers[0]
 	x.d.step("Balancer", "%s", strings.TrimSpace(name+"  "+balancerAddress(b)))
 	return aws.ToString(b.LoadBalancerArn), nil
+}
+
+// open lets everybody in to a port of the load balancer, and returns its
+// security groups. One of TCP has none and is open.
+func (x *published) open(ctx context.Context, at *place, port int32) ([]string, error) {
+	if x.kind != elbtypes.LoadBalancerTypeEnumApplication {
+		return nil, nil
+	}
+	group, err := x.d.ensureGroup(ctx, at.vpc, x.s.Full()+"-lb", "Load balancer of service "+x.s.Full(), port, "0.0.0.0/0", "")
+	return []string{group}, err
 }
 
 // balancerByName finds a load balancer; nil when there is none.
@@ -166,7 +170,7 @@ func (x *published) group(ctx context.Context, at *place, port int32) (string, e
 }
 
 // listen has a port of the load balancer lead to a target group.
-func (x *published) listen(ctx context.Context, balancer, group string, port compose.Port) error {
+func (x *published) listen(ctx context.Context, at *place, balancer, group string, port compose.Port) error {
 	listeners, err := x.d.clients.listeners(ctx, balancer)
 	if err != nil {
 		return err
@@ -183,6 +187,9 @@ func (x *published) listen(ctx context.Context, balancer, group string, port com
 			return fmt.Errorf("changing the listener of port %d: %w", port.Published, explained(err))
 		}
 		return nil
+	}
+	if _, err := x.open(ctx, at, port.Published); err != nil {
+		return err
 	}
 	_, err = x.d.clients.elb.CreateListener(ctx, &elb.CreateListenerInput{
 		LoadBalancerArn: &balancer, Protocol: x.protocol, Port: aws.Int32(port.Published), DefaultActions: forward,

@@ -61,7 +61,11 @@ back.`,
 				e: e, c: c, p: newPrinter(e.err), flags: &f, project: loaded, known: known,
 				open: map[string]*opened{}, services: map[string]*compose.Service{},
 			}
-			return u.run(ctx)
+			err = u.run(ctx)
+			if _, said := errors.AsType[*failure](err); !said && errors.Is(err, context.DeadlineExceeded) {
+				err = &failure{exitTimed, fmt.Errorf("it took longer than %s; what was begun goes on: %w", f.timeout, err)}
+			}
+			return err
 		},
 	}
 	flags := cmd.Flags()
@@ -363,9 +367,6 @@ func (u *composition) runOnce(ctx context.Context, s *compose.Service, def *type
 	f := &runFlags{followFlags: u.flags.followFlags, count: 1, wait: "stopped", imageOptions: imageOptions{once: true, execute: u.flags.execute}}
 	f.detach = false
 	if err := f.run(ctx, u.e, u.c, u.p, def); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = &failure{exitTimed, fmt.Errorf("it took longer than %s; the task goes on, `berth ps` shows it", f.timeout)}
-		}
 		return fmt.Errorf("%s: %w", s.Full(), err)
 	}
 	return u.tag(ctx, aws.ToString(def.TaskDefinitionArn), tagCompleted, time.Now().UTC().Format(time.RFC3339))

@@ -171,6 +171,30 @@ func TestConvert_IsPure(t *testing.T) {
 	}
 }
 
+// What becomes of a service does not depend on which others are chosen.
+func TestConvert_OfChosenServices(t *testing.T) {
+	all := map[string]string{}
+	for _, s := range convert(t, "jobs").Services {
+		all[s.Name], _ = Fingerprint([]any{s.Definition, s.Create})
+	}
+	for name, want := range all {
+		p, err := load(t, "jobs").WithSelectedServices([]string{name}, types.IgnoreDependencies)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := Convert(p, Options{Region: "us-east-1", ExecutionRoleARN: "arn:aws:iam::123456789012:role/ecsTaskExecutionRole"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Services) != 1 {
+			t.Fatalf("%d services", len(c.Services))
+		}
+		if got, _ := Fingerprint([]any{c.Services[0].Definition, c.Services[0].Create}); got != want {
+			t.Errorf("%s alone is another", name)
+		}
+	}
+}
+
 // A document has no value of a secret; the value is read when it is asked for.
 func TestSecrets(t *testing.T) {
 	c := convert(t, "secrets")

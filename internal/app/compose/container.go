@@ -138,10 +138,7 @@ const localDomain = "LOCALDOMAIN"
 // environment has the variables that have a value; one without is not set in
 // the environment of who deploys either, and Compose leaves it out too.
 func (w *work) environment() []ecstypes.KeyValuePair {
-	all := map[string]string{}
-	if len(w.project.Services) > 1 {
-		all[localDomain] = w.out.Namespace
-	}
+	all := map[string]string{localDomain: w.out.Namespace}
 	for name, value := range w.s.Environment {
 		if value != nil {
 			all[name] = *value

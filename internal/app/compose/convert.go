@@ -328,10 +328,15 @@ func (w *work) dependencies() []Dependency {
 	return all
 }
 
-// jobsOf are the services that run once.
+// jobsOf are the services that run once. That does not depend on which services
+// of the file are chosen.
 func jobsOf(p *types.Project) map[string]bool {
-	jobs := map[string]bool{}
-	for name, s := range p.Services {
+	jobs, everything := map[string]bool{}, maps.Clone(p.DisabledServices)
+	if everything == nil {
+		everything = types.Services{}
+	}
+	maps.Copy(everything, p.Services)
+	for name, s := range everything {
 		if s.Restart == types.RestartPolicyNo {
 			jobs[name] = true
 		}
@@ -341,7 +346,7 @@ func jobsOf(p *types.Project) map[string]bool {
 			}
 		}
 		for other, how := range s.DependsOn {
-			if _, there := p.Services[other]; there && how.Condition == types.ServiceConditionCompletedSuccessfully {
+			if how.Condition == types.ServiceConditionCompletedSuccessfully {
 				jobs[other] = true
 			}
 		}
