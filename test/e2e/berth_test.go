@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -85,6 +86,7 @@ type berth struct {
 	kms          *kms.Client
 	trail        *cloudtrail.Client
 	certificates *acm.Client
+	ecr          *ecr.Client
 }
 
 // newBerth chooses a data directory and a port.
@@ -247,6 +249,7 @@ func (b *berth) clients(cfg aws.Config) {
 	b.elb, b.sd = elasticloadbalancingv2.NewFromConfig(cfg), servicediscovery.NewFromConfig(cfg, plainHost)
 	b.iam, b.kms, b.trail = iam.NewFromConfig(cfg), kms.NewFromConfig(cfg), cloudtrail.NewFromConfig(cfg)
 	b.secrets, b.parameters, b.certificates = secretsmanager.NewFromConfig(cfg), ssm.NewFromConfig(cfg), acm.NewFromConfig(cfg)
+	b.ecr = ecr.NewFromConfig(cfg)
 }
 
 // plainHost keeps the client from putting "data-" before the host, which is an address here.

@@ -45,6 +45,14 @@ func answer(port, code int) {
 		},
 		"/remove": func(q func(string) string) (string, error) { return "", os.Remove(q("path")) },
 		"/size":   size,
+		"/allocate": func(q func(string) string) (string, error) {
+			f, err := os.Create(q("path"))
+			if err != nil {
+				return "", err
+			}
+			defer f.Close()
+			return "", syscall.Fallocate(int(f.Fd()), 0, 0, int64(number(q("bytes"))))
+		},
 		"/lookup": func(q func(string) string) (string, error) {
 			found, err := net.LookupHost(q("name"))
 			return strings.Join(found, " "), err
