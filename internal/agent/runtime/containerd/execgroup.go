@@ -50,10 +50,5 @@ func groupPIDs(c record, execID string) (map[int]bool, error) {
 	return in, nil
 }
 
-// removeGroup removes a program's cgroup, which nothing is in any more.
-func removeGroup(c record, execID string) error {
-	if err := os.Remove(execGroup(c, execID)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+// removeGroup removes a program's cgroup, which nothing is in any more but what the kernel is still burying.
+func removeGroup(c record, execID string) error { return cgroups.RemovePath(execGroup(c, execID)) }
