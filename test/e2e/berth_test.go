@@ -122,6 +122,14 @@ func turn(t *testing.T) {
 // start runs a Berth of the test's own, with the images, and purges it when the test ends.
 func start(t *testing.T, args ...string) *berth {
 	t.Helper()
+	b := prepare(t)
+	b.begin(t, args...)
+	return b
+}
+
+// prepare chooses where a Berth of the test's own will be; begin starts it.
+func prepare(t *testing.T) *berth {
+	t.Helper()
 	turn(t)
 	b, err := newBerth(filepath.Join(t.TempDir(), "d"))
 	if err != nil {
@@ -135,13 +143,17 @@ func start(t *testing.T, args ...string) *berth {
 			t.Error(err)
 		}
 	})
+	return b
+}
+
+func (b *berth) begin(t *testing.T, args ...string) {
+	t.Helper()
 	if err := b.up(t.Context(), args...); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.importImages(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return b
 }
 
 // up starts `berth up` and waits until it is ready.

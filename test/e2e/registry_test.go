@@ -54,13 +54,17 @@ func (b *berth) reference(t *testing.T, repository, tag string) name.Reference {
 // login asks for a password, as `aws ecr get-login-password` does.
 func (b *berth) login(t *testing.T) remote.Option {
 	t.Helper()
+	return remote.WithAuth(&authn.Basic{Username: "AWS", Password: b.password(t)})
+}
+
+// password is that of GetAuthorizationToken.
+func (b *berth) password(t *testing.T) string {
+	t.Helper()
 	out := must(b.ecr.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{}))(t)
 	plain := must(base64.StdEncoding.DecodeString(*out.AuthorizationData[0].AuthorizationToken))(t)
-	user, password, ok := strings.Cut(string(plain), ":")
-	if !ok || user != "AWS" {
-		t.Fatalf("the token is for %q", user)
-	}
-	return remote.WithAuth(&authn.Basic{Username: user, Password: password})
+	user, password, _ := strings.Cut(string(plain), ":")
+	equal(t, "the user", user, "AWS")
+	return password
 }
 
 // push pushes an image and returns its digest, which is what the registry says, too.

@@ -74,6 +74,8 @@ type session struct {
 	in  io.WriteCloser
 	out *bufio.Reader
 	tty *os.File // or nil
+
+	problems bytes.Buffer // standard error of one without a terminal
 }
 
 // execute calls ExecuteCommand and joins the plugin to it, as `aws ecs execute-command` does.
@@ -131,6 +133,7 @@ func converse(t *testing.T, cmd *exec.Cmd, tty bool, env ...string) *session {
 		s.in, s.out = s.tty, bufio.NewReader(s.tty)
 	} else {
 		s.in, s.out = must(cmd.StdinPipe())(t), bufio.NewReader(must(cmd.StdoutPipe())(t))
+		cmd.Stderr = &s.problems
 		err = cmd.Start()
 	}
 	if err != nil {
