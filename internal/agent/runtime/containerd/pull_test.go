@@ -184,9 +184,10 @@ func TestPullSurvivesKill(t *testing.T) {
 	}
 	agent := exec.CommandContext(t.Context(), os.Args[0])
 	agent.Env = append(os.Environ(), pullVariable+"="+string(order))
-	dead := make(chan struct{})
+	started, dead := make(chan struct{}), make(chan struct{})
 	watching := h.connect(t)
 	s.breakAfter(12*mib, func() {
+		<-started
 		awaitDownload(t, watching, 8*mib)
 		if err := agent.Process.Kill(); err != nil {
 			t.Error(err)
@@ -196,6 +197,7 @@ func TestPullSurvivesKill(t *testing.T) {
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
 	}
+	close(started)
 	err = agent.Wait()
 	close(dead)
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
