@@ -38,9 +38,9 @@ type pulls struct {
 	docker *docker
 	from   *distribution
 	login  *authn.Basic
-	number int   // of the image, so that no two have the same name
-	files  int   // bytes in an image's files
-	size   int64 // of the last image's layers
+	number int             // of the image, so that no two have the same name
+	files  int             // bytes in an image's files
+	size   int64           // of the last image's layers
 	pulled []time.Duration // what the tasks say, of Berth's own registry
 }
 
@@ -63,7 +63,7 @@ func (b *bench) pull(ctx context.Context, w *berth, bare *bare, docker *docker) 
 	if docker != nil {
 		ways = append(ways, &way{name: "`docker pull` and `docker run -d`, Docker " + docker.version, run: p.withDocker})
 	}
-	rounds := 5
+	rounds := 4
 	if b.quick {
 		rounds, p.files = 1, 20*megabyte
 	}
