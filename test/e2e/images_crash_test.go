@@ -72,6 +72,12 @@ func TestServerKilledDuringPush(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	b.apart(t)
+	t.Run("image", func(t *testing.T) { b.pushThroughDeath(t) })
+	t.Run("resumed upload", func(t *testing.T) { b.uploadThroughDeath(t) })
+}
+
+func (b *berth) pushThroughDeath(t *testing.T) {
+	t.Helper()
 	repository, image := b.repository(t, ""), heavy(16)
 	made, ref, login := built(t, image), b.reference(t, repository, "v1"), b.login(t)
 	kill := &interrupted{after: 10 << 20, do: func() { b.end(t, "server", syscall.SIGKILL) }}
@@ -91,11 +97,9 @@ func TestServerKilledDuringPush(t *testing.T) {
 	b.runsImage(t, repository, "v1", must(made.Digest())(t).String())
 }
 
-// An upload goes on where it was when the server was killed.
-func TestUploadResumesAfterTheServersDeath(t *testing.T) {
-	t.Parallel()
-	b := start(t)
-	b.apart(t)
+// uploadThroughDeath speaks the protocol itself: the upload goes on where it was when the server was killed.
+func (b *berth) uploadThroughDeath(t *testing.T) {
+	t.Helper()
 	repository := b.repository(t, "")
 	layer := make([]byte, 8<<20)
 	rand.Read(layer) //nolint:errcheck,gosec // it never fails
