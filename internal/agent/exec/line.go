@@ -12,8 +12,9 @@ import (
 
 const (
 	// frameBytes is the most that one frame of ours carries: half of gRPC's
-	// window.
-	frameBytes = 32 << 10
+	// window, less what the frame itself takes. One byte more than 32 KiB, and
+	// gRPC would take a buffer of 1 MiB for it, and clear all of that.
+	frameBytes = 32<<10 - 64
 	// inputFrames are held of what comes in, until what it is for has read it.
 	// Sizes and signals overtake them.
 	inputFrames = 8
