@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -112,6 +113,9 @@ type pulling struct {
 	once       sync.Once
 	closed     chan struct{}
 }
+
+// ReadFrom lets the connection choose in what pieces a layer goes.
+func (c *pulling) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
 
 // Close closes the connection and ends servePull.
 func (c *pulling) Close() error {

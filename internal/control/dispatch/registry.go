@@ -22,9 +22,10 @@ import (
 const (
 	// maxPulling is how many connections to the registry one task may have open.
 	maxPulling = 32
-	// layerBytes is the most of a layer that one message carries: at sixteen
-	// times chunkBytes the cost of a message is lost in that of its bytes.
-	layerBytes = 256 << 10
+	// layerBytes is the most of a layer that one message carries, so that the
+	// message fits into 32 KiB: for one byte more gRPC takes a buffer of 1 MiB,
+	// at both ends, and clears all of that.
+	layerBytes = 32<<10 - 64
 )
 
 // DialRegistry carries a connection to the image registry, for the image of a
@@ -154,6 +155,27 @@ func (c *registryConn) Write(p []byte) (int, error) {
 		written = end
 	}
 	return written, nil
+}
+
+// ReadFrom sends what r has in messages that are as large as they may be, where
+// io.Copy's buffer would make them a little too large.
+func (c *registryConn) ReadFrom(r io.Reader) (total int64, err error) {
+	buffer := make([]byte, layerBytes)
+	for {
+		n, err := io.ReadFull(r, buffer)
+		if n > 0 {
+			sent, failed := c.Write(buffer[:n])
+			if total += int64(sent); failed != nil {
+				return total, failed
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return total, nil
+		case err != nil:
+			return total, err
+		}
+	}
 }
 
 func (c *registryConn) Close() error {
