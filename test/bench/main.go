@@ -91,6 +91,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(wanted, name) })
 	}
 	begun, load := time.Now(), loadAverage()
+	defer func() {
+		if err != nil { // what was measured until then took long enough
+			io.WriteString(out, b.report.String()) //nolint:errcheck,gosec // the first error counts
+		}
+	}()
 	if wants("launch", "throughput", "service", "dns", "pull", "exec", "idle") {
 		if err := b.wholeBerth(ctx, wants); err != nil {
 			return err
