@@ -21,11 +21,11 @@ var reasons = []struct { //nolint:gochecknoglobals // a constant table
 }{
 	{match(`CannotPull.*(insufficient_scope|access denied|unauthorized|authorization failed|401|403)|CannotPullContainerAuthError`), advice{
 		"The registry does not give this image to whom asked: it is private, or it does not exist.",
-		[]string{"check the spelling of the image", "for a private registry, set repositoryCredentials", "or import it: docker save IMAGE | berth image import -"},
+		[]string{"check the spelling of the image", "for a private registry, set repositoryCredentials", "or have it here: berth push IMAGE"},
 	}},
 	{match(`CannotPull.*(not found|404|manifest unknown|does not exist)`), advice{
 		"The image or its tag is not in the registry, nor on this host.",
-		[]string{"check the name and the tag", "an image of this host: docker save IMAGE | berth image import -"},
+		[]string{"check the name and the tag", "an image of this host: berth push IMAGE, and name it as that prints it"},
 	}},
 	{match(`CannotPull.*(platform|architecture)`), advice{
 		"The image was not built for the architecture of the node.",
@@ -33,7 +33,7 @@ var reasons = []struct { //nolint:gochecknoglobals // a constant table
 	}},
 	{match(`CannotPull`), advice{
 		"The image could not be fetched. The registry may be out of reach.",
-		[]string{"check that the node reaches the registry", "without a network, import it: docker save IMAGE | berth image import -"},
+		[]string{"check that the node reaches the registry", "without a network, have it here: berth push IMAGE"},
 	}},
 	{match(`OutOfMemory`), advice{
 		"The kernel killed a process because the container had used all of its memory.",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth.dev/berth/internal/base/ident"
+	"berth.dev/berth/internal/base/telemetry"
 	"berth.dev/berth/internal/model"
 	"berth.dev/berth/internal/wire/datachannel"
 	"berth.dev/berth/internal/wire/nodeapi"
@@ -194,7 +195,8 @@ func (c *session) lost(err error) error {
 	if !taskRuns(c.server.cfg.Store.Snapshot(), c.record) {
 		return errTaskStopped
 	}
-	return ending{model.SessionTerminated, "The connection to the task's node was lost: " + err.Error()}
+	c.server.cfg.Log.InfoContext(c.ctx, "the stream of a session was lost", telemetry.Session, c.record.ID, telemetry.Error, err)
+	return ending{model.SessionTerminated, "The connection to the task's node was lost."}
 }
 
 // exited tells the client how the program has ended, once it has all that the
