@@ -13,8 +13,8 @@ type progress struct {
 }
 
 // pulling reports how far an image has come. It is not part of the state: it
-// goes under the number of the state's report, which is durable already, and is
-// gone from the next one. So a pull writes nothing to the journal.
+// goes under the number of the state's report, once that is durable, and again
+// after the report of the next state. So a pull writes nothing to the journal.
 func (r *runner) pulling(ctx context.Context, p progress) {
 	if c := r.s.container(p.container); c == nil || c.Phase != PhaseNone || c.Image != nil {
 		return // it came before its outcome and is considered after it
@@ -38,4 +38,15 @@ func (r *runner) pulling(ctx context.Context, p progress) {
 		}
 	}
 	r.e.cfg.Report(r.id, observed)
+}
+
+// pullingStill reports the pulls anew when a new state's report has hidden them.
+func (r *runner) pullingStill(ctx context.Context) {
+	if r.told == r.saved {
+		return
+	}
+	r.told = r.saved
+	for container, pull := range r.pulls {
+		r.pulling(ctx, progress{container, pull})
+	}
 }

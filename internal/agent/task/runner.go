@@ -46,6 +46,7 @@ type runner struct {
 	orphan  bool
 	acked   uint64
 	pulls   map[string]model.PullProgress // of images that are being pulled, by container
+	told    <-chan struct{}               // the state with which pulls were reported last, by its channel
 
 	wg sync.WaitGroup
 }
@@ -104,6 +105,7 @@ func (r *runner) over() bool {
 func (r *runner) decide(ctx context.Context) time.Time {
 	plan := Next(Input{Now: time.Now(), Assignment: &r.a, State: r.s, Busy: r.busy, MayStart: r.mayMake})
 	r.commit(plan.State)
+	r.pullingStill(ctx)
 	r.watch(ctx)
 	if r.s.StopCode != "" || r.a.Task.DesiredStatus == model.TaskStopped {
 		for _, cancel := range r.awaits {

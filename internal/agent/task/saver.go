@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
@@ -27,7 +28,7 @@ type saver struct {
 
 type save struct {
 	record Record
-	done   chan struct{} // closed when this state, or a newer one, is durable
+	done   chan struct{} // closed when this state, or a newer one, is durable and reported
 }
 
 func newSaver(j Journal, report func(string, model.TaskObserved), log *slog.Logger) *saver {
@@ -108,10 +109,15 @@ func (v *saver) write(ctx context.Context, batch map[string]*save) {
 	for id, s := range batch {
 		observed := s.record.State.Observed(&s.record.Assignment)
 		v.mu.Lock()
+		before, known := v.durable[id]
 		v.durable[id] = observed
 		v.mu.Unlock()
+		// Once, and before what waits for it goes on: that reports how far a pull
+		// is under the same number, which this would take back.
+		if !known || !reflect.DeepEqual(before, observed) {
+			v.report(id, observed)
+		}
 		close(s.done)
-		v.report(id, observed)
 	}
 }
 

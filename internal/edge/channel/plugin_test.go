@@ -122,6 +122,7 @@ func TestPlugin_Shell(t *testing.T) {
 	p := w.plugin(id, token, w.url(id, ""), "", true)
 	p.until(t, "Starting session with SessionId: "+id)
 	p.until(t, "# ")
+	w.resized(33, 99)
 	say := func(line string) {
 		t.Helper()
 		if _, err := p.in.Write([]byte(line)); err != nil {
@@ -136,9 +137,13 @@ func TestPlugin_Shell(t *testing.T) {
 	w.resized(44, 111) // the plugin looks twice a second
 	say("stty size\r")
 	p.until(t, "44 111")
-	say("sleep 1000\r")
-	p.until(t, "sleep 1000")
-	say("\x03echo interr''upted\r")
+	say("sh -c \"echo run''ning; exec sleep 1000\"\r")
+	p.until(t, "running")
+	// The plugin is sent a signal for it and passes that on beside what is typed,
+	// so that only what is typed after the prompt is sure to come after.
+	say("\x03")
+	p.until(t, "# ")
+	say("echo interr''upted\r")
 	p.until(t, "interrupted")
 	say("exit\r")
 	if rest := p.finish(t); !strings.Contains(rest, "Exiting session with sessionId: "+id+".") {

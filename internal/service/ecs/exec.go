@@ -49,7 +49,7 @@ func (p *Provider) ExecuteCommand(ctx context.Context, in *ecsapi.ExecuteCommand
 	if !value(in.Interactive) {
 		return nil, parameterError("Interactive is the only mode supported currently.")
 	}
-	command, err := splitCommand(*in.Command)
+	command, err := splitCommand(value(in.Command))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (p *Provider) executable(tx *store.Tx, in *ecsapi.ExecuteCommandInput) (*mo
 	if err != nil {
 		return nil, nil, err
 	}
-	id, err := p.taskID(cluster.Name, *in.Task)
+	id, err := p.taskID(cluster.Name, value(in.Task))
 	if err != nil {
 		return nil, nil, err
 	}

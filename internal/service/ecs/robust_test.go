@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
 
+	"berth.dev/berth/internal/service/ecs"
 	"berth.dev/berth/internal/wire/api/ecsapi"
+	"berth.dev/berth/internal/wire/caller"
 	"berth.dev/berth/internal/wire/smithy"
 )
 
@@ -63,6 +66,8 @@ func fill(r *rand.Rand, v reflect.Value, depth int) {
 // the server, never a code that an SDK does not know for the operation.
 func TestEveryOperation_Robust(t *testing.T) {
 	w := newWorld(t)
+	w.Provider = ecs.New(ecs.Config{Store: w.store, Scope: scope, PublicAddresses: netip.MustParsePrefix("127.128.0.0/24"), Tokens: tokens{}})
+	ctx := caller.With(t.Context(), caller.Identity{AccountID: "123456789012", ARN: "arn:aws:iam::123456789012:root"})
 	w.node("n1", "default", 1<<20, 1<<20)
 	w.register("web", nil)
 	unknown := map[string]int{}
@@ -71,7 +76,7 @@ func TestEveryOperation_Robust(t *testing.T) {
 			for seed := range uint64(1000) {
 				in := op.NewInput()
 				fill(rand.New(rand.NewPCG(seed, 1)), reflect.ValueOf(in).Elem(), 0)
-				_, err := op.Invoke(t.Context(), w.Provider, in)
+				_, err := op.Invoke(ctx, w.Provider, in)
 				if err == nil {
 					continue
 				}
