@@ -248,7 +248,7 @@ type node struct {
 	mu       sync.Mutex
 	requests []model.StreamRequest
 	fail     error
-	sizes    chan *nodeapi.TerminalSize // of terminals that were resized
+	sizes    chan *nodeapi.TerminalSize // of terminals, at first and whenever they were resized
 	passed   atomic.Int64               // bytes that were taken from programs
 }
 
@@ -326,6 +326,7 @@ func (n *node) exec(s *stream, request model.StreamRequest) error {
 			return err
 		}
 		input, outputs = terminal, []io.Reader{terminal}
+		n.sizes <- &nodeapi.TerminalSize{Rows: uint32(request.Rows), Columns: uint32(request.Columns)}
 		resize = func(size *nodeapi.TerminalSize) {
 			pty.Setsize(terminal, &pty.Winsize{Rows: uint16(size.GetRows()), Cols: uint16(size.GetColumns())}) //nolint:errcheck // the test sees it
 		}

@@ -17,8 +17,9 @@ import (
 type line struct {
 	// patience is how long a client may be away; zero: it may not.
 	patience time.Duration
-	// moved is told when the client has gone and when it has come back.
-	moved func(away bool)
+	// left is told when the client has gone, back when it has come back and
+	// before anything goes over the new connection.
+	left, back func()
 
 	mu      sync.Mutex
 	conn    *websocket.Conn // nil while the client is away
@@ -31,8 +32,8 @@ type line struct {
 // errGone says that the client is gone and will not come back.
 var errGone = errors.New("the client has gone")
 
-func newLine(conn *websocket.Conn, patience time.Duration, moved func(away bool)) *line {
-	return &line{patience: patience, moved: moved, conn: conn, frames: datachannel.WebSocket(conn), changed: make(chan struct{})}
+func newLine(conn *websocket.Conn, patience time.Duration, left, back func()) *line {
+	return &line{patience: patience, left: left, back: back, conn: conn, frames: datachannel.WebSocket(conn), changed: make(chan struct{})}
 }
 
 // attach gives the line a new connection.
@@ -45,13 +46,13 @@ func (l *line) attach(conn *websocket.Conn) {
 	}
 	old := l.conn
 	l.conn, l.frames = conn, datachannel.WebSocket(conn)
+	l.back()
 	close(l.changed)
 	l.changed = make(chan struct{})
 	l.mu.Unlock()
 	if old != nil {
 		old.CloseNow() //nolint:errcheck,gosec // the client has given it up
 	}
-	l.moved(false)
 }
 
 // drop takes note that a connection has failed. It returns the error that ends
@@ -71,7 +72,7 @@ func (l *line) drop(conn *websocket.Conn, err error) error {
 	l.mu.Unlock()
 	conn.CloseNow() //nolint:errcheck,gosec // it has failed
 	if gone {
-		l.moved(true)
+		l.left()
 	}
 	return nil
 }

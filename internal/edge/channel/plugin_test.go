@@ -25,6 +25,7 @@ import (
 	"berth.dev/berth/internal/data/records"
 	"berth.dev/berth/internal/data/store"
 	"berth.dev/berth/internal/model"
+	"berth.dev/berth/internal/wire/nodeapi"
 )
 
 // pluginDir has the plugin once it is built; TestMain removes it.
@@ -156,8 +157,14 @@ func TestPlugin_Shell(t *testing.T) {
 
 // resized waits until a terminal has the size.
 func (w *world) resized(rows, columns uint32) {
+	w.t.Helper()
 	for {
-		size := <-w.node.sizes
+		var size *nodeapi.TerminalSize
+		select {
+		case size = <-w.node.sizes:
+		case <-time.After(2 * time.Minute):
+			w.t.Fatalf("no terminal was made %dx%d", rows, columns)
+		}
 		if size.GetRows() == rows && size.GetColumns() == columns {
 			return
 		}

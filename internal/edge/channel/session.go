@@ -55,7 +55,7 @@ func (s *Server) newSession(conn *websocket.Conn, record *model.RemoteSession, h
 	if c.berth {
 		cfg.MaxPayload, cfg.Window, patience = berthPayload, 4<<20, 0
 	}
-	c.line = newLine(conn, patience, c.moved)
+	c.line = newLine(conn, patience, c.left, func() { c.channel.Reconnected() })
 	cfg.Frames = c.line
 	c.channel = datachannel.New(cfg)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -63,12 +63,8 @@ func (s *Server) newSession(conn *websocket.Conn, record *model.RemoteSession, h
 	return c
 }
 
-// moved writes that the client has gone or come back. Coming back was written
-// by open already.
-func (c *session) moved(away bool) {
-	if !away {
-		return
-	}
+// left writes that the client has gone. Coming back is written by open.
+func (c *session) left() {
 	ctx, cancel := context.WithTimeout(c.ctx, farewell)
 	defer cancel()
 	c.server.edit(ctx, c.record.ID, func(r *model.RemoteSession, _ time.Time) { //nolint:errcheck,gosec // for show: what counts is that it is live

@@ -163,6 +163,16 @@ func (c *Channel) send(ctx context.Context, t PayloadType, data []byte) error {
 	})
 }
 
+// Reconnected says that the frames go over another connection from now on, and
+// that any number of those before are lost in both directions. Over one
+// connection they must come in their order.
+func (c *Channel) Reconnected() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.reconnected(time.Now())
+	signal(c.wake)
+}
+
 // Flush waits until all that was sent is acknowledged.
 func (c *Channel) Flush(ctx context.Context) error {
 	return c.await(ctx, func() bool { return c.out.idle() })

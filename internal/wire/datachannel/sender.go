@@ -35,6 +35,11 @@ type sender struct {
 	// pause: the message that ends a pause may be lost.
 	pausedUntil time.Time
 
+	// life counts the connections that the frames went over. What was written in
+	// an earlier one is written again, from redo on, before anything new.
+	life int
+	redo int64 // sequence number of the next message that this may be due for
+
 	acks     []ack
 	controls [][]byte
 	writing  bool // a control or acknowledgement is being written
@@ -50,6 +55,8 @@ type outgoing struct {
 	cost     int
 	sentAt   time.Time // zero: never
 	resent   int
+	// first and last are the lives in which it was written, by when that began.
+	first, last int
 }
 
 type ack struct {
@@ -62,6 +69,7 @@ type ack struct {
 type job struct {
 	frame []byte
 	data  *outgoing // set for data
+	life  int
 }
 
 func newSender(kind string) sender {
@@ -122,10 +130,13 @@ func (s *sender) next(now time.Time) (job, time.Duration) {
 		return job{frame: frame}, 0
 	}
 	wait := time.Hour
+	if o := s.doubtful(); o != nil {
+		return job{o.frame, o, s.life}, 0
+	}
 	if s.unsent > 0 {
 		oldest := s.pending[0]
 		if wait = oldest.sentAt.Add(min(s.timeout<<min(oldest.resent, 8), maxTimeout)).Sub(now); wait <= 0 {
-			return job{oldest.frame, oldest}, 0
+			return job{oldest.frame, oldest, s.life}, 0
 		}
 	}
 	if s.unsent < len(s.pending) {
@@ -134,7 +145,7 @@ func (s *sender) next(now time.Time) (job, time.Duration) {
 		}
 		o := s.pending[s.unsent]
 		s.writingNow = o.sequence
-		return job{o.frame, o}, 0
+		return job{o.frame, o, s.life}, 0
 	}
 	return job{}, wait
 }
@@ -148,12 +159,40 @@ func (s *sender) written(j job, now time.Time) {
 	}
 	if o.sequence == s.writingNow {
 		s.writingNow = -1
+		o.first = j.life
 		s.unsent++
-		s.trim() // it may be acknowledged already
+		if s.pending[s.unsent-1] == nil && o.first == s.life { // it is acknowledged already
+			s.settle(s.unsent - 1)
+		}
+		s.trim()
 	} else {
 		o.resent++
 	}
+	o.last = j.life
 	o.sentAt = now
+}
+
+// reconnected begins another life. The plugin acknowledges a message once and
+// never again, so that those whose acknowledgement was lost with a connection
+// look as if they had been lost themselves. They are written again, and after
+// them an empty message: over one connection everything comes in its order, so
+// with its acknowledgement the others are known to have come before.
+func (s *sender) reconnected(now time.Time) {
+	s.life++
+	s.redo = s.base()
+	if s.unsent > 0 || s.writingNow >= 0 {
+		s.queue(PayloadOutput, nil, now)
+	}
+}
+
+// doubtful returns the next message that was written in an earlier life only.
+func (s *sender) doubtful() *outgoing {
+	for s.redo = max(s.redo, s.base()); s.redo < s.base()+int64(s.unsent); s.redo++ {
+		if o := s.pending[s.redo-s.base()]; o != nil && o.last < s.life {
+			return o
+		}
+	}
+	return nil
 }
 
 // base is the sequence number of pending's first.
@@ -172,11 +211,25 @@ func (s *sender) acknowledged(sequence int64, now time.Time) bool {
 	o := s.pending[i]
 	s.pending[i] = nil
 	s.bytes -= o.cost
+	if o.sequence != s.writingNow && o.first == s.life {
+		s.settle(int(i))
+	}
 	if !o.sentAt.IsZero() && o.resent == 0 { // else nobody knows which of them was acknowledged
 		s.measured(now.Sub(o.sentAt))
 	}
 	s.trim()
 	return true
+}
+
+// settle forgets what the peer has had since an earlier life, before the message
+// at index i of pending, which this life wrote first and which has come.
+func (s *sender) settle(i int) {
+	for k, o := range s.pending[:i] {
+		if o != nil && o.first < s.life && o.last == s.life {
+			s.pending[k] = nil
+			s.bytes -= o.cost
+		}
+	}
 }
 
 // trim forgets the messages before the first that is not acknowledged.
