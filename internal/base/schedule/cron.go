@@ -164,7 +164,7 @@ func (f field) part(text string) ([]int, error) {
 		if err != nil || n < 1 {
 			return nil, f.wrong(text)
 		}
-		by = n
+		by = min(n, f.max-f.min+1) // a longer step leads out of the field, too
 	}
 	from, to := f.min, f.max
 	if span != "*" {

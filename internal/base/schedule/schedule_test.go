@@ -125,7 +125,7 @@ func TestNext_Property(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{"rate(1 day)", "cron(0 8 ? FEB,MAY TUE#2 *)", "cron(0/15 1-5 LW * ? 2026-2030/2)"} {
+	for _, text := range []string{"rate(1 day)", "cron(0 8 ? FEB,MAY TUE#2 *)", "cron(0/15 1-5 LW * ? 2026-2030/2)", "cron(0/9223372036854775807 22-4/100 * * ? *)"} {
 		f.Add(text)
 	}
 	after := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

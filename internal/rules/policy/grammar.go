@@ -179,10 +179,10 @@ func checkResource(text string, variables bool) *SyntaxError {
 	if text == "*" {
 		return nil
 	}
-	if !strings.Contains(text, ":") {
+	fields := splitFields(text, variables)
+	if len(fields) < 2 {
 		return malformed("Resource " + text + ` must be in ARN format or "*".`)
 	}
-	fields := splitFields(text, variables)
 	isARN := fields[0] == "arn"
 	if isARN && len(fields) < arnFields && strings.Contains(text, "::") {
 		return malformed(legacyParsing)
