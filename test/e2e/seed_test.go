@@ -50,7 +50,7 @@ func TestSeedTaskRunsLikeOnFargate(t *testing.T) {
 	if *init.LastStatus != "STOPPED" || aws.ToInt32(init.ExitCode) != 0 || init.ExitCode == nil {
 		t.Errorf("init should have been COMPLETE before app: %s", containers(running))
 	}
-	fieldsOfARunningTask(t, running)
+	fieldsOfARunningTask(t, running, *def.ContainerDefinitions[0].Image)
 	timesAreInOrder(t, running)
 	interfaceOfTheTask(t, k, running)
 
@@ -96,7 +96,7 @@ func TestSeedTaskRunsLikeOnFargate(t *testing.T) {
 	k.logged(t, "app", "told to end")
 }
 
-func fieldsOfARunningTask(t *testing.T, got types.Task) {
+func fieldsOfARunningTask(t *testing.T, got types.Task, image string) {
 	t.Helper()
 	for field, c := range map[string]struct{ got, want string }{
 		"taskArn":             {*got.TaskArn, `arn:aws:ecs:us-east-1:123456789012:task/default/[0-9a-f]{32}`},
@@ -139,7 +139,7 @@ func fieldsOfARunningTask(t *testing.T, got types.Task) {
 		for field, c := range map[string]struct{ got, want string }{
 			"containerArn":  {*c.ContainerArn, `arn:aws:ecs:us-east-1:123456789012:container/default/[0-9a-f]{32}/[0-9a-f-]{36}`},
 			"taskArn":       {*c.TaskArn, regexp.QuoteMeta(*got.TaskArn)},
-			"image":         {*c.Image, sampleImage},
+			"image":         {*c.Image, regexp.QuoteMeta(image)},
 			"imageDigest":   {aws.ToString(c.ImageDigest), `sha256:[0-9a-f]{64}`},
 			"runtimeId":     {aws.ToString(c.RuntimeId), `[0-9a-f]{32}-\d{10}`},
 			"cpu":           {aws.ToString(c.Cpu), "0"},

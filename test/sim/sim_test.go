@@ -38,7 +38,7 @@ func run(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, seed, 1+int(seed%3))
 		defer func() {
-			if t.Failed() {
+			if t.Failed() || *oneSeed != 0 {
 				t.Logf("seed %d\n%s", seed, c.journal)
 			}
 		}()

@@ -329,3 +329,33 @@ func TestEngine_DiesInARestart(t *testing.T) {
 		h.stop()
 	})
 }
+
+// The journal knows of a container's image and no more when the agent dies and
+// the container ends. A task that is to stop by then says how it has ended.
+func TestEngine_DiesSeveralStepsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t)
+		a := one("t1")
+		h.world.Latency(func(verb fake.Verb, _ string) time.Duration {
+			if verb == fake.Create {
+				return time.Second
+			}
+			return 0
+		})
+		h.engine.Assign([]model.Assignment{a}, true)
+		synctest.Wait() // the image is known
+		h.journal.fill(true)
+		h.pass(2 * time.Second)
+		h.stop()
+		h.journal.fill(false)
+		h.world.Exit("t1-0", 7)
+		h.begin()
+		h.engine.Assign([]model.Assignment{stopped(a)}, true)
+		o := h.last("t1")
+		if c := o.Containers[0]; o.Status != model.TaskStopped || c.ExitCode == nil || *c.ExitCode != 7 || h.world.Starts("t1-0") != 1 {
+			t.Errorf("%d starts, ended as %+v", h.world.Starts("t1-0"), o)
+		}
+		h.checkGone()
+		h.stop()
+	})
+}

@@ -26,11 +26,12 @@ func (r *runner) adopt(ctx context.Context) {
 	r.adoptVolumes()
 	for i := range r.s.Containers {
 		c := r.s.Containers[i]
-		// What the journal says has ended may have been restarted just before
-		// the agent did. What it does not know of yet is found by Create and
-		// Start, which leave alone what exists.
+		// The journal may be some steps behind: a container of which it knows the
+		// image may have run already, and one that has ended may have been
+		// restarted. One of which it does not know the image either is found by
+		// Create and Start, which leave alone what exists.
 		restarted := c.Phase == PhaseExited && c.RanOnce && r.a.TaskDefinition.ContainerDefinitions[i].RestartPolicy != nil
-		if c.Phase != PhaseCreated && c.Phase != PhaseRunning && !restarted {
+		if c.Phase != PhasePulled && c.Phase != PhaseCreated && c.Phase != PhaseRunning && !restarted {
 			continue
 		}
 		status, err := r.look(ctx, c.Name)
