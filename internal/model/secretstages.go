@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -131,7 +132,9 @@ func (stages SecretStages) Forgotten(versions []*SecretVersion, now time.Time) [
 	if len(versions) <= keptVersions {
 		return nil
 	}
-	newest := slices.SortedFunc(slices.Values(versions), func(a, b *SecretVersion) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	newest := slices.SortedFunc(slices.Values(versions), func(a, b *SecretVersion) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
+	})
 	labelled := stages.ByVersion()
 	var gone []string
 	for _, v := range newest[keptVersions:] {
