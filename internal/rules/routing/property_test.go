@@ -2,11 +2,13 @@ package routing
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +117,36 @@ func TestCompile_NobodyGetsOut(t *testing.T) {
 		}
 		accepts(t, dir, c)
 	})
+}
+
+// TestCheckRegex_SpeaksForPCRE2: HAProxy takes every regular expression that checkRegex does.
+func TestCheckRegex_SpeaksForPCRE2(t *testing.T) {
+	needHAProxy(t)
+	dir := t.TempDir()
+	marks := []string{"^", "$", "*", "+", "?", "*?", "(", "(?:", "(?i)", "(?s:", ")", "[", "[^", "]", "{", "}", "{2}", "{,3}", "{1,}", "|", `\\`, `\b`, `\B`, `\A`,
+		`\d`, `\W`, `\s`, `\x41`, `\x{41}`, `\n`, `\-`, "-", ".", "a", "b-d", "0", ",", ":", "/", "=", "!", "<", "#", " "}
+	for seed := range uint64(10) { // each starts HAProxy once, which names the one that it refuses
+		random := rand.New(rand.NewPCG(seed, 1))
+		var accepted []string
+		for len(accepted) < 400 {
+			e := ""
+			for range 1 + random.IntN(7) {
+				e += marks[random.IntN(len(marks))]
+			}
+			if checkRegex(e) == nil {
+				accepted = append(accepted, e)
+			}
+		}
+		lb := everything()
+		lb.Rules = nil
+		for i, some := range slices.Collect(slices.Chunk(accepted, 20)) {
+			lb.Rules = append(lb.Rules, model.ListenerRule{
+				ID: fmt.Sprint(i), ListenerID: lb.Listeners[0].ID, Priority: i + 1, Actions: forward(groupA),
+				Conditions: []model.RuleCondition{{Field: "path-pattern", Regex: some}},
+			})
+		}
+		accepts(t, dir, Compile(lb, site(dir)))
+	}
 }
 
 // TestQuote: a quoted word is one word that means the text.

@@ -267,6 +267,7 @@ func TestCompile_LeavesOutWhatCannotBe(t *testing.T) {
 	lb.Rules = nil
 	for i, c := range []model.RuleCondition{
 		{Field: "path-pattern", Regex: []string{"("}},
+		{Field: "path-pattern", Regex: []string{"^$+"}},
 		{Field: "path-pattern", Regex: []string{`\pL`}},
 		{Field: "path-pattern", Values: []string{"\x00"}},
 		{Field: "source-ip", Values: []string{"nowhere"}},
@@ -276,10 +277,10 @@ func TestCompile_LeavesOutWhatCannotBe(t *testing.T) {
 		lb.Rules = append(lb.Rules, model.ListenerRule{ListenerID: lb.Listeners[0].ID, Priority: i + 1, Conditions: []model.RuleCondition{c}, Actions: forward(groupB)})
 	}
 	c := Compile(lb, site("/x"))
-	if len(c.Problems) < 6 || strings.Contains(c.Text, "str(b-bbbbbbbbbbbbbbbb)") {
+	if len(c.Problems) < 7 || strings.Contains(c.Text, "str(b-bbbbbbbbbbbbbbbb)") {
 		t.Errorf("a rule that lost its condition acts, problems:\n%s\n%s", strings.Join(c.Problems, "\n"), c.Text)
 	}
-	for i := range 6 {
+	for i := range 7 {
 		if !strings.Contains(strings.Join(c.Problems, "\n"), fmt.Sprintf("rule %d ", i+1)) {
 			t.Errorf("nothing is said of rule %d: %v", i+1, c.Problems)
 		}

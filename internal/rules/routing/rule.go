@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -134,8 +135,12 @@ func checkRegex(e string) error {
 			return fmt.Errorf("regular expression %q is not ASCII", e)
 		}
 	}
-	if _, err := syntax.Parse(e, syntax.Perl); err != nil {
+	tree, err := syntax.Parse(e, syntax.Perl)
+	if err != nil {
 		return fmt.Errorf("regular expression %q: %w", e, err)
+	}
+	if repeatsNothing(tree) {
+		return fmt.Errorf("regular expression %q repeats what matches no character", e)
 	}
 	// What Go has and PCRE2 has not, or understands in another way.
 	if foreign.MatchString(e) {
@@ -144,7 +149,20 @@ func checkRegex(e string) error {
 	return nil
 }
 
-var foreign = regexp.MustCompile(`\\[CpPxQEzZ0-9]|\(\?P?<|\(\?[a-zA-Z-]*U|\[\[?[^\]]*\[:|\(\*`)
+// repeatsNothing finds a repetition of what stands between characters, such as
+// "^*", which PCRE2 does not take.
+func repeatsNothing(e *syntax.Regexp) bool {
+	switch e.Op {
+	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat:
+		switch e.Sub[0].Op {
+		case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+			return true
+		}
+	}
+	return slices.ContainsFunc(e.Sub, repeatsNothing)
+}
+
+var foreign = regexp.MustCompile(`\\[CpPxQEzZ0-9]|\(\?P?<|\(\?[a-zA-Z-]*U|\(\?[a-zA-Z-]*\)[*+?{]|\[\[?[^\]]*\[:|\[[:.=][^\]]*[:.=]\]|\[\^?\]?(?:\\.|[^\]\\])*\\[dDwWsS]-[^\]]|\(\*`)
 
 // queryTests tests for parameters of the query string, without regard to case.
 func queryTests(args []model.QueryArg) (tests []string, err error) {
