@@ -155,6 +155,9 @@ func TestReal_NothingRunsOn(t *testing.T) {
 					t.Errorf("%q, %v", r.out.String(), r.exit)
 				}
 			case "sleep":
+			case "escape":
+				c.input([]byte("\n")) // by now it is in its control group, in which it is found
+				c.until("ed\n")
 			default:
 				c.until("ed\n")
 			}

@@ -22,7 +22,7 @@ import (
 //	signals        say "ready", then each signal's name, until SIGQUIT
 //	pause          until a signal ends it, as the helper does
 //	linger FILE    leave a child that holds standard output, and end
-//	escape FILE    leave a child behind as a daemon does, with an empty environment, that holds FILE; then sleep
+//	escape FILE    at the first byte of input leave a child behind as a daemon does, with an empty environment, that holds FILE; then sleep
 //
 // It reports whether what is one of these.
 func attached(what string, args []string) bool {
@@ -63,6 +63,8 @@ func attached(what string, args []string) bool {
 		check(child.Start())
 		fmt.Println("going")
 	case "escape":
+		_, err := os.Stdin.Read(make([]byte, 1))
+		check(err)
 		middle := exec.Command("/probe", "orphan", args[0])
 		middle.Env = []string{"PATH=/"}
 		middle.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
