@@ -50,6 +50,7 @@ func TestForwards(t *testing.T) {
 
 // load sends requests without end until stopped, on connections that are kept and on new ones, and counts failures.
 type load struct {
+	each   [4]atomic.Int64 // done, by client
 	failed atomic.Int64
 	done   atomic.Int64
 	last   atomic.Value
@@ -60,7 +61,7 @@ func (l *lab) load(url string) *load {
 	ld := new(load)
 	ctx, cancel := context.WithCancel(l.t.Context())
 	var wg sync.WaitGroup
-	for i := range 4 {
+	for i := range ld.each {
 		c := l.client(l.host)
 		if i%2 == 1 {
 			c.Transport = onceOnly(c)
@@ -79,6 +80,7 @@ func (l *lab) load(url string) *load {
 				if ctx.Err() != nil {
 					return
 				}
+				ld.each[i].Add(1)
 				ld.done.Add(1)
 				if err != nil {
 					ld.failed.Add(1)
@@ -90,6 +92,22 @@ func (l *lab) load(url string) *load {
 	ld.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
 	l.t.Cleanup(ld.stop)
 	return ld
+}
+
+// passed reports whether every client has had two answers since it was first asked.
+func (ld *load) passed() func() bool {
+	var begun [len(ld.each)]int64
+	for i := range ld.each {
+		begun[i] = ld.each[i].Load()
+	}
+	return func() bool {
+		for i := range ld.each {
+			if ld.each[i].Load() < begun[i]+2 {
+				return false
+			}
+		}
+		return true
+	}
 }
 
 func (ld *load) check(t *testing.T) {
@@ -131,7 +149,9 @@ func TestReplacesTargetsUnderLoad(t *testing.T) {
 			}
 			return !seen[gone.name]
 		})
-		// All that was with it has been answered: what goes on through an older process is the newest's by now.
+		// An older process knows nothing of that. It gives every client one more answer, from where it will, and ends the
+		// connection: all are the newest's by then.
+		l.eventually("the older process has lost its clients", ld.passed())
 		must(t, gone.server.Shutdown(t.Context()))
 		doc = copyOf(doc)
 		doc.TargetGroups[0].Targets = doc.TargetGroups[0].Targets[1:]

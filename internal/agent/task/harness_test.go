@@ -113,11 +113,17 @@ func (h *host) pass(d time.Duration, assignments ...model.Assignment) {
 	}
 }
 
-// restart ends the agent and starts another, which is told the same tasks.
+// restart ends the agent and starts another, which is told the same tasks but
+// those that the control plane knows to have stopped.
 func (h *host) restart(assignments ...model.Assignment) {
 	h.stop()
 	h.begin()
-	h.engine.Assign(assignments, true)
+	h.engine.Assign(slices.DeleteFunc(slices.Clone(assignments), func(a model.Assignment) bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		all := h.reports[a.Task.ID]
+		return !h.deaf && len(all) > 0 && all[len(all)-1].Status == model.TaskStopped
+	}), true)
 }
 
 func (h *host) report(id string, o model.TaskObserved) {

@@ -103,6 +103,9 @@ func (w *world) start() {
 			w.t.Error(err)
 		}
 	})
+	for !door.Runs() {
+		time.Sleep(time.Millisecond) // before that, everybody is sent away
+	}
 	w.stop = sync.OnceFunc(func() {
 		cancel()
 		group.Wait()
